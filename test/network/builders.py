@@ -1,0 +1,44 @@
+"""Small random networks for tests."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from vltp_ros.config import EncoderConfig, PruningConfig
+from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.vltp import Vltp, build_image_encoder
+from vltp_ros.training.tabletop import build_llava, tabletop_config, train_tokenizer
+
+SMALL = EncoderConfig(160, 16, 32, 4, 2, (1, 2, 3), 4)
+"""10 x 10 tokens, so that windows of 4 need padding."""
+
+
+def random_encoder(config: EncoderConfig = SMALL, seed: int = 0) -> torch.nn.Module:
+    """SAM's image encoder with every parameter random, relative positions and biases included."""
+    generator = torch.Generator().manual_seed(seed)
+    encoder = build_image_encoder(config).eval()
+    for name, parameter in encoder.named_parameters():
+        if name.endswith(("bias", "pos_embed")) or "rel_pos" in name:
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
+    return encoder
+
+
+def random_keep(batch: int, total: int, keep: int, seed: int = 0) -> torch.Tensor:
+    """int64 [batch, keep]: distinct indices below ``total``, in random order."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randperm(total, generator=generator)[:keep] for _ in range(batch)])
+
+
+def tiny_model(seed: int = 0) -> Vltp:
+    """The whole network with a small random encoder of 10 x 10 tokens that prunes half, twice."""
+    torch.manual_seed(seed)
+    config = dataclasses.replace(
+        tabletop_config(), name="tiny", encoder=SMALL, pruning=PruningConfig((2, 3), (0.5, 0.5))
+    )
+    tokenizer = train_tokenizer(["something to drive a nail", config.prompt])
+    reasoner = Reasoner(build_llava(tokenizer), tokenizer, config.prompt, config.framing)
+    model = Vltp(config, reasoner)
+    model.image_encoder = random_encoder(SMALL, seed)
+    return model.eval().requires_grad_(False)

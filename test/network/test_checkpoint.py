@@ -1,0 +1,106 @@
+"""Model directories: a round trip, and every way in which one can be broken."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from test.network.builders import tiny_model
+from vltp_ros.network.checkpoint import ModelError, load_model, save_model
+from vltp_ros.runtime.session import Session
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("model") / "tiny"
+    save_model(tiny_model(), directory, {"licence": "Apache-2.0", "sources": ["random"]})
+    return directory
+
+
+@pytest.fixture
+def broken(saved, tmp_path):
+    """A copy that a test may break."""
+    return shutil.copytree(saved, tmp_path / "broken")
+
+
+def test_round_trip_keeps_every_parameter_to_half_precision(saved):
+    before, after = tiny_model().state_dict(), load_model(saved).state_dict()
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        assert torch.allclose(value, after[name], rtol=1e-3, atol=1e-4), name
+
+
+def test_saving_again_keeps_other_files_and_replaces_the_model(saved, tmp_path):
+    directory = shutil.copytree(saved, tmp_path / "model")
+    (directory / "README.md").write_text("a card")
+    save_model(tiny_model(seed=1), directory, {"licence": "Apache-2.0", "sources": []})
+    assert (directory / "README.md").read_text() == "a card"
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    fresh = load_model(directory).image_encoder.patch_embed.proj.weight
+    assert not torch.allclose(fresh, load_model(saved).image_encoder.patch_embed.proj.weight)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.yaml",
+        "dense.safetensors",
+        "pruned.safetensors",
+        "llava/model.safetensors",
+        "llava/tokenizer.json",
+        "llava/config.json",
+    ],
+)
+def test_a_missing_file_is_named(broken, name):
+    (broken / name).unlink()
+    with pytest.raises(ModelError, match=name.replace(".", r"\.")):
+        load_model(broken)
+
+
+@pytest.mark.parametrize("name", ["dense.safetensors", "llava/model.safetensors"])
+def test_a_truncated_file_is_named(broken, name):
+    path = broken / name
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match=f"{name}.*truncated or altered"):
+        load_model(broken)
+
+
+def test_sizes_that_do_not_fit_the_weights_are_refused(broken):
+    path = broken / "model.yaml"
+    description = yaml.safe_load(path.read_text())
+    description["config"]["encoder"]["embed_dim"] = 64
+    path.write_text(yaml.safe_dump(description))
+    with pytest.raises(ModelError, match=r"dense\.safetensors does not fit model\.yaml"):
+        load_model(broken)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("][", "not a valid model description"),
+        ("just words", "not a valid model description"),
+        ("config: {colour: red}\nsha256: {}", "unknown keys .*colour"),
+        ("config: {encoder: {depth: -3}}\nsha256: {}", "EncoderConfig.depth is -3"),
+        ("config: {pruning: {prune_after: [2], rates: [1.5]}}\nsha256: {}", "rate is 1.5"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused(broken, text, reason):
+    (broken / "model.yaml").write_text(text)
+    with pytest.raises(ModelError, match=f"(?s)model.yaml.*{reason}"):
+        load_model(broken)
+
+
+def test_a_directory_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"nowhere/model\.yaml does not exist"):
+        Session.load(tmp_path / "nowhere")
+
+
+def test_saved_and_live_model_segment_alike(saved):
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    live = Session(tiny_model(), torch.device("cpu")).segment(image, ["drive a nail"])[0]
+    loaded = Session.load(saved).segment(image, ["drive a nail"])[0]
+    assert np.abs(live.probability - loaded.probability).max() < 0.02

@@ -1,0 +1,341 @@
+"""Every setting, with its default, unit and range: the only place where one is defined.
+
+Commands, ROS parameters and the YAML files are made from these dataclasses. Each field's
+metadata carries its description; ``__post_init__`` refuses a bad value by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MAX_TASK_CHARACTERS = 1000
+
+
+def setting(default: Any, description: str, **metadata: Any) -> Any:
+    """A dataclass field with a description and, where given, ``low``, ``high`` or ``choices``.
+
+    Bounds are inclusive. ``read_only=True`` marks a setting that cannot change while the node runs.
+    """
+    metadata["description"] = description
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def check(config: Any) -> None:
+    """Raise ValueError naming class, field, value and range of the first value out of bounds."""
+    for spec in dataclasses.fields(config):
+        value, where = getattr(config, spec.name), f"{type(config).__name__}.{spec.name}"
+        low, high = spec.metadata.get("low"), spec.metadata.get("high")
+        choices = spec.metadata.get("choices")
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if choices is not None and item not in choices:
+                raise ValueError(f"{where} is {item!r}; allowed: {', '.join(map(str, choices))}")
+            if low is not None and not item >= low:
+                raise ValueError(f"{where} is {item!r}; it must be at least {low}")
+            if high is not None and not item <= high:
+                raise ValueError(f"{where} is {item!r}; it must be at most {high}")
+
+
+def from_dict(cls: type, values: Any, source: str) -> Any:
+    """Build a config dataclass from a parsed YAML mapping; nested dataclasses too.
+
+    Raises ValueError naming ``source`` and the unknown or missing keys, or the bad value.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{source}: expected a mapping for {cls.__name__}, found {values!r}")
+    specs = {spec.name: spec for spec in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(specs))
+    if unknown:
+        raise ValueError(f"{source}: unknown keys {unknown}; allowed: {sorted(specs)}")
+    missing = [
+        name
+        for name, spec in specs.items()
+        if name not in values
+        and spec.default is dataclasses.MISSING
+        and spec.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ValueError(f"{source}: missing keys {missing}")
+    built = {}
+    for name, value in values.items():
+        nested = specs[name].metadata.get("nested")
+        if nested is not None:
+            value = from_dict(nested, value, f"{source}: {name}")
+        built[name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return cls(**built)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
+# --- the network -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes of a ``segment_anything.modeling.ImageEncoderViT``."""
+
+    img_size: int = setting(1024, "side of the square input, pixels", low=16)
+    patch_size: int = setting(16, "side of a patch, pixels", choices=(16,))
+    embed_dim: int = setting(768, "token width", low=8)
+    depth: int = setting(12, "transformer blocks", low=1)
+    num_heads: int = setting(12, "attention heads", low=1)
+    global_attn_indexes: tuple[int, ...] = setting((2, 5, 8, 11), "0-based global blocks", low=0)
+    window_size: int = setting(14, "side of an attention window, patches", low=1)
+    out_chans: int = setting(256, "feature channels after the neck", choices=(256,))
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.img_size % self.patch_size:
+            raise ValueError(
+                f"EncoderConfig.img_size is {self.img_size}; it must be a multiple of "
+                f"patch_size {self.patch_size}"
+            )
+        if self.embed_dim % self.num_heads:
+            raise ValueError(
+                f"EncoderConfig.embed_dim is {self.embed_dim}; it must be a multiple of "
+                f"num_heads {self.num_heads}"
+            )
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of the input."""
+        return self.img_size // self.patch_size
+
+
+SAM_ENCODERS = {
+    "tabletop": EncoderConfig(512, 16, 192, 8, 3, (1, 3, 5), 8),
+    "vit_b": EncoderConfig(1024, 16, 768, 12, 12, (2, 5, 8, 11), 14),
+    "vit_l": EncoderConfig(1024, 16, 1024, 24, 16, (5, 11, 17, 23), 14),
+    "vit_h": EncoderConfig(1024, 16, 1280, 32, 16, (7, 15, 23, 31), 14),
+}
+"""Name -> sizes; all but ``tabletop`` are Meta's."""
+
+DEFAULT_PRUNE_AFTER = {
+    "tabletop": (4, 6),
+    "vit_b": (6, 9),
+    "vit_l": (12, 18),
+    "vit_h": (16, 24),
+}
+"""Name -> 1-based layers after which tokens are selected: half and three quarters of the depth."""
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Sizes of SAM's mask decoder."""
+
+    depth: int = setting(2, "two-way blocks", low=1)
+    num_heads: int = setting(8, "attention heads", low=1)
+    mlp_dim: int = setting(2048, "hidden width of the two-way blocks' MLP", low=1)
+    num_multimask_outputs: int = setting(3, "masks beside the single-mask output", low=1)
+    iou_head_hidden_dim: int = setting(256, "hidden width of the IoU head", low=1)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class PruneDecoderConfig:
+    """Sizes of the prune decoder (VLTP, Fig. 3b)."""
+
+    width: int = setting(256, "width d of its tokens, a multiple of 2 * num_heads", low=4)
+    depth: int = setting(2, "two-way blocks", low=1)
+    num_heads: int = setting(8, "attention heads", low=1)
+    mlp_dim: int = setting(2048, "hidden width of the two-way blocks' MLP", low=1)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.width % (2 * self.num_heads):
+            raise ValueError(
+                f"PruneDecoderConfig.width is {self.width}; it must be a multiple of "
+                f"2 * num_heads, {2 * self.num_heads}"
+            )
+
+
+PRUNE_DECODERS = {name: PruneDecoderConfig() for name in SAM_ENCODERS} | {
+    "tabletop": PruneDecoderConfig(width=64, num_heads=4, mlp_dim=256)
+}
+"""Name of the encoder -> sizes; the paper's for Meta's encoders."""
+
+
+@dataclass(frozen=True)
+class PruningConfig:
+    """Where and how much the encoder prunes (VLTP, Section 4.2)."""
+
+    prune_after: tuple[int, ...] = setting((), "1-based layers after which tokens are selected")
+    rates: tuple[float, ...] = setting((), "share of tokens frozen after each, 0 <= rate < 1")
+
+    def __post_init__(self) -> None:
+        check_stages(self.prune_after, self.rates)
+
+
+def check_stages(prune_after: tuple[int, ...], rates: tuple[float, ...]) -> None:
+    """Raise ValueError unless layers ascend from 1 and each has a rate in [0, 1)."""
+    if list(prune_after) != sorted(set(prune_after)) or any(a < 1 for a in prune_after):
+        raise ValueError(
+            f"prune_after is {tuple(prune_after)}; it must be ascending 1-based layer numbers"
+        )
+    if len(rates) != len(prune_after):
+        raise ValueError(
+            f"rates has {len(rates)} values {tuple(rates)}; one is needed for each of the "
+            f"{len(prune_after)} layers in prune_after {tuple(prune_after)}"
+        )
+    for rate in rates:
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate is {rate}; it must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What ``model.yaml`` in a model directory says, checksums and provenance aside."""
+
+    name: str = setting("tabletop", "shown in messages and diagnostics")
+    encoder: EncoderConfig = field(
+        default_factory=EncoderConfig,
+        metadata={"nested": EncoderConfig, "description": "SAM's image encoder"},
+    )
+    mask_decoder: DecoderConfig = field(
+        default_factory=DecoderConfig,
+        metadata={"nested": DecoderConfig, "description": "SAM's mask decoder"},
+    )
+    prune_decoder: PruneDecoderConfig = field(
+        default_factory=PruneDecoderConfig,
+        metadata={"nested": PruneDecoderConfig, "description": "the prune decoder"},
+    )
+    pruning: PruningConfig = field(
+        default_factory=PruningConfig,
+        metadata={"nested": PruningConfig, "description": "default stages and rates"},
+    )
+    pixel_mean: tuple[float, ...] = setting((123.675, 116.28, 103.53), "RGB mean, 0..255")
+    pixel_std: tuple[float, ...] = setting((58.395, 57.12, 57.375), "RGB deviation, 0..255")
+    prompt: str = setting(
+        "USER: {image} {task} ASSISTANT: [SEG]",
+        "one forced-answer turn: {image} and {task} are filled in, [SEG] is read out",
+    )
+    framing: str = setting("pad", "how the image is made square for LLaVA", choices=("pad", "crop"))
+    threshold: float = setting(0.5, "mask where the probability exceeds this", low=0.0, high=1.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        for part in ("{image}", "{task}", "[SEG]"):
+            if self.prompt.count(part) != 1:
+                raise ValueError(f"ModelConfig.prompt is {self.prompt!r}; it needs one {part}")
+        late = [a for a in self.pruning.prune_after if a >= self.encoder.depth]
+        if late:
+            raise ValueError(
+                f"prune_after is {self.pruning.prune_after}; a layer must be below the "
+                f"encoder's depth {self.encoder.depth}"
+            )
+
+
+# --- the ROS nodes ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """Parameters of the ``vltp`` node."""
+
+    model: str = setting("", "model directory; empty: the tabletop model", read_only=True)
+    device: str = setting("auto", "auto, cpu, cuda or cuda:N", read_only=True)
+    threads: int = setting(
+        0, "CPU threads for the model; 0: PyTorch's default", low=0, high=1024, read_only=True
+    )
+    autostart: bool = setting(
+        True, "configure and activate at the start; false: a manager does", read_only=True
+    )
+    reliable_images: bool = setting(
+        False, "subscribe reliably to images; default: best effort", read_only=True
+    )
+    rates: tuple[float, ...] = setting(
+        (), "share of image tokens frozen at each stage; empty: the model's own", low=0.0, high=0.99
+    )
+    threshold: float = setting(
+        -1.0, "mask threshold, 0..1; negative: the model's own", low=-1.0, high=1.0
+    )
+    task: str = setting("", "task to start with; empty: wait for one on the topic")
+    overlay_alpha: float = setting(0.5, "opacity of the mask in the overlay", low=0.0, high=1.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if len(self.task) > MAX_TASK_CHARACTERS:
+            raise ValueError(
+                f"NodeConfig.task has {len(self.task)} characters; "
+                f"at most {MAX_TASK_CHARACTERS} are allowed"
+            )
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Parameters of the simulated camera."""
+
+    rate: float = setting(8.0, "frames per second", low=0.1, high=120.0, read_only=True)
+    width: int = setting(640, "pixels", low=16, high=640, read_only=True)
+    height: int = setting(480, "pixels, three quarters of the width", low=12, high=480,
+                          read_only=True)  # fmt: skip
+    seed: int = setting(0, "seed of the first scene", low=0, high=2**62, read_only=True)
+    split: str = setting(
+        "test",
+        "which split the scenes come from",
+        choices=("train", "val", "test", "uncommon"),
+        read_only=True,
+    )
+    scene_seconds: float = setting(6.0, "seconds before the next scene", low=0.1, high=86400.0)
+    frame_id: str = setting("camera_optical_frame", "frame of the images", read_only=True)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """Parameters of the planner that publishes task sentences from a list."""
+
+    tasks: tuple[str, ...] = setting(
+        ("something to drive a nail", "what could I drink from?", "a thing that cuts"),
+        "the sentences, published in turn until a list comes on the topic",
+    )
+    period: float = setting(2.0, "seconds between tasks", low=0.05, high=86400.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.tasks:
+            raise ValueError("PlannerConfig.tasks is empty; it must have at least one sentence")
+
+
+DEFAULT_MODEL = Path("models") / "tabletop"
+
+
+# --- training --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run on tabletop scenes."""
+
+    steps: int = setting(4000, "optimiser steps", low=1)
+    batch: int = setting(8, "images per step", low=1)
+    tasks_per_image: int = setting(3, "tasks drawn for each image", low=1)
+    mosaic: bool = setting(False, "four cuts a picture, crowded with objects (encoder stage only)")
+    empty_share: float = setting(0.15, "share of tasks that nothing serves", low=0.0, high=1.0)
+    learning_rate: float = setting(1e-3, "peak of the cosine schedule, AdamW's", low=0.0)
+    muon_learning_rate: float = setting(0.02, "peak of the cosine schedule, Muon's", low=0.0)
+    warmup: int = setting(200, "steps of linear warm-up", low=0)
+    final_share: float = setting(0.0, "share of the peak rate left at the end", low=0.0, high=1.0)
+    weight_decay: float = setting(0.05, "AdamW's", low=0.0)
+    clip: float = setting(1.0, "largest gradient norm", low=0.0)
+    kind_weight: float = setting(
+        1.0, "weight of the auxiliary loss on object kinds (dense stage only)", low=0.0
+    )
+    rates: tuple[float, ...] = setting(
+        (0.5,), "pruning rates, one drawn for each step (pruned stage only)", low=0.0, high=0.99
+    )
+    bfloat16: bool = setting(True, "train under bfloat16 autocast")
+    save_every: int = setting(200, "steps between checkpoints", low=1)
+    seed: int = setting(0, "of weights, data order and augmentation", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -1,0 +1,179 @@
+"""A model directory <-> modules.
+
+model.yaml           sizes, stages, rates, preprocessing; licence; files with SHA-256
+dense.safetensors    image encoder, prompt encoder, mask decoder, <SEG> projection
+pruned.safetensors   prune decoder and the mask decoder that was fine-tuned with it
+llava/               transformers directory with its tokenizer
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoTokenizer, LlavaForConditionalGeneration
+
+from vltp_ros.config import ModelConfig, from_dict
+from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.vltp import Vltp
+
+PARTS = {
+    "dense.safetensors": ("image_encoder", "prompt_encoder", "mask_decoder", "reasoner.projection"),
+    "pruned.safetensors": ("prune_decoder", "pruned_mask_decoder"),
+}
+"""File -> the modules whose parameters it holds."""
+
+
+class ModelError(ValueError):
+    """A model directory that cannot be loaded; the message names the file and what is wrong."""
+
+
+def save_model(model: Vltp, directory: Path, provenance: dict[str, Any]) -> None:
+    """Write a model directory in half precision, all of it or nothing.
+
+    Args:
+        model: on any device.
+        directory: replaced where it exists; other files in it, like a card, are kept.
+        provenance: what ``model.yaml`` says beside the sizes, e.g. ``licence`` and ``sources``.
+    """
+    directory = Path(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
+        fresh = Path(scratch) / "model"
+        if directory.exists():
+            shutil.copytree(directory, fresh)
+        fresh.mkdir(exist_ok=True)
+        for name, modules in PARTS.items():
+            save_file(_gather(model, modules), fresh / name)
+        half = {
+            k: v.half() if v.is_floating_point() else v
+            for k, v in model.reasoner.llava.state_dict().items()
+        }
+        model.reasoner.llava.save_pretrained(fresh / "llava", state_dict=half)
+        model.reasoner.tokenizer.save_pretrained(fresh / "llava")
+        description = {
+            "config": _plain(dataclasses.asdict(model.config)),
+            **provenance,
+            "sha256": {str(p.relative_to(fresh)): sha256(p) for p in weight_files(fresh)},
+        }
+        (fresh / "model.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
+        old = Path(scratch) / "old"
+        if directory.exists():
+            os.replace(directory, old)
+        os.replace(fresh, directory)
+
+
+def load_model(directory: Path | str, device: str | torch.device = "cpu") -> Vltp:
+    """Load a model directory in full precision, ready for inference.
+
+    Raises:
+        ModelError: for a missing, truncated, altered or mismatching file.
+    """
+    directory = Path(directory)
+    config, checksums = read_description(directory)
+    for name, expected in checksums.items():
+        _verify(directory / name, expected)
+    reasoner = _load_reasoner(directory / "llava", config)
+    model = Vltp(config, reasoner)
+    for name, modules in PARTS.items():
+        _fill(model, modules, directory / name)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
+    """``model.yaml``'s sizes and checksums; ModelError if it is missing or says nonsense."""
+    path = directory / "model.yaml"
+    if not path.is_file():
+        raise ModelError(
+            f"{path} does not exist; a model directory needs one (models/README.md says how to "
+            "train or convert a model)"
+        )
+    try:
+        description = yaml.safe_load(path.read_text())
+        config = from_dict(ModelConfig, description["config"], str(path))
+        return config, dict(description["sha256"])
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is not a valid model description: {error}") from error
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The files of a model directory that carry checksums."""
+    return sorted(directory.glob("*.safetensors")) + sorted(
+        p for p in (directory / "llava").iterdir() if p.is_file()
+    )
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _verify(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path} is missing; model.yaml beside it lists it")
+    found = sha256(path)
+    if found != expected:
+        raise ModelError(
+            f"{path} is truncated or altered: its SHA-256 is {found[:12]}…, "
+            f"model.yaml says {expected[:12]}…"
+        )
+
+
+def _load_reasoner(directory: Path, config: ModelConfig) -> Reasoner:
+    if not directory.is_dir():
+        raise ModelError(f"{directory} does not exist; it must hold LLaVA and its tokenizer")
+    try:
+        llava = LlavaForConditionalGeneration.from_pretrained(
+            directory, local_files_only=True, dtype=torch.float32
+        )
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        return Reasoner(llava, tokenizer, config.prompt, config.framing)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{directory} cannot be loaded: {reason}") from error
+
+
+def _gather(model: Vltp, modules: tuple[str, ...]) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": value.half().contiguous().cpu()
+        for name in modules
+        for key, value in model.get_submodule(name).state_dict().items()
+    }
+
+
+def _fill(model: Vltp, modules: tuple[str, ...], path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist; a model directory needs it")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is truncated or not a safetensors file: {error}") from error
+    for name in modules:
+        prefix = f"{name}."
+        own = {
+            k.removeprefix(prefix): tensors.pop(k) for k in list(tensors) if k.startswith(prefix)
+        }
+        try:
+            model.get_submodule(name).load_state_dict(own)
+        except RuntimeError as error:
+            raise ModelError(f"{path} does not fit model.yaml: {error}") from error
+    if tensors:
+        raise ModelError(f"{path} has {len(tensors)} unknown tensors: {sorted(tensors)[:3]}")
+
+
+def _plain(value: Any) -> Any:
+    """Tuples to lists, for YAML."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -1,0 +1,81 @@
+"""Image frames: camera pixels, SAM's padded square, LLaVA's square, and back."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms.functional import resize
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def fitted_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width after scaling the longest side to ``side``, as SAM rounds them."""
+    scale = side / max(height, width)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def sam_input(image: Tensor, side: int, mean: Tensor, std: Tensor) -> Tensor:
+    """Scale to ``side``, normalise, zero-pad at the bottom and right.
+
+    Args:
+        image: uint8 [B, 3, H, W] RGB.
+        side: of the square, pixels.
+        mean, std: [3], in 0..255.
+
+    Returns:
+        float [B, 3, side, side].
+    """
+    size = fitted_size(*image.shape[-2:], side)
+    scaled = resize(image, list(size), antialias=True).float()
+    scaled = (scaled - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    return F.pad(scaled, (0, side - size[1], 0, side - size[0]))
+
+
+def llava_input(image: Tensor, side: int, framing: str) -> Tensor:
+    """Make the image square, scale it to ``side`` and normalise it as CLIP does.
+
+    Args:
+        image: uint8 [B, 3, H, W] RGB.
+        framing: "pad" keeps the whole image, centred on the mean colour; "crop" takes the middle.
+
+    Returns:
+        float [B, 3, side, side].
+    """
+    height, width = image.shape[-2:]
+    mean = torch.tensor(CLIP_MEAN, device=image.device).view(3, 1, 1)
+    std = torch.tensor(CLIP_STD, device=image.device).view(3, 1, 1)
+    if framing == "crop":
+        edge = min(height, width)
+        top, left = (height - edge) // 2, (width - edge) // 2
+        square = resize(image[..., top : top + edge, left : left + edge], [side, side])
+        return (square.float() / 255 - mean) / std
+    size = fitted_size(height, width, side)
+    scaled = (resize(image, list(size), antialias=True).float() / 255 - mean) / std
+    top, left = (side - size[0]) // 2, (side - size[1]) // 2
+    return F.pad(scaled, (left, side - size[1] - left, top, side - size[0] - top))
+
+
+def to_image_frame(logits: Tensor, side: int, size: tuple[int, int]) -> Tensor:
+    """Mask logits [B, h, w] over SAM's padded square -> [B, H, W] over the image of ``size``."""
+    fitted = fitted_size(*size, side)
+    square = F.interpolate(logits.unsqueeze(1), (side, side), mode="bilinear")
+    return F.interpolate(square[..., : fitted[0], : fitted[1]], size, mode="bilinear").squeeze(1)
+
+
+def to_square_frame(mask: Tensor, side: int) -> Tensor:
+    """Masks [B, H, W] over the image -> bool [B, side, side] over SAM's padded square.
+
+    A pixel of the square is positive where the area that it covers is at least half positive.
+    """
+    size = fitted_size(*mask.shape[-2:], side)
+    scaled = resize(mask.float(), list(size), antialias=True) >= 0.5
+    return F.pad(scaled, (0, side - size[1], 0, side - size[0]))
+
+
+def valid_grid(size: tuple[int, int], side: int, patch: int) -> tuple[int, int]:
+    """Rows and columns of patches that hold some of the image, not only padding."""
+    height, width = fitted_size(*size, side)
+    return -(-height // patch), -(-width // patch)

@@ -1,0 +1,68 @@
+"""The prune decoder: how relevant each image token is to the task (VLTP, Eq. 6-10)."""
+
+from __future__ import annotations
+
+import torch
+from segment_anything.modeling import TwoWayTransformer
+from segment_anything.modeling.common import LayerNorm2d
+from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
+from torch import Tensor, nn
+
+from vltp_ros.config import PruneDecoderConfig
+
+WIDTH = 256
+"""Width of the <SEG> embedding and of SAM's features."""
+
+
+class PruneDecoder(nn.Module):
+    """Scores image tokens against a <SEG> embedding; one module serves every stage."""
+
+    def __init__(self, embed_dim: int, config: PruneDecoderConfig) -> None:
+        """
+        Args:
+            embed_dim: width C of the encoder's tokens.
+            config: width d and sizes of the two-way transformer.
+        """
+        super().__init__()
+        width = config.width
+        self.neck = nn.Sequential(
+            nn.Conv2d(embed_dim, width, 1, bias=False),
+            LayerNorm2d(width),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            LayerNorm2d(width),
+        )
+        # The paper has d = 256; a small encoder needs a narrower one to cost less than it saves.
+        self.guide = nn.Identity() if width == WIDTH else nn.Linear(WIDTH, width)
+        self.query = nn.Embedding(1, width)
+        self.position = PositionEmbeddingRandom(width // 2)
+        self.no_mask = nn.Embedding(1, width)
+        self.transformer = TwoWayTransformer(config.depth, width, config.num_heads, config.mlp_dim)
+
+    def forward(self, tokens: Tensor, seg: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Relevance logits, to be ranked or passed through a sigmoid.
+
+        Args:
+            tokens: [B, N, C], the encoder's tokens in raster order.
+            seg: [B, 1, 256], one <SEG> embedding for each.
+            grid: rows and columns, N = rows * columns.
+
+        Returns:
+            [B, N].
+
+        Raises:
+            ValueError: if the shapes do not fit each other.
+        """
+        batch, count, _ = tokens.shape
+        if count != grid[0] * grid[1] or seg.shape != (batch, 1, WIDTH):
+            raise ValueError(
+                f"tokens {tuple(tokens.shape)}, seg {tuple(seg.shape)} and grid {tuple(grid)} do "
+                f"not fit; allowed: [B, rows * columns, C] and [B, 1, {WIDTH}]"
+            )
+        image = self.neck(tokens.transpose(1, 2).unflatten(2, grid))  # [B, d, rows, columns]
+        image = image + self.no_mask.weight[..., None, None]
+        position = self.position(grid).expand_as(image)
+        query = self.query.weight.expand(batch, -1, -1)
+        points, image = self.transformer(
+            image, position, torch.cat([query, self.guide(seg.to(query))], 1)
+        )
+        return (image @ points[:, :1].transpose(1, 2)).squeeze(-1)  # Eq. 10

@@ -1,0 +1,149 @@
+"""The whole network: LLaVA reasons, the pruned encoder looks, SAM's mask decoder draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    TwoWayTransformer,
+)
+from torch import Tensor, nn
+
+from vltp_ros.config import DecoderConfig, EncoderConfig, ModelConfig
+from vltp_ros.network.encoder import PrunedImageEncoder, Select
+from vltp_ros.network.preprocessing import sam_input
+from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder
+from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.token_selection import Score, top_k
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoder saw of an image for each of T tasks."""
+
+    features: Tensor  # [T, 256, g, g]
+    kept: tuple[Tensor, ...]  # per stage: int64 [T, k]
+    scores: tuple[Tensor, ...]  # per stage: [T, N], what the tokens were ranked by
+
+
+class Vltp(nn.Module):
+    """Built from segment_anything's modules and transformers' LLaVA, in any size.
+
+    Two mask decoders: ``mask_decoder`` was trained on features of the dense encoder and draws when
+    nothing is pruned; ``pruned_mask_decoder`` was fine-tuned with the prune decoder (Table 3).
+    """
+
+    def __init__(self, config: ModelConfig, reasoner: Reasoner) -> None:
+        super().__init__()
+        self.config = config
+        self.reasoner = reasoner
+        self.image_encoder = build_image_encoder(config.encoder)
+        grid = config.encoder.grid
+        side = config.encoder.img_size
+        self.prompt_encoder = PromptEncoder(WIDTH, (grid, grid), (side, side), 16)
+        self.mask_decoder = build_mask_decoder(config.mask_decoder)
+        self.pruned_mask_decoder = build_mask_decoder(config.mask_decoder)
+        self.prune_decoder = PruneDecoder(config.encoder.embed_dim, config.prune_decoder)
+        self.inherit()
+        self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(config.pixel_std), persistent=False)
+
+    def inherit(self) -> None:
+        """Start the pruned half from the dense one: decoder weights, positions, no-mask prompt."""
+        self.pruned_mask_decoder.load_state_dict(self.mask_decoder.state_dict())
+        if self.config.prune_decoder.width != WIDTH:
+            return
+        self.prune_decoder.position.load_state_dict(self.prompt_encoder.pe_layer.state_dict())
+        self.prune_decoder.no_mask.load_state_dict(self.prompt_encoder.no_mask_embed.state_dict())
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] RGB -> the encoder's input, float [B, 3, S, S]."""
+        return sam_input(images, self.config.encoder.img_size, self.pixel_mean, self.pixel_std)
+
+    def encoder(self, prune_after: Sequence[int]) -> PrunedImageEncoder:
+        """The image encoder with stages after the given 1-based layers."""
+        return PrunedImageEncoder(self.image_encoder, prune_after)
+
+    def score(self, seg: Tensor) -> Score:
+        """The prune decoder's ranking for <SEG> embeddings [T, 1, 256]."""
+        grid = (self.config.encoder.grid, self.config.encoder.grid)
+        return lambda stage, tokens: self.prune_decoder(tokens, seg, grid)
+
+    def encode(
+        self,
+        tokens: Tensor,
+        prune_after: Sequence[int],
+        rates: Sequence[float],
+        score: Score,
+    ) -> Encoded:
+        """Finish the encoding of ``encoder(prune_after).stem``'s tokens, once for each task.
+
+        Args:
+            tokens: [T, N, C], one row for each task.
+            prune_after: 1-based layers; () does not prune.
+            rates: share of tokens frozen after each.
+            score: ranks the tokens, e.g. :meth:`score`.
+        """
+        scores: list[Tensor] = []
+        out = self.encoder(prune_after).finish(tokens, _remember(score, rates, scores))
+        return Encoded(out.features, out.kept, tuple(scores))
+
+    def draw(self, encoded: Encoded, seg: Tensor) -> Tensor:
+        """Mask logits [T, S/4, S/4] in SAM's padded square, for <SEG> embeddings [T, 1, 256]."""
+        decoder = self.pruned_mask_decoder if encoded.kept else self.mask_decoder
+        return self.decode(decoder, encoded.features, seg)
+
+    def decode(self, decoder: MaskDecoder, features: Tensor, seg: Tensor) -> Tensor:
+        """Mask logits [T, S/4, S/4] from features [T, 256, g, g] and embeddings [T, 1, 256].
+
+        SAM's own ``predict_masks`` pairs many prompts with one image; here each prompt has its own
+        features, and only the first mask token (``multimask_output=False``) is drawn.
+        """
+        output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        points = torch.cat([output.expand(len(seg), -1, -1), seg.to(output)], 1)
+        image = features + self.prompt_encoder.no_mask_embed.weight[..., None, None]
+        position = self.prompt_encoder.get_dense_pe().expand_as(image)
+        points, image_tokens = decoder.transformer(image, position, points)
+        drawn = decoder.output_upscaling(image_tokens.transpose(1, 2).view_as(image))
+        weights = decoder.output_hypernetworks_mlps[0](points[:, 1])
+        return torch.einsum("tc,tchw->thw", weights, drawn)
+
+
+def _remember(score: Score, rates: Sequence[float], scores: list[Tensor]) -> Select:
+    def select(stage: int, tokens: Tensor) -> Tensor:
+        scores.append(score(stage, tokens))
+        return top_k(scores[-1], rates[stage])
+
+    return select
+
+
+def build_image_encoder(config: EncoderConfig) -> ImageEncoderViT:
+    """segment_anything's image encoder in the given sizes, random weights."""
+    return ImageEncoderViT(
+        img_size=config.img_size,
+        patch_size=config.patch_size,
+        embed_dim=config.embed_dim,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        out_chans=config.out_chans,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=config.window_size,
+        global_attn_indexes=config.global_attn_indexes,
+    )
+
+
+def build_mask_decoder(config: DecoderConfig) -> MaskDecoder:
+    """segment_anything's mask decoder in the given sizes, random weights."""
+    return MaskDecoder(
+        transformer_dim=WIDTH,
+        transformer=TwoWayTransformer(config.depth, WIDTH, config.num_heads, config.mlp_dim),
+        num_multimask_outputs=config.num_multimask_outputs,
+        iou_head_hidden_dim=config.iou_head_hidden_dim,
+    )
