@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shapes for eating and cooking."""
+
+import numpy as np
+
+from .meshes import move, prism, revolve, rounded, slab, stretch, tube, turn
+from .parts import MAIN, Shape, build, dish, ear, join, lathe, vessel
+
+CHEF_BLADE = ((0.1, -0.022), (0.14, -0.0215), (0.2, -0.012), (0.235, 0.010), (0.1, 0.013))
+BREAD_BLADE = (
+    (0.1, -0.009),
+    *(p for k in range(9) for p in ((0.11 + k * 0.014, -0.013), (0.117 + k * 0.014, -0.009))),
+    (0.25, 0.002),
+    (0.24, 0.011),
+    (0.1, 0.011),
+)
+
+
+def mug(bottom: float, top: float, height: float, poses=("upright",)) -> Shape:
+    body = vessel(bottom, top, height)
+    return build((MAIN, join(body, ear(bottom, top, height, 0.036))), poses=poses)
+
+
+def bottle(body: float, shoulder: float, neck: float, height: float, cap: str) -> Shape:
+    lip = neck + 0.003
+    glass = revolve([
+        (0, 0), (body - 0.004, 0), (body, 0.005), (body, shoulder), (body * 0.92, shoulder + 0.014),
+        (body * 0.66, shoulder + 0.034), (neck, shoulder + 0.052), (neck, height - 0.02),
+        (0, height - 0.02),
+    ])  # fmt: skip
+    top = revolve([(0, height - 0.026), (lip, height - 0.026), (lip, height), (0, height)])
+    low, high = shoulder * 0.3, shoulder * 0.78
+    label = revolve([(body - 0.002, low), (body + 0.0008, low), (body + 0.0008, high),
+                     (body - 0.002, high), (body - 0.002, low)])  # fmt: skip
+    return build((MAIN, glass), (cap, top), ("paper", label), poses=("upright", "upright", "side"))
+
+
+def plate(radius: float, squareness: float) -> Shape:
+    """A flat well, a low wall around it and a broad rim with a line along its edge."""
+    under = [(0, 0), (radius * 0.58, 0), (radius * 0.68, 0.014), (radius, 0.020)]
+    above = [(radius - 0.002, 0.024), (radius * 0.66, 0.019), (radius * 0.57, 0.005), (0, 0.005)]
+    line = [(radius * 0.93, 0.0228), (radius * 0.97, 0.0236), (radius * 0.97, 0.0242),
+            (radius * 0.93, 0.0234), (radius * 0.93, 0.0228)]  # fmt: skip
+    body = revolve([*under, *above], squareness=squareness)
+    return build((MAIN, body), ("navy glaze", revolve(line, squareness=squareness)))
+
+
+def pan(bottom: float, top: float, height: float, handle: float) -> Shape:
+    start = np.array([bottom * 0.5 + top * 0.5 - 0.002, 0, height * 0.72])
+    path = start + np.array([(0, 0, 0), (0.03, 0, 0.006), (handle, 0, 0.016)])
+    grip = stretch(tube(path - start, [0.007, 0.009, 0.012]), (1, 1.25, 0.8)) + start
+    return build((MAIN, vessel(bottom, top, height)), ("black plastic", grip))
+
+
+def knife(blade_outline) -> Shape:
+    handle = prism(rounded(0.105, 0.026, 4, middle=0.0525), 0.016)
+    rivet = revolve([(0, 0), (0.004, 0), (0.004, 0.0175), (0, 0.0175)], 10)
+    rivets = join(*(move(rivet, (x, 0, 0)) for x in (0.025, 0.055, 0.085)))
+    return build((MAIN, handle), ("steel", join(prism(blade_outline, 0.004, 0.006), rivets)))
+
+
+def spoon(length: float, bowl: float, aspect: float) -> Shape:
+    scoop = stretch(dish(bowl, 0.016, 0.010, 2.0, 0.003), (aspect, 1, 1))
+    start = bowl * aspect - 0.004
+    path = [(start, 0, 0.014), (start + 0.03, 0, 0.017), (start + length * 0.6, 0, 0.012),
+            (start + length, 0, 0.006)]  # fmt: skip
+    handle = stretch(tube(np.array(path), [0.0045, 0.004, 0.0055, 0.0085]), (1, 1.1, 0.7))
+    return build((MAIN, join(scoop, handle)))
+
+
+def turner(head: np.ndarray) -> Shape:
+    """A spatula: a flat head from x = 0 to 0.1 with a raised handle behind it."""
+    neck = tube([(0.006, 0, 0.005), (-0.02, 0, 0.014), (-0.06, 0, 0.02)], 0.005)
+    grip = lathe([(0, 0), (0.009, 0), (0.011, 0.06), (0.008, 0.12), (0, 0.12)])
+    grip = move(turn(grip, "z", 180), (-0.05, 0, 0.02))
+    return build((MAIN, head), ("steel", neck), ("black plastic", grip))
+
+
+def slotted_head() -> np.ndarray:
+    bars = [slab((0.1, 0.011, 0.004), (0.05, y, 0.004)) for y in (-0.038, -0.019, 0, 0.019, 0.038)]
+    ends = [slab((0.016, 0.087, 0.004), (x, 0, 0.004)) for x in (0.008, 0.092)]
+    return join(*bars, *ends)
+
+
+def solid_head() -> np.ndarray:
+    outline = [(0, -0.03), (0.09, -0.045), (0.1, -0.038), (0.1, 0.038), (0.09, 0.045), (0, 0.03)]
+    return prism(outline, 0.005, 0.002)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What shapes are put together from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .meshes import arc, prism, revolve, rounded, tube, turn
+
+MAIN = "main"  # the finish that an object's own colour and material fill in
+
+
+@dataclass(frozen=True)
+class Part:
+    """A surface [F, 3, 3] and its finish: MAIN, or a name from appearance.FINISHES."""
+
+    finish: str
+    surface: np.ndarray
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The parts of one variant of a kind."""
+
+    parts: tuple[Part, ...]
+    poses: tuple[str, ...] = ("upright",)
+    """How it can rest: "upright" as modelled, "side" rolled over by a quarter turn about x. One is
+    drawn from these, so a pose listed twice comes twice as often."""
+    round: bool = False
+    """Whether it may only be scaled evenly."""
+
+    @property
+    def points(self) -> np.ndarray:
+        """Every corner, [P, 3]."""
+        return np.concatenate([part.surface.reshape(-1, 3) for part in self.parts])
+
+
+def build(*parts: tuple[str, np.ndarray], poses=("upright",), round: bool = False) -> Shape:
+    """A shape from pairs of finish and surface."""
+    return Shape(tuple(Part(finish, surface) for finish, surface in parts), poses, round)
+
+
+def join(*surfaces: np.ndarray) -> np.ndarray:
+    """Several surfaces as one."""
+    return np.concatenate(surfaces)
+
+
+def lathe(profile, **options) -> np.ndarray:
+    """A revolved surface whose axis is laid along x, starting at x = 0."""
+    return turn(revolve(profile, **options), "y", 90)
+
+
+def mirror(surface: np.ndarray, factors) -> np.ndarray:
+    """Scale by factors of one sign or the other, turning the triangles round where it mirrors."""
+    return (surface * np.asarray(factors))[:, :: int(np.sign(np.prod(factors)))]
+
+
+def vessel(bottom: float, top: float, height: float, wall: float = 0.004) -> np.ndarray:
+    """A hollow cup open at the top; bottom and top are its outer radii."""
+    return revolve([
+        (0, 0), (bottom - wall, 0), (bottom, wall), (top, height - wall / 2),
+        (top - wall / 2, height), (top - wall, height - wall / 2),
+        (bottom - wall, 2 * wall), (bottom - 2 * wall, 1.5 * wall), (0, 1.5 * wall),
+    ])  # fmt: skip
+
+
+def dish(radius: float, depth: float, foot: float, power: float, wall: float = 0.005, **options):
+    """A hollow dish on a flat foot; power 2 is round like a bowl, more is flatter inside."""
+    share = np.linspace(0, 1, 9)
+    r = foot + (radius - foot) * share
+    z = depth * share**power
+    outer = np.column_stack([r, z])
+    inner = np.column_stack([r - wall * (1 - 0.4 * share), z + wall * (1 - share * 0.8)])[::-1]
+    return revolve([(0, 0), *outer, *inner, (0, wall)], **options)
+
+
+def ear(bottom: float, top: float, height: float, reach: float) -> np.ndarray:
+    """A mug's handle in the xz plane, both ends sunk into a wall of the given outer radii."""
+    bend = arc((0, 0), 1.0, -90, 90, 11) * [reach, height / 3.2] + [0, height * 0.52]
+    wall = bottom + (top - bottom) * bend[:, 1] / height - 0.002
+    path = np.column_stack([wall + bend[:, 0], np.zeros(11), bend[:, 1]])
+    return tube(path, 0.0075, sides=10)
+
+
+def grip(length: float, width: float, height: float) -> np.ndarray:
+    """A rounded bar along x from x = 0, resting on the table."""
+    return prism(rounded(length, width, middle=length / 2), height)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a scene consists of, as plain data, and where its parts come to lie.
+
+World frame: metres, z up, the table top at z = 0 around the origin; seen from azimuth 0, x goes to
+the right and y away from the camera.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from .meshes import rotation
+from .shapes import shape
+
+WIDTH, HEIGHT = 640, 480
+ORBIT_SECONDS = 12.0
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ObjectInstance:
+    """One object resting on the table."""
+
+    kind: str
+    shape: str
+    """Variant of the kind, a key of shapes.BUILDERS[kind]."""
+    colour: str
+    """Name from appearance.COLOURS."""
+    material: str
+    """Name from appearance.MATERIALS."""
+    rgb: Vector
+    """The named colour, slightly varied: 0 to 1."""
+    size: Vector
+    """Factors on the nominal size along the shape's own x, y, z."""
+    pose: str
+    """"upright" or "side"."""
+    position: tuple[float, float]
+    """Where the middle of the footprint lies: x, y in metres."""
+    yaw: float
+    """Rotation about the vertical, radians."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera that looks at a point near the middle of the table; angles in radians."""
+
+    target: Vector
+    azimuth: float
+    elevation: float
+    """Above the horizon."""
+    distance: float
+    """To the target, metres."""
+    roll: float
+    fovy: float
+    """Vertical field of view."""
+
+    def axes(self) -> np.ndarray:
+        """Rows right, up, forward: unit vectors [3, 3] in the world frame."""
+        tilt = rotation("z", self.azimuth) @ rotation("x", -self.elevation)
+        right, forward, up = tilt.T
+        cos, sin = np.cos(self.roll), np.sin(self.roll)
+        return np.stack([cos * right + sin * up, cos * up - sin * right, forward])
+
+    def position(self) -> np.ndarray:
+        """The optical centre [3]."""
+        return np.asarray(self.target) - self.distance * self.axes()[2]
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Pixels [N, 2] (column, row) of world points [N, 3] in a WIDTH x HEIGHT image."""
+        right, up, depth = self.axes() @ (points - self.position()).T
+        focal = HEIGHT / 2 / np.tan(self.fovy / 2)
+        return np.stack([WIDTH / 2 + focal * right / depth, HEIGHT / 2 - focal * up / depth], -1)
+
+    def on_table(self, pixels: np.ndarray) -> np.ndarray:
+        """The points [N, 2] of the table plane seen at pixels [N, 2], without those above it."""
+        focal = HEIGHT / 2 / np.tan(self.fovy / 2)
+        column, row = pixels.T
+        picture = np.stack([column - WIDTH / 2, HEIGHT / 2 - row, np.full(len(pixels), focal)], -1)
+        rays = picture @ self.axes()
+        rays = rays[rays[:, 2] < 0]
+        origin = self.position()
+        return (origin - rays * origin[2] / rays[:, 2:])[:, :2]
+
+    def orbit(self, seconds: float) -> "Camera":
+        """The camera on its slow way around the target; itself at 0 and every ORBIT_SECONDS."""
+        phase = 2 * np.pi * seconds / ORBIT_SECONDS
+        return replace(
+            self,
+            azimuth=self.azimuth + np.radians(15) * np.sin(phase),
+            elevation=self.elevation + np.radians(3) * np.sin(2 * phase),
+            distance=self.distance * (1 + 0.04 * np.sin(phase)),
+        )
+
+
+@dataclass(frozen=True)
+class Light:
+    """A lamp that shines on the middle of the table."""
+
+    position: Vector
+    rgb: Vector
+    """Brightness, 0 to 1."""
+    shadow: bool
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A flat part of the surroundings."""
+
+    texture: str | None
+    """A name from textures.SURFACE_TEXTURES, or None for a plain colour."""
+    rgb: Vector
+
+
+@dataclass(frozen=True)
+class Table:
+    """The table top."""
+
+    surface: Surface
+    half_size: tuple[float, float]
+    """Half its length and width, metres."""
+    yaw: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A table with objects, everything that the image depends on."""
+
+    seed: int
+    split: str
+    task: str
+    """The task that the scene was laid out for and that its first query asks for."""
+    served: bool
+    """Whether some object is there to serve it."""
+    objects: tuple[ObjectInstance, ...]
+    camera: Camera
+    lights: tuple[Light, ...]
+    ambient: Vector
+    table: Table
+    floor: Surface
+    wall: Surface
+
+
+@lru_cache(maxsize=1024)
+def placement(item: ObjectInstance) -> tuple[np.ndarray, np.ndarray]:
+    """A [3, 3], b [3] such that A @ point + b takes a nominal point to the world, lowest at 0."""
+    linear, low, high = _rolled(item)
+    turned = rotation("z", item.yaw)
+    rest = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
+    return turned @ linear, np.array([*item.position, 0.0]) - turned @ rest
+
+
+def bounds(item: ObjectInstance) -> np.ndarray:
+    """The eight corners [8, 3] of its upright bounding box in the world, the four lower first."""
+    _, low, high = _rolled(item)
+    x, y, z = (high - low) / [2, 2, 1]
+    base = np.array([(-x, -y), (x, -y), (x, y), (-x, y)]) @ rotation("z", item.yaw)[:2, :2].T
+    corners = np.zeros((8, 3))
+    corners[:, :2] = np.tile(base + item.position, (2, 1))
+    corners[4:, 2] = z
+    return corners
+
+
+def apart(first: np.ndarray, second: np.ndarray, gap: float) -> np.ndarray:
+    """Whether rectangles keep a gap in metres along one of their sides.
+
+    Args:
+        first: corners in order [..., 4, 2].
+        second: corners [4, 2] of the rectangle that each of them is held against.
+
+    Returns:
+        bool [...].
+    """
+    sides = [one[..., k, :] - one[..., 0, :] for one in (first, second) for k in (1, 3)]
+    axes = np.stack(np.broadcast_arrays(*sides), axis=-1)
+    axes /= np.linalg.norm(axes, axis=-2, keepdims=True)
+    one, two = first @ axes, second @ axes
+    between = np.maximum(one.min(-2) - two.max(-2), two.min(-2) - one.max(-2))
+    return between.max(axis=-1) >= gap
+
+
+def _rolled(item: ObjectInstance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Size and pose as one matrix [3, 3], and the lowest and highest coordinates after it."""
+    return _extent(item.kind, item.shape, item.size, item.pose)
+
+
+@lru_cache(maxsize=1024)
+def _extent(kind: str, variant: str, size: Vector, pose: str):
+    linear = np.diag(size)
+    if pose == "side":
+        linear = rotation("x", np.pi / 2) @ linear
+    points = shape(kind, variant).points @ linear.T
+    return linear, points.min(axis=0), points.max(axis=0)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shapes of tools, elongated along x, and of what cleans and sticks."""
+
+import numpy as np
+
+from .meshes import arc, move, prism, revolve, rounded, skin, slab, stretch, tube, turn
+from .parts import MAIN, Shape, build, grip, join, lathe, mirror
+
+
+def hammer_claw() -> Shape:
+    grip = [(0, 0), (0.013, 0), (0.014, 0.09), (0.010, 0.13), (0.010, 0.22), (0, 0.22)]
+    handle = move(stretch(lathe(grip), (1, 1, 0.9)), (0, 0, 0.017))
+    poll = [(0, 0), (0.017, 0), (0.017, 0.018), (0.012, 0.024), (0.012, 0.066), (0, 0.066)]
+    face = move(turn(revolve(poll), "x", 90), (0.21, 0.016, 0.017))
+    # The claw bends back over the handle and parts in two tines.
+    spine = [(0.222, 0.01), (0.220, 0.035), (0.207, 0.06), (0.185, 0.074),
+             (0.196, 0.052), (0.200, 0.03), (0.198, 0.01)]  # fmt: skip
+    tines = join(prism(spine, 0.009, 0.005), prism(spine, 0.009, 0.020))
+    return build((MAIN, handle), ("steel", join(face, tines)))
+
+
+def hammer_sledge() -> Shape:
+    handle = move(grip(0.24, 0.024, 0.02), (0, 0, 0.012))
+    head = prism(rounded(0.046, 0.12, 8, middle=0.205), 0.044)
+    return build((MAIN, handle), ("iron", head))
+
+
+def hammer_mallet() -> Shape:
+    handle = move(lathe([(0, 0), (0.012, 0), (0.011, 0.2), (0, 0.2)]), (0, 0, 0.029))
+    ends = [(0, -0.055), (0.025, -0.055), (0.029, -0.048)]
+    head = turn(revolve([*ends, *((r, -z) for r, z in reversed(ends))]), "x", 90)
+    return build((MAIN, handle), ("black rubber", move(head, (0.2, 0, 0.029))))
+
+
+def scissors(opening: float, blade: float) -> Shape:
+    """Two crossing arms, opened by an angle in degrees; the pivot is at the origin."""
+    edge = [(-0.02, -0.007), (0.0, -0.010), (blade * 0.7, -0.007), (blade, 0.006), (-0.02, 0.008)]
+    shank = tube([(-0.015, 0, 0), (-0.04, 0.006, 0), (-0.058, 0.016, 0)], 0.006)
+    eye = arc((0, 0), 1.0, 0, 360, 21)[:-1] * [0.034, 0.024] + [-0.088, 0.025]
+    loop = tube(np.column_stack([eye, np.zeros(20)]), 0.0065, closed=True, sides=8)
+    parts = {"steel": [], MAIN: []}
+    for side, base in ((1, 0.005), (-1, 0.010)):
+        flip = (1, side, 1)
+        flat = mirror(prism(edge, 0.004), flip)
+        grip = mirror(join(shank, loop), flip)
+        parts["steel"].append(move(turn(flat, "z", side * -opening / 2), (0, 0, base)))
+        parts[MAIN].append(move(turn(grip, "z", side * -opening / 2), (0, 0, 0.0065)))
+    pin = revolve([(0, 0.004), (0.006, 0.004), (0.006, 0.017), (0, 0.017)], 14)
+    return build((MAIN, join(*parts[MAIN])), ("steel", join(*parts["steel"])), ("iron", pin))
+
+
+def dish_brush() -> Shape:
+    """A long handle with a head of bristles that point sideways."""
+    back = join(grip(0.15, 0.018, 0.018), slab((0.085, 0.018, 0.022), (0.185, 0, 0.011)))
+    tufts = [slab((0.008, 0.036, 0.016), (0.15 + 0.0115 * k, 0.026, 0.011)) for k in range(7)]
+    return build((MAIN, back), ("bristle", join(*tufts)))
+
+
+def hand_broom() -> Shape:
+    """A short handle and bristles that fan out."""
+    stick = [(0, 0), (0.011, 0), (0.013, 0.05), (0.009, 0.105), (0.014, 0.115), (0, 0.115)]
+    handle = move(lathe(stick), (0, 0, 0.014))
+    half = [(0.11, -0.02), (0.135, -0.042), (0.15, -0.042)]
+    head = prism([*half, *((x, -y) for x, y in reversed(half))], 0.024, 0.002)
+    tuft = slab((0.075, 0.013, 0.02), (0.1375, 0, 0.013))
+    tufts = [turn(tuft, "z", angle) for angle in np.linspace(-24, 24, 11)]
+    return build((MAIN, join(handle, head)), ("bristle", move(join(*tufts), (0.05, 0, 0))))
+
+
+def tape(outer: float, inner: float, width: float) -> Shape:
+    def ring(far: float, near: float, low: float, high: float) -> np.ndarray:
+        return revolve([(near, low), (far, low), (far, high), (near, high), (near, low)])
+
+    core = ring(inner + 0.003, inner, -0.001, width + 0.001)
+    roll = ring(outer, inner + 0.002, 0, width)
+    return build((MAIN, roll), ("cardboard", core), poses=("upright", "upright", "side"))
+
+
+def sponge(outline: np.ndarray, pad: str) -> Shape:
+    return build((MAIN, prism(outline, 0.03, 0.012)), (pad, prism(outline, 0.012)))
+
+
+def screwdriver(handle: float, shaft: float, radius: float) -> Shape:
+    angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    flute = 1 + 0.13 * np.cos(8 * angle)
+    along = np.array([0, 0, 0.008, 0.7 * handle, 0.85 * handle, 0.9 * handle, handle, handle])
+    size = radius * np.array([0, 0.7, 1, 1, 0.62, 0.8, 0.8, 0])
+    y, z = np.outer(size, flute * np.cos(angle)), np.outer(size, flute * np.sin(angle))
+    rings = np.stack([np.broadcast_to(along[:, None], y.shape), y, z], -1)
+    end = handle + shaft
+    rod = tube([(handle - 0.005, 0, 0), (end - 0.012, 0, 0)], 0.005)
+    half = [(end - 0.016, -0.005), (end - 0.006, -0.009), (end, -0.008)]
+    tip = prism([*half, *((x, -y) for x, y in reversed(half))], 0.003, -0.0015)
+    rest = (0, 0, 1.13 * radius)
+    return build((MAIN, move(skin(rings), rest)), ("steel", move(join(rod, tip), rest)))
