@@ -1,0 +1,194 @@
+"""What everybody uses: images and tasks in, results out, bad input refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from test.network.builders import tiny_model
+from vltp_ros.network.token_selection import kept_count
+from vltp_ros.runtime.pictures import read_picture, write_png
+from vltp_ros.runtime.session import Session, resolve_device
+
+
+@pytest.fixture(scope="module")
+def session():
+    return Session(tiny_model(), torch.device("cpu"))
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+
+
+def test_results_have_the_size_of_the_image_and_the_order_of_the_tasks(session, image):
+    session.configure(rates=(), prune_after=(2, 3))
+    results = session.segment(image, ["cut bread", "  drive a nail "])
+    assert [r.task for r in results] == ["cut bread", "drive a nail"]
+    for r in results:
+        assert r.mask.shape == r.probability.shape == (90, 120)
+        assert r.mask.dtype == bool and r.probability.dtype == np.float32
+        assert np.array_equal(r.mask, r.probability > 0.5)
+        assert 0 <= r.score <= 1 and r.area == r.mask.sum()
+        assert [k.shape for k in r.kept] == [(8, 10)] * 2  # of 10 x 10, two rows are padding
+        assert all(k.sum() <= kept_count(100, 0.5) for k in r.kept)
+        assert list(r.times_ms) == [
+            "preprocess",
+            "reasoner",
+            "stem",
+            "pruned blocks",
+            "mask decoder",
+            "postprocess",
+        ]
+
+
+@pytest.mark.parametrize("rates", [(0.5,), (0.0,)])
+def test_tasks_together_equal_tasks_alone(session, image, rates):
+    session.configure(rates=rates)
+    tasks = ["cut bread", "drive a nail into the wall", "drink"]
+    together = session.segment(image, tasks)
+    for task, result in zip(tasks, together, strict=True):
+        alone = session.segment(image, [task])[0]
+        assert np.abs(alone.probability - result.probability).max() < 1e-4
+
+
+def test_rate_zero_does_not_prune(session, image):
+    session.configure(rates=(0.0,))
+    result = session.segment(image, ["drink"])[0]
+    assert result.kept == () and "pruned blocks" not in result.times_ms
+
+
+def test_bfloat16_stays_close_to_float32(session, image):
+    session.configure(rates=(0.0,), precision="float32")
+    exact = session.segment(image, ["drink"])[0].probability
+    session.configure(precision="bfloat16")
+    rough = session.segment(image, ["drink"])[0].probability
+    session.configure(precision="float32")
+    assert 0 < np.abs(exact - rough).mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((0, 0, 3), np.uint8),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        None,
+    ],
+)
+def test_bad_images_are_refused(session, bad):
+    with pytest.raises(ValueError, match=r"image is .*; allowed: uint8 \(height, width, 3\)"):
+        session.segment(bad, ["drink"])
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        ("", "must be a sentence"),
+        (" \n", "must be a sentence"),
+        (None, "must be a sentence"),
+        ("x" * 10_000, "10000 characters; at most 1000"),
+    ],
+)
+def test_bad_tasks_are_refused(session, image, task, reason):
+    with pytest.raises(ValueError, match=reason):
+        session.segment(image, ["drink", task])
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"rates": (1.0,)}, "rate is 1.0"),
+        ({"rates": (-0.5, 0.5)}, "rate is -0.5"),
+        ({"rates": (0.1, 0.2, 0.3)}, "rates has 3 values"),
+        ({"prune_after": (1,), "rates": (0.5,)}, r"prune_after is \(1,\); allowed"),
+        ({"prune_after": (99,), "rates": (0.5,)}, r"prune_after is \(99,\); allowed"),
+        ({"threshold": 1.5}, "threshold is 1.5"),
+        ({"precision": "int3"}, "precision is 'int3'"),
+    ],
+)
+def test_bad_settings_are_refused_and_change_nothing(session, settings, reason):
+    session.configure(prune_after=(2, 3), rates=(0.5,))
+    before = (session.prune_after, session.rates, session.threshold, session.precision)
+    with pytest.raises(ValueError, match=reason):
+        session.configure(**settings)
+    assert before == (session.prune_after, session.rates, session.threshold, session.precision)
+
+
+def test_devices():
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for bad in ("toaster", "cuda:99", "mps"):
+        with pytest.raises(ValueError, match=bad):
+            resolve_device(bad)
+
+
+@pytest.mark.requires_cuda
+def test_gpu_equals_cpu(image):
+    results = []
+    for device in ("cpu", "cuda"):
+        session = Session(tiny_model().to(device), torch.device(device))
+        session.configure(rates=(0.5,))
+        results.append(session.segment(image, ["drink", "cut bread"]))
+    for cpu, cuda in zip(*results, strict=True):
+        assert np.abs(cpu.probability - cuda.probability).max() < 1e-3
+
+
+def modes():
+    rng = np.random.default_rng(1)
+    deep = rng.integers(0, 65536, (30, 40), np.uint16)
+    return {
+        "grey.png": Image.fromarray((deep >> 8).astype(np.uint8)),
+        "deep.png": Image.fromarray(deep),
+        "rgba.png": Image.fromarray(rng.integers(0, 256, (30, 40, 4), np.uint8), "RGBA"),
+        "palette.gif": Image.fromarray((deep >> 8).astype(np.uint8)).convert("P"),
+        "photo.jpg": Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)),
+        "ink.tiff": Image.new("CMYK", (40, 30), (255, 0, 0, 0)),
+        "bit.bmp": Image.fromarray(deep > 30000),
+        "float.tiff": Image.fromarray(deep.astype(np.float32)),
+    }
+
+
+@pytest.mark.parametrize("name", modes())
+def test_every_common_picture_becomes_rgb(tmp_path, name):
+    modes()[name].save(tmp_path / name)
+    picture = read_picture(tmp_path / name)
+    assert picture.dtype == np.uint8 and picture.shape == (30, 40, 3)
+
+
+def test_sixteen_bits_are_scaled_and_transparency_is_white(tmp_path):
+    Image.fromarray(np.array([[0, 32768, 65535]], np.uint16)).save(tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png")[0, :, 0].tolist() == [0, 128, 255]
+    Image.new("RGBA", (2, 1), (9, 9, 9, 0)).save(tmp_path / "clear.png")
+    assert (read_picture(tmp_path / "clear.png") == 255).all()
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    picture = Image.fromarray(np.zeros((20, 60, 3), np.uint8))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # rotate by 90 degrees to show
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    assert read_picture(tmp_path / "turned.jpg").shape == (60, 20, 3)
+
+
+def test_broken_pictures_are_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=r"none\.png does not exist"):
+        read_picture(tmp_path / "none.png")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    with pytest.raises(ValueError, match=r"text\.jpg is not a picture"):
+        read_picture(tmp_path / "text.jpg")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8)).save(
+        tmp_path / "cut.jpg"
+    )
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"cut\.jpg is not a picture"):
+        read_picture(tmp_path / "cut.jpg")
+
+
+def test_pngs_are_written_whole(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)
+    write_png(tmp_path / "new" / "a.png", pixels)
+    assert np.array_equal(read_picture(tmp_path / "new" / "a.png"), pixels)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]

@@ -1,0 +1,61 @@
+"""The ``vltp`` command: one thin module per subcommand, imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+
+import tyro
+
+COMMANDS = {
+    "segment": ("Segment", "find what serves a task in a picture"),
+    "evaluate": ("Evaluate", "accuracy and cost on tabletop scenes"),
+    "flops": ("Flops", "count the encoder's multiply-accumulates"),
+    "train": ("Train", "train on tabletop scenes"),
+    "scenes": ("Scenes", "render a data set of tabletop scenes"),
+    "demo": ("Demo", "camera, planner and node over ROS 2, recorded as a video"),
+}
+"""Name -> class of its arguments in the module of that name, and what it does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; exit status 0 only on success, 2 for bad input, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"vltp: unknown command {name!r}; allowed: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    try:
+        module = importlib.import_module(f"vltp_ros.cli.{name}")
+        parsed = tyro.cli(getattr(module, COMMANDS[name][0]), args=rest, prog=f"vltp {name}")
+        answer = module.run(parsed)
+    except KeyboardInterrupt:
+        print(f"vltp {name}: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
+        print(f"vltp {name}: {error}", file=sys.stderr)
+        return 2
+    if parsed.json:
+        print(json.dumps(answer))
+    elif hasattr(module, "describe"):
+        print(module.describe(answer))
+    return 0
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: vltp COMMAND [OPTIONS]", "", *lines, "", "vltp COMMAND --help says more."]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

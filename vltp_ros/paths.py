@@ -1,0 +1,30 @@
+"""Where the files that ship beside the code are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vltp_ros.config import DEFAULT_MODEL
+
+
+def shipped(path: Path | str) -> Path:
+    """The place of a file or folder that a checkout has at ``path``.
+
+    It lies in the checkout, or under share/vltp_ros/ of the prefix that pip or colcon installed
+    this module into. Raises FileNotFoundError naming the places.
+    """
+    here = Path(__file__).resolve()
+    checkout = here.parents[1] / path
+    installed = [prefix / "share" / "vltp_ros" / path for prefix in here.parents[1:]]
+    for place in (checkout, *installed):
+        if place.exists():
+            return place
+    raise FileNotFoundError(
+        f"{path} is in neither {checkout.parent} nor a share/vltp_ros above {here.parent}; "
+        "install the package with its data files"
+    )
+
+
+def default_model() -> Path:
+    """The directory of the tabletop model. Raises FileNotFoundError when it did not ship."""
+    return shipped(DEFAULT_MODEL)
