@@ -1,0 +1,140 @@
+"""Training on a few real scenes with a tiny network: it learns, resumes, and leaves the rest."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from test.network.builders import tiny_model
+from vltp_ros.cli.train import Train, run
+from vltp_ros.config import TrainConfig
+from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.simulation import TASKS, generate_dataset
+from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.loop import fit
+from vltp_ros.training.losses import dice_loss, mask_loss, pruning_loss
+from vltp_ros.training.stages import DenseStage, EncoderStage, PrunedStage
+
+PHRASINGS = {task.name: task.phrasings for task in TASKS}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("scenes")
+    generate_dataset(directory, count=3, seed=0, split="train", workers=1, progress=False)
+    return TabletopDataset(directory)
+
+
+def config(**changes) -> TrainConfig:
+    return TrainConfig(
+        **{"steps": 4, "batch": 2, "tasks_per_image": 2, "warmup": 1, "save_every": 2, **changes}
+    )
+
+
+def test_batches_follow_from_seed_and_step(data):
+    one, same, other = (BatchSource(data, PHRASINGS, config()).batch(step) for step in (3, 3, 4))
+    assert torch.equal(one.images, same.images) and one.tasks == same.tasks
+    assert not torch.equal(one.images, other.images)
+    assert one.images.shape == (2, 3, 480, 640) and one.masks.shape == (4, 480, 640)
+    assert one.kinds.shape == (2, 480, 640) and one.kinds.max() <= len(data.kinds)
+
+
+def test_masks_show_the_kinds_that_serve_the_task(data):
+    kinds_of = {task.name: task.kinds for task in TASKS}
+    task_of = {text: task.name for task in TASKS for text in task.phrasings}
+    batch = BatchSource(data, PHRASINGS, config(tasks_per_image=6)).batch(0)
+    for image in range(2):
+        for number, text in enumerate(batch.tasks[image]):
+            serving = [data.kinds.index(k) + 1 for k in kinds_of[task_of[text]] if k in data.kinds]
+            shown = torch.isin(batch.kinds[image], torch.tensor(serving))
+            assert torch.equal(batch.masks[6 * image + number], shown)
+
+
+def test_mosaics_are_square_and_full_of_objects(data):
+    batch = BatchSource(data, PHRASINGS, config(mosaic=True)).batch(0)
+    assert batch.images.shape == (2, 3, 640, 640) and batch.kinds.shape == (2, 640, 640)
+    assert all(
+        (quarter > 0).any()
+        for quarter in batch.kinds.unfold(1, 320, 320).unfold(2, 320, 320).flatten(0, 2)
+    )
+
+
+@pytest.mark.parametrize("stage", ["encoder", "dense", "prune"])
+def test_each_stage_learns_and_leaves_the_rest_alone(data, tmp_path, stage):
+    model, settings = tiny_model(), config(mosaic=stage == "encoder", bfloat16=False)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    made = {"encoder": EncoderStage, "dense": DenseStage}.get(stage)
+    step = made(model, settings, len(data.kinds)) if made else PrunedStage(model, settings)
+    fit(step, BatchSource(data, PHRASINGS, settings), settings, tmp_path)
+    moved = {n for n, p in model.named_parameters() if not torch.equal(before[n], p)}
+    assert moved and all(name.startswith(step.trained) for name in moved)
+    # lm_head, the vision tower's pooling and unused mask tokens get no gradient; decoders do.
+    heart = {
+        "encoder": "image_encoder.blocks.3.mlp",
+        "dense": "reasoner.projection",
+        "prune": "prune_decoder.neck",
+    }[stage]
+    assert any(name.startswith(heart) for name in moved)
+
+
+def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path):
+    def stage_and_source():
+        torch.manual_seed(0)
+        stage = DenseStage(tiny_model(), config(bfloat16=False), len(data.kinds))
+        return stage, BatchSource(data, PHRASINGS, config())
+
+    straight, source = stage_and_source()
+    fit(straight, source, config(bfloat16=False), tmp_path / "straight")
+
+    killed, source = stage_and_source()
+    forward = killed.forward
+
+    def die_late(batch, step):
+        if step == 3:
+            raise KeyboardInterrupt
+        return forward(batch, step)
+
+    killed.forward = die_late
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, source, config(bfloat16=False), tmp_path / "killed")
+
+    resumed, source = stage_and_source()
+    fit(resumed, source, config(bfloat16=False), tmp_path / "killed")
+    for (name, a), b in zip(straight.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6), name
+    lines = (tmp_path / "killed" / "losses.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
+
+
+def test_prune_stage_without_a_model_to_start_from_is_refused(data, tmp_path):
+    with pytest.raises(ValueError, match="--init is missing"):
+        run(Train("prune", data.directory, tmp_path / "run", tmp_path / "out", config=config()))
+
+
+def test_a_directory_without_scenes_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"dataset\.json does not exist"):
+        TabletopDataset(tmp_path)
+
+
+def test_losses_at_their_ends():
+    target = torch.zeros(2, 8, 8)
+    target[0, :4] = 1
+    right, wrong = (target * 2 - 1) * 50, (1 - target * 2) * 50
+    assert mask_loss(right, target) < 0.01 < 1 < mask_loss(wrong, target)
+    assert dice_loss(right, target).item() == pytest.approx(0, abs=1e-4)
+    assert dice_loss(torch.full((1, 8, 8), 50.0), torch.zeros(1, 8, 8)) > 0.9  # asks for nothing
+    patches = target.flatten(1)
+    both = pruning_loss((right.flatten(1), wrong.flatten(1)), patches)
+    one = mask_loss(wrong.flatten(1), patches)
+    assert both.item() == pytest.approx(one.item() / 2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"steps": 0}, "steps is 0"), ({"rates": (1.2,)}, "rates is 1.2"), ({"batch": -1}, "batch")],
+)
+def test_bad_settings_are_refused(change, reason):
+    with pytest.raises(ValueError, match=f"TrainConfig.{reason}"):
+        TrainConfig(**change)

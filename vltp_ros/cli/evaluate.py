@@ -1,0 +1,49 @@
+"""vltp evaluate: accuracy and cost on tabletop scenes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
+from vltp_ros.paths import default_model
+from vltp_ros.runtime.session import Session
+
+
+@dataclass
+class Evaluate:
+    """gIoU, cIoU and GMACs for the dense model, several pruning rates and random pruning."""
+
+    model: Path | None = None
+    """Model directory; the tabletop model if not given."""
+    split: str = "test"
+    """Of the scenes: train, val, test or uncommon."""
+    count: int = 300
+    """Number of scenes, one task each; they follow from the split and the seeds 0, 1, 2, …"""
+    selector: str | None = None
+    """prune_decoder, random, oracle or keep_all; all of the default table if not given."""
+    rate: float = 0.5
+    """Share of tokens frozen at each stage; with --selector only."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+def run(args: Evaluate) -> dict:
+    """Evaluate; ValueError for a bad model, split, count, selector or rate."""
+    session = Session.load(args.model or default_model(), args.device)
+    settings = DEFAULT_SETTINGS
+    if args.selector is not None:
+        settings = (Setting(args.selector, args.rate if args.selector != "keep_all" else 0.0),)
+    return {"rows": evaluate(session, args.split, args.count, settings)}
+
+
+def describe(answer: dict) -> str:
+    """A table."""
+    lines = ["selector        rate   gIoU   cIoU   GMACs"]
+    lines += [
+        f"{r['selector']:14} {r['rate']:5.2f} {r['giou']:6.3f} {r['ciou']:6.3f} {r['gmacs']:7.2f}"
+        for r in answer["rows"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,77 @@
+"""vltp train: the dense model from scratch, then the prune decoder on top of it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vltp_ros.config import TrainConfig
+from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.network.checkpoint import load_model, save_model
+from vltp_ros.simulation import TASKS
+from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.loop import fit
+from vltp_ros.training.stages import DenseStage, EncoderStage, PrunedStage
+from vltp_ros.training.tabletop import new_model
+
+
+@dataclass
+class Train:
+    """Train on tabletop scenes; a killed run continues when the same command is given again."""
+
+    stage: Literal["encoder", "dense", "prune"]
+    """encoder: the image encoder, from scratch; dense: everything but the pruned half; prune: that
+    half, all else frozen."""
+    data: Path
+    """Data set written by `vltp scenes`."""
+    run: Path
+    """Directory for the checkpoint and losses.jsonl."""
+    out: Path
+    """Model directory to write when done."""
+    init: Path | None = None
+    """Model directory to start from; needed by the prune stage, a new model without it."""
+    config: TrainConfig = field(default_factory=TrainConfig)
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+def run(args: Train) -> dict:
+    """Train and write the model directory; ValueError for arguments that do not fit together."""
+    data = TabletopDataset(args.data)
+    phrasings = {task.name: task.phrasings for task in TASKS}
+    source = BatchSource(data, phrasings, args.config)
+    torch.manual_seed(args.config.seed)
+    model = _initial_model(args, phrasings)
+    if args.stage == "prune":
+        stage = PrunedStage(model, args.config)
+    else:
+        made = {"encoder": EncoderStage, "dense": DenseStage}[args.stage]
+        stage = made(model, args.config, len(data.kinds))
+    seconds = fit(stage.train(), source, args.config, args.run)
+    if args.stage == "dense":
+        model.inherit()
+    save_model(model, args.out, _provenance(args, seconds, len(data)))
+    return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
+
+
+def _initial_model(args: Train, phrasings: dict[str, tuple[str, ...]]):
+    if args.init is not None:
+        return load_model(args.init)
+    if args.stage == "prune":
+        raise ValueError("--init is missing; the prune stage starts from a trained dense model")
+    return new_model([text for texts in phrasings.values() for text in texts], args.config.seed)
+
+
+def _provenance(args: Train, seconds: float, scenes: int) -> dict:
+    return {
+        "licence": "Apache-2.0",
+        "sources": [
+            f"vltp train {args.stage}: {args.config.steps} steps on {scenes} tabletop scenes, "
+            f"{round(seconds / 60)} minutes on {platform.machine()} ({torch.get_num_threads()} "
+            f"threads), torch {torch.__version__}"
+        ],
+    }

@@ -1,0 +1,16 @@
+"""One sample type for all data sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image, a task, and the mask of everything in it that serves the task."""
+
+    image: np.ndarray  # uint8 [H, W, 3] RGB
+    text: str
+    mask: np.ndarray  # bool [H, W]; all False where nothing serves

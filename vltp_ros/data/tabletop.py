@@ -1,0 +1,67 @@
+"""Data sets written by ``vltp scenes``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vltp_ros.data.samples import Sample
+
+
+@dataclass(frozen=True)
+class LabelledScene:
+    """One rendered scene with every label that it carries."""
+
+    image: np.ndarray  # uint8 [H, W, 3] RGB
+    labels: np.ndarray  # uint8 [H, W]: 0 = no object, i = the i-th object
+    kinds: tuple[str, ...]  # of the objects
+    queries: tuple[dict, ...]  # {"task", "text", "objects": labels that serve}
+
+    def mask(self, query: dict) -> np.ndarray:
+        """bool [H, W]: the visible pixels of the objects that serve the query."""
+        return np.isin(self.labels, query["objects"])
+
+
+class TabletopDataset:
+    """A directory of rendered scenes."""
+
+    def __init__(self, directory: Path | str) -> None:
+        """Raise ValueError if ``directory`` is not a finished or growing data set."""
+        self.directory = Path(directory)
+        path = self.directory / "dataset.json"
+        if not path.is_file():
+            raise ValueError(f"{path} does not exist; `vltp scenes` writes a data set")
+        self.description = json.loads(path.read_text())
+        self.kinds: tuple[str, ...] = tuple(self.description["kinds"])
+
+    @cached_property
+    def scenes(self) -> list[Path]:
+        """The scenes' JSON files, in the order of their seeds."""
+        return sorted((self.directory / "scenes").glob("*.json"))
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> LabelledScene:
+        scene = json.loads(self.scenes[index].read_text())
+        image = cv2.imread(str(self.directory / scene["image"]), cv2.IMREAD_COLOR)
+        labels = cv2.imread(str(self.directory / scene["mask"]), cv2.IMREAD_UNCHANGED)
+        if image is None or labels is None:
+            raise ValueError(f"{self.scenes[index]}: its image or mask cannot be read")
+        return LabelledScene(
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
+            labels,
+            tuple(o["kind"] for o in scene["objects"]),
+            tuple(scene["queries"]),
+        )
+
+    def sample(self, index: int) -> Sample:
+        """The scene's first query, which is drawn to be representative."""
+        scene = self[index]
+        query = scene.queries[0]
+        return Sample(scene.image, query["text"], scene.mask(query))

@@ -1,0 +1,34 @@
+"""Segmentation metrics over many images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class MaskMetrics:
+    """Adds up gIoU (mean of per-image IoU) and cIoU (sum of intersections over unions)."""
+
+    def __init__(self) -> None:
+        self.ious: list[float] = []
+        self.intersection = 0
+        self.union = 0
+
+    def add(self, predicted: np.ndarray, truth: np.ndarray) -> None:
+        """Count one pair of bool masks [H, W]; an empty union counts as an IoU of 1."""
+        if predicted.shape != truth.shape:
+            raise ValueError(f"masks differ in shape: {predicted.shape} and {truth.shape}")
+        intersection = int(np.logical_and(predicted, truth).sum())
+        union = int(np.logical_or(predicted, truth).sum())
+        self.ious.append(intersection / union if union else 1.0)
+        self.intersection += intersection
+        self.union += union
+
+    @property
+    def giou(self) -> float:
+        """Mean IoU, 0..1; not a number before the first image."""
+        return float(np.mean(self.ious)) if self.ious else float("nan")
+
+    @property
+    def ciou(self) -> float:
+        """Cumulative IoU, 0..1; 1 when no image has any positive pixel."""
+        return self.intersection / self.union if self.union else 1.0

@@ -1,0 +1,129 @@
+"""The training loop: resumable at any moment, with its losses in a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from vltp_ros.config import TrainConfig
+from vltp_ros.training.batches import BatchSource
+
+
+def fit(stage: nn.Module, source: BatchSource, config: TrainConfig, run: Path) -> float:
+    """Train the parameters of ``stage`` that require gradients.
+
+    ``run/checkpoint.pt`` holds weights, optimiser and step, and is replaced in one move, so that a
+    killed run continues from it; ``run/losses.jsonl`` has one line a step.
+
+    Returns:
+        Seconds of training, earlier sittings of the same run included.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    optimisers = _optimisers(stage, config)
+    start, spent = _resume(stage, optimisers, run / "checkpoint.pt")
+    _cut_losses(run / "losses.jsonl", start)
+    parameters = [p for p in stage.parameters() if p.requires_grad]
+    begun = time.monotonic() - spent
+    with (run / "losses.jsonl").open("a") as log:
+        batches = source.batches(start)
+        for step, batch in _progress(batches, start, config.steps):
+            for group in (group for o in optimisers for group in o.param_groups):
+                group["lr"] = group["initial_lr"] * schedule(step, config)
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+                losses = stage(batch, step)
+            stage.zero_grad(set_to_none=True)
+            losses["loss"].backward()
+            norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+            if not torch.isfinite(norm):
+                raise RuntimeError(f"the gradient at step {step} is {norm.item()}; see {log.name}")
+            for optimiser in optimisers:
+                optimiser.step()
+            line = {name: round(value.item(), 5) for name, value in losses.items()}
+            log.write(json.dumps({"step": step, **line}) + "\n")
+            if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+                log.flush()
+                _save(stage, optimisers, step + 1, time.monotonic() - begun, run / "checkpoint.pt")
+    return time.monotonic() - begun
+
+
+def schedule(step: int, config: TrainConfig) -> float:
+    """Share of the peak learning rate: linear warm-up, then half a cosine down."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    share = (step - config.warmup) / max(1, config.steps - config.warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * share))
+    return config.final_share + (1 - config.final_share) * cosine
+
+
+def _progress(batches: Iterable, start: int, steps: int) -> tqdm:
+    return tqdm(batches, initial=start, total=steps, unit="step", mininterval=2)
+
+
+def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the weight matrices of the transformers, AdamW for the rest.
+
+    From scratch, Muon needs about half of AdamW's steps here. Tables that are looked up row by
+    row (embeddings, positions) are no matrices in its sense.
+    """
+    named = [(n, p) for n, p in stage.named_parameters() if p.requires_grad]
+    looked_up = ("embed", "token", "rel_pos", "query", "no_mask")
+
+    def is_matrix(name: str, parameter: nn.Parameter) -> bool:
+        return parameter.ndim == 2 and not any(word in name for word in looked_up)
+
+    matrices = [p for n, p in named if is_matrix(n, p)]
+    rest = [p for n, p in named if not is_matrix(n, p)]
+    adamw = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimisers = [
+        torch.optim.AdamW(adamw, lr=config.learning_rate, betas=(0.9, 0.98)),
+        torch.optim.Muon(matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay),
+    ]
+    for group in (group for o in optimisers for group in o.param_groups):
+        group["initial_lr"] = group["lr"]
+    return optimisers
+
+
+def _save(
+    stage: nn.Module,
+    optimisers: list[torch.optim.Optimizer],
+    step: int,
+    seconds: float,
+    path: Path,
+) -> None:
+    beside = path.with_suffix(".part")
+    state = {"stage": stage.state_dict(), "step": step, "seconds": seconds}
+    torch.save({**state, "optimisers": [o.state_dict() for o in optimisers]}, beside)
+    os.replace(beside, path)
+
+
+def _resume(
+    stage: nn.Module, optimisers: list[torch.optim.Optimizer], path: Path
+) -> tuple[int, float]:
+    """The step to go on from and the seconds spent before it; (0, 0) for a new run."""
+    if not path.is_file():
+        return 0, 0.0
+    saved = torch.load(path, weights_only=True)
+    stage.load_state_dict(saved["stage"])
+    for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
+        optimiser.load_state_dict(state)
+    return saved["step"], saved["seconds"]
+
+
+def _cut_losses(path: Path, step: int) -> None:
+    """Drop the lines of steps that will be run again."""
+    if path.is_file():
+        lines = path.read_text().splitlines(keepends=True)[:step]
+        beside = path.with_suffix(".part")
+        beside.write_text("".join(lines))
+        os.replace(beside, path)

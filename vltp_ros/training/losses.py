@@ -1,0 +1,37 @@
+"""The losses of VLTP (Eq. 12-14)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BCE_WEIGHT = 2.0
+DICE_WEIGHT = 0.5
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - Dice coefficient on sigmoids, mean over the batch; [B, ...] each, target in 0..1.
+
+    The 1 in both terms makes an empty target ask for an empty prediction.
+    """
+    probability, target = logits.sigmoid().flatten(1), target.flatten(1)
+    overlap = 2 * (probability * target).sum(1)
+    return (1 - (overlap + 1) / (probability.sum(1) + target.sum(1) + 1)).mean()
+
+
+def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Weighted BCE + Dice: L_X on mask pixels, L_P on the scores of image patches."""
+    logits = logits.float()
+    bce = F.binary_cross_entropy_with_logits(logits, target)
+    return BCE_WEIGHT * bce + DICE_WEIGHT * dice_loss(logits, target)
+
+
+def pruning_loss(scores: tuple[Tensor, ...], patches: Tensor) -> Tensor:
+    """L_P: mean over the prune decoder's calls, on soft scores.
+
+    Args:
+        scores: per stage, logits [B, N].
+        patches: float [B, N], 1 where the patch holds a positive pixel (Eq. 13-14).
+    """
+    return torch.stack([mask_loss(stage, patches) for stage in scores]).mean()

@@ -1,0 +1,116 @@
+"""The stages of training: encoder, dense model, prune decoder (VLTP, Sections 4.3 and 5.3).
+
+The paper starts from SAM's own encoder. The tabletop encoder starts from nothing, so it first
+learns to tell the kinds of object apart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vltp_ros.config import TrainConfig
+from vltp_ros.network.preprocessing import fitted_size, to_square_frame
+from vltp_ros.network.prune_decoder import WIDTH
+from vltp_ros.network.token_selection import oracle_scores
+from vltp_ros.network.vltp import Vltp
+from vltp_ros.training.batches import Batch
+from vltp_ros.training.losses import mask_loss, pruning_loss
+
+MASK_STRIDE = 2
+"""Masks are compared at the input's side / 2: a quarter of the pixels, the same outlines."""
+
+BACKGROUND_WEIGHT = 0.25
+"""Most pixels show no object; at full weight they would drown the kinds."""
+
+
+class EncoderStage(nn.Module):
+    """The image encoder alone: name the kind of object at each quarter-resolution pixel."""
+
+    trained = ("image_encoder",)
+
+    def __init__(self, model: Vltp, config: TrainConfig, kinds: int) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        self.kind_head = nn.Conv2d(WIDTH, (kinds + 1) * 16, 1)
+        _train_only(model, self.trained)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Losses by name; ``loss`` is the one to minimise."""
+        features = self.model.image_encoder(self.model.preprocess(batch.images))
+        kind = self.kind_loss(features, batch.kinds)
+        return {"loss": kind, "kind": kind}
+
+    def kind_loss(self, features: Tensor, kinds: Tensor) -> Tensor:
+        """Cross-entropy of features [B, 256, g, g] against kinds [B, H, W]."""
+        logits = F.pixel_shuffle(self.kind_head(features), 4).float()
+        height, width = fitted_size(*kinds.shape[-2:], logits.shape[-1])
+        target = F.interpolate(kinds.unsqueeze(1).float(), (height, width)).squeeze(1).long()
+        weight = torch.ones(logits.shape[1], device=logits.device)
+        weight[0] = BACKGROUND_WEIGHT
+        return F.cross_entropy(logits[..., :height, :width], target, weight)
+
+
+class DenseStage(EncoderStage):
+    """Everything but the pruned half, with the encoder's own task as an auxiliary loss."""
+
+    trained = ("reasoner", "image_encoder", "mask_decoder", "prompt_encoder.no_mask_embed")
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Losses by name; ``loss`` is their weighted sum."""
+        model = self.model
+        features = model.image_encoder(model.preprocess(batch.images))
+        seg = model.reasoner(batch.images, batch.tasks)
+        per_image = len(batch.tasks[0])
+        logits = model.decode(model.mask_decoder, features.repeat_interleave(per_image, 0), seg)
+        mask = mask_loss(*_comparable(logits, batch.masks, model.config.encoder.img_size))
+        kind = self.kind_loss(features, batch.kinds)
+        return {"loss": mask + self.config.kind_weight * kind, "mask": mask, "kind": kind}
+
+
+class PrunedStage(nn.Module):
+    """Prune decoder and mask decoder, all else frozen (Eq. 12).
+
+    The forward pass keeps the hard top-k; L_P reaches the prune decoder through its soft scores.
+    """
+
+    trained = ("prune_decoder", "pruned_mask_decoder")
+
+    def __init__(self, model: Vltp, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        self.prune_after = model.config.pruning.prune_after
+        _train_only(model, self.trained)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Losses by name; ``loss`` is their sum."""
+        model, side = self.model, self.model.config.encoder.img_size
+        with torch.no_grad():
+            tokens = model.encoder(self.prune_after).stem(model.preprocess(batch.images))
+            tokens = tokens.repeat_interleave(len(batch.tasks[0]), 0)
+            seg = model.reasoner(batch.images, batch.tasks)
+        rate = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
+        rates = [rate] * len(self.prune_after)
+        encoded = model.encode(tokens, self.prune_after, rates, model.score(seg))
+        mask = mask_loss(*_comparable(model.draw(encoded, seg), batch.masks, side))
+        grid = (model.config.encoder.grid,) * 2
+        patches = oracle_scores(to_square_frame(batch.masks, side), grid)
+        prune = pruning_loss(encoded.scores, patches)
+        return {"loss": mask + prune, "mask": mask, "prune": prune}
+
+
+def _train_only(model: Vltp, names: tuple[str, ...]) -> None:
+    model.requires_grad_(False)
+    for name in names:
+        model.get_submodule(name).requires_grad_(True)
+
+
+def _comparable(logits: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Logits and masks over the image at MASK_STRIDE; masks as the share of each pixel covered."""
+    target_side = side // MASK_STRIDE
+    size = fitted_size(*masks.shape[-2:], target_side)
+    logits = F.interpolate(logits.float().unsqueeze(1), (target_side,) * 2, mode="bilinear")
+    target = F.interpolate(masks.float().unsqueeze(1), size, mode="area")
+    return logits[:, 0, : size[0], : size[1]], target[:, 0]

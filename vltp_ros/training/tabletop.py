@@ -1,0 +1,148 @@
+"""The tabletop model: small sizes of the same classes, random weights, its own tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from segment_anything.modeling.image_encoder import Block
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
+
+from vltp_ros.config import (
+    DEFAULT_PRUNE_AFTER,
+    PRUNE_DECODERS,
+    SAM_ENCODERS,
+    DecoderConfig,
+    ModelConfig,
+    PruningConfig,
+)
+from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
+from vltp_ros.network.vltp import Vltp
+
+VOCABULARY = 1024
+
+
+def tabletop_config() -> ModelConfig:
+    """Sizes of the tabletop model."""
+    decoder = DecoderConfig(mlp_dim=256, num_multimask_outputs=1, iou_head_hidden_dim=64)
+    stages = DEFAULT_PRUNE_AFTER["tabletop"]
+    return ModelConfig(
+        name="tabletop",
+        encoder=SAM_ENCODERS["tabletop"],
+        mask_decoder=decoder,
+        prune_decoder=PRUNE_DECODERS["tabletop"],
+        pruning=PruningConfig(stages, (0.5,) * len(stages)),
+    )
+
+
+def new_model(sentences: Iterable[str], seed: int) -> Vltp:
+    """An untrained tabletop model whose tokenizer knows the words of ``sentences``."""
+    torch.manual_seed(seed)
+    config = tabletop_config()
+    tokenizer = train_tokenizer([*sentences, config.prompt])
+    reasoner = Reasoner(build_llava(tokenizer), tokenizer, config.prompt, config.framing)
+    model = Vltp(config, reasoner)
+    torch.nn.init.trunc_normal_(model.image_encoder.pos_embed, std=0.02)
+    blocks = model.image_encoder.blocks
+    for number, block in enumerate(b for b in blocks if b.window_size):
+        look_around(block, axis=number % 2, reach=1.0)
+    for number, block in enumerate(b for b in blocks if not b.window_size):
+        look_around(block, axis=number % 2, reach=4.0)
+    return model
+
+
+@torch.no_grad()
+def look_around(block: Block, axis: int, reach: float) -> None:
+    """Let the first three heads start by looking at one neighbour each, as a convolution does.
+
+    Attention that starts blind to positions learns slowly to look at neighbours. This start is
+    ConViT's (d'Ascoli et al., 2021) put into SAM's relative positions: a head's constant query
+    picks, of the Gaussians in the tables, the ones around its centre. All of it stays trainable.
+
+    Args:
+        block: of SAM's image encoder, with three heads or more.
+        axis: where the neighbours lie: 0 above and below, 1 left and right.
+        reach: distance of the neighbours and width of the Gaussians, patches.
+    """
+    attn = block.attn
+    attn.qkv.bias.zero_()
+    query = attn.qkv.bias[: attn.proj.in_features].view(attn.num_heads, -1)
+    for table, along in ((attn.rel_pos_h, axis == 0), (attn.rel_pos_w, axis == 1)):
+        offset = torch.arange(len(table)) - len(table) // 2  # the query's place minus the key's
+        table.zero_()
+        for head, centre in enumerate((-1, 0, 1)):
+            channel = 2 * head + along
+            distance = (-offset - (centre if along else 0) * reach) / reach
+            # The floor keeps far tokens in play; 2 * 0.5 leaves room beside the content's query.
+            table[:, channel] = 0.5 * (-distance.square() / 2).clamp(min=-6)
+            query[head, channel] = 2.0
+
+
+def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Lower-case byte-level BPE: no word is unknown, whatever a user types."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<s>", "</s>", "<unk>", "<image>", SEG_TOKEN]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sentences, trainer)
+    tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=["<image>", SEG_TOKEN],
+    )
+
+
+def build_llava(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    """LLaVA in small: 64 image tokens, 8 decoder layers, random weights."""
+    vision = CLIPVisionConfig(
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=192,
+        patch_size=24,
+    )
+    text = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=8,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        image_seq_length=64,
+        tie_word_embeddings=True,
+    )
+    return LlavaForConditionalGeneration(config)
