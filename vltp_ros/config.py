@@ -7,6 +7,7 @@ metadata carries its description; ``__post_init__`` refuses a bad value by name.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,23 @@ def setting(default: Any, description: str, **metadata: Any) -> Any:
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def documented(cls: type) -> type:
+    """Class decorator: list the fields in the docstring, which ``--help`` and pydoc show."""
+    lines = []
+    for spec in dataclasses.fields(cls):
+        bounds = [
+            f"{word} {spec.metadata[key]}"
+            for key, word in (("low", "at least"), ("high", "at most"))
+            if key in spec.metadata
+        ]
+        if "choices" in spec.metadata:
+            bounds.append("one of " + ", ".join(map(str, spec.metadata["choices"])))
+        allowed = f" ({', '.join(bounds)})" if bounds else ""
+        lines.append(f"    {spec.name}: {spec.metadata['description']}{allowed}")
+    cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__), "", "Attributes:", *lines])
+    return cls
 
 
 def check(config: Any) -> None:
@@ -75,6 +93,7 @@ def from_dict(cls: type, values: Any, source: str) -> Any:
 # --- the network -----------------------------------------------------------------------------
 
 
+@documented
 @dataclass(frozen=True)
 class EncoderConfig:
     """Sizes of a ``segment_anything.modeling.ImageEncoderViT``."""
@@ -124,6 +143,7 @@ DEFAULT_PRUNE_AFTER = {
 """Name -> 1-based layers after which tokens are selected: half and three quarters of the depth."""
 
 
+@documented
 @dataclass(frozen=True)
 class DecoderConfig:
     """Sizes of SAM's mask decoder."""
@@ -138,6 +158,7 @@ class DecoderConfig:
         check(self)
 
 
+@documented
 @dataclass(frozen=True)
 class PruneDecoderConfig:
     """Sizes of the prune decoder (VLTP, Fig. 3b)."""
@@ -162,6 +183,7 @@ PRUNE_DECODERS = {name: PruneDecoderConfig() for name in SAM_ENCODERS} | {
 """Name of the encoder -> sizes; the paper's for Meta's encoders."""
 
 
+@documented
 @dataclass(frozen=True)
 class PruningConfig:
     """Where and how much the encoder prunes (VLTP, Section 4.2)."""
@@ -189,6 +211,7 @@ def check_stages(prune_after: tuple[int, ...], rates: tuple[float, ...]) -> None
             raise ValueError(f"rate is {rate}; it must be at least 0 and below 1")
 
 
+@documented
 @dataclass(frozen=True)
 class ModelConfig:
     """What ``model.yaml`` in a model directory says, checksums and provenance aside."""
@@ -235,6 +258,7 @@ class ModelConfig:
 # --- the ROS nodes ---------------------------------------------------------------------------
 
 
+@documented
 @dataclass(frozen=True)
 class NodeConfig:
     """Parameters of the ``vltp`` node."""
@@ -268,6 +292,7 @@ class NodeConfig:
             )
 
 
+@documented
 @dataclass(frozen=True)
 class CameraConfig:
     """Parameters of the simulated camera."""
@@ -290,6 +315,7 @@ class CameraConfig:
         check(self)
 
 
+@documented
 @dataclass(frozen=True)
 class PlannerConfig:
     """Parameters of the planner that publishes task sentences from a list."""
@@ -312,6 +338,7 @@ DEFAULT_MODEL = Path("models") / "tabletop"
 # --- training --------------------------------------------------------------------------------
 
 
+@documented
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run on tabletop scenes."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+import tyro
 
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
@@ -34,7 +35,7 @@ class Train:
     """Model directory to write when done."""
     init: Path | None = None
     """Model directory to start from; needed by the prune stage, a new model without it."""
-    config: TrainConfig = field(default_factory=TrainConfig)
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     json: bool = False
     """Print one JSON object on stdout."""
 

@@ -35,8 +35,7 @@ def fit(stage: nn.Module, source: BatchSource, config: TrainConfig, run: Path) -
     with (run / "losses.jsonl").open("a") as log:
         batches = source.batches(start)
         for step, batch in _progress(batches, start, config.steps):
-            for group in (group for o in optimisers for group in o.param_groups):
-                group["lr"] = group["initial_lr"] * schedule(step, config)
+            _set_rates(optimisers, schedule(step, config), config)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
                 losses = stage(batch, step)
             stage.zero_grad(set_to_none=True)
@@ -85,13 +84,17 @@ def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimisers = [
+    return [
         torch.optim.AdamW(adamw, lr=config.learning_rate, betas=(0.9, 0.98)),
         torch.optim.Muon(matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay),
     ]
-    for group in (group for o in optimisers for group in o.param_groups):
-        group["initial_lr"] = group["lr"]
-    return optimisers
+
+
+def _set_rates(optimisers: list[torch.optim.Optimizer], share: float, config: TrainConfig) -> None:
+    peaks = (config.learning_rate, config.muon_learning_rate)
+    for optimiser, peak in zip(optimisers, peaks, strict=True):
+        for group in optimiser.param_groups:
+            group["lr"] = share * peak
 
 
 def _save(

@@ -22,9 +22,6 @@ from vltp_ros.training.losses import mask_loss, pruning_loss
 MASK_STRIDE = 2
 """Masks are compared at the input's side / 2: a quarter of the pixels, the same outlines."""
 
-BACKGROUND_WEIGHT = 0.25
-"""Most pixels show no object; at full weight they would drown the kinds."""
-
 
 class EncoderStage(nn.Module):
     """The image encoder alone: name the kind of object at each quarter-resolution pixel."""
@@ -48,8 +45,8 @@ class EncoderStage(nn.Module):
         logits = F.pixel_shuffle(self.kind_head(features), 4).float()
         height, width = fitted_size(*kinds.shape[-2:], logits.shape[-1])
         target = F.interpolate(kinds.unsqueeze(1).float(), (height, width)).squeeze(1).long()
-        weight = torch.ones(logits.shape[1], device=logits.device)
-        weight[0] = BACKGROUND_WEIGHT
+        # Between equal pixels and equal kinds: thin things count, rare ones do not dominate.
+        weight = torch.bincount(target.flatten(), minlength=logits.shape[1]).clamp(min=1) ** -0.5
         return F.cross_entropy(logits[..., :height, :width], target, weight)
 
 
