@@ -346,7 +346,7 @@ class TrainConfig:
     steps: int = setting(4000, "optimiser steps", low=1)
     batch: int = setting(8, "images per step", low=1)
     tasks_per_image: int = setting(3, "tasks drawn for each image", low=1)
-    mosaic: bool = setting(False, "four cuts a picture, crowded with objects (encoder stage only)")
+    mosaic: bool = setting(False, "pictures of four cuts each, crowded with objects")
     empty_share: float = setting(0.15, "share of tasks that nothing serves", low=0.0, high=1.0)
     learning_rate: float = setting(1e-3, "peak of the cosine schedule, AdamW's", low=0.0)
     muon_learning_rate: float = setting(0.02, "peak of the cosine schedule, Muon's", low=0.0)

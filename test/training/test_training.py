@@ -17,8 +17,6 @@ from vltp_ros.training.loop import fit
 from vltp_ros.training.losses import dice_loss, mask_loss, pruning_loss
 from vltp_ros.training.stages import DenseStage, EncoderStage, PrunedStage
 
-PHRASINGS = {task.name: task.phrasings for task in TASKS}
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
@@ -34,17 +32,18 @@ def config(**changes) -> TrainConfig:
 
 
 def test_batches_follow_from_seed_and_step(data):
-    one, same, other = (BatchSource(data, PHRASINGS, config()).batch(step) for step in (3, 3, 4))
+    one, same, other = (BatchSource(data, TASKS, config()).batch(step) for step in (3, 3, 4))
     assert torch.equal(one.images, same.images) and one.tasks == same.tasks
     assert not torch.equal(one.images, other.images)
     assert one.images.shape == (2, 3, 480, 640) and one.masks.shape == (4, 480, 640)
     assert one.kinds.shape == (2, 480, 640) and one.kinds.max() <= len(data.kinds)
 
 
-def test_masks_show_the_kinds_that_serve_the_task(data):
+@pytest.mark.parametrize("mosaic", [False, True])
+def test_masks_show_the_kinds_that_serve_the_task(data, mosaic):
     kinds_of = {task.name: task.kinds for task in TASKS}
     task_of = {text: task.name for task in TASKS for text in task.phrasings}
-    batch = BatchSource(data, PHRASINGS, config(tasks_per_image=6)).batch(0)
+    batch = BatchSource(data, TASKS, config(tasks_per_image=6, mosaic=mosaic)).batch(0)
     for image in range(2):
         for number, text in enumerate(batch.tasks[image]):
             serving = [data.kinds.index(k) + 1 for k in kinds_of[task_of[text]] if k in data.kinds]
@@ -53,12 +52,10 @@ def test_masks_show_the_kinds_that_serve_the_task(data):
 
 
 def test_mosaics_are_square_and_full_of_objects(data):
-    batch = BatchSource(data, PHRASINGS, config(mosaic=True)).batch(0)
-    assert batch.images.shape == (2, 3, 640, 640) and batch.kinds.shape == (2, 640, 640)
-    assert all(
-        (quarter > 0).any()
-        for quarter in batch.kinds.unfold(1, 320, 320).unfold(2, 320, 320).flatten(0, 2)
-    )
+    batch = BatchSource(data, TASKS, config(mosaic=True)).batch(0)
+    assert batch.images.shape == (2, 3, 640, 640) and batch.masks.shape == (4, 640, 640)
+    quarters = batch.kinds.unfold(1, 320, 320).unfold(2, 320, 320).flatten(0, 2)
+    assert len(quarters) == 8 and all((quarter > 0).any() for quarter in quarters)
 
 
 @pytest.mark.parametrize("stage", ["encoder", "dense", "prune"])
@@ -67,7 +64,7 @@ def test_each_stage_learns_and_leaves_the_rest_alone(data, tmp_path, stage):
     before = {name: p.clone() for name, p in model.named_parameters()}
     made = {"encoder": EncoderStage, "dense": DenseStage}.get(stage)
     step = made(model, settings, len(data.kinds)) if made else PrunedStage(model, settings)
-    fit(step, BatchSource(data, PHRASINGS, settings), settings, tmp_path)
+    fit(step, BatchSource(data, TASKS, settings), settings, tmp_path)
     moved = {n for n, p in model.named_parameters() if not torch.equal(before[n], p)}
     assert moved and all(name.startswith(step.trained) for name in moved)
     # lm_head, the vision tower's pooling and unused mask tokens get no gradient; decoders do.
@@ -83,7 +80,7 @@ def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path):
     def stage_and_source():
         torch.manual_seed(0)
         stage = DenseStage(tiny_model(), config(bfloat16=False), len(data.kinds))
-        return stage, BatchSource(data, PHRASINGS, config())
+        return stage, BatchSource(data, TASKS, config())
 
     straight, source = stage_and_source()
     fit(straight, source, config(bfloat16=False), tmp_path / "straight")

@@ -13,6 +13,7 @@ import tyro
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.network.checkpoint import load_model, save_model
+from vltp_ros.network.vltp import Vltp
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.loop import fit
@@ -43,10 +44,9 @@ class Train:
 def run(args: Train) -> dict:
     """Train and write the model directory; ValueError for arguments that do not fit together."""
     data = TabletopDataset(args.data)
-    phrasings = {task.name: task.phrasings for task in TASKS}
-    source = BatchSource(data, phrasings, args.config)
+    source = BatchSource(data, TASKS, args.config)
     torch.manual_seed(args.config.seed)
-    model = _initial_model(args, phrasings)
+    model = _initial_model(args)
     if args.stage == "prune":
         stage = PrunedStage(model, args.config)
     else:
@@ -59,12 +59,12 @@ def run(args: Train) -> dict:
     return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
 
 
-def _initial_model(args: Train, phrasings: dict[str, tuple[str, ...]]):
+def _initial_model(args: Train) -> Vltp:
     if args.init is not None:
         return load_model(args.init)
     if args.stage == "prune":
         raise ValueError("--init is missing; the prune stage starts from a trained dense model")
-    return new_model([text for texts in phrasings.values() for text in texts], args.config.seed)
+    return new_model([text for task in TASKS for text in task.phrasings], args.config.seed)
 
 
 def _provenance(args: Train, seconds: float, scenes: int) -> dict:

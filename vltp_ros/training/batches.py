@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import LabelledScene, TabletopDataset
+from vltp_ros.simulation import Task
 
 QUARTER = 320
 """Side of a mosaic's quarter, pixels: four make a square that shows objects at their usual size."""
@@ -31,17 +32,16 @@ class Batch:
 class BatchSource:
     """Draws, augments and prefetches batches."""
 
-    def __init__(
-        self, data: TabletopDataset, phrasings: dict[str, tuple[str, ...]], config: TrainConfig
-    ) -> None:
+    def __init__(self, data: TabletopDataset, tasks: Sequence[Task], config: TrainConfig) -> None:
         """
         Args:
             data: must hold at least one scene.
-            phrasings: task name -> the sentences that training may use for it.
+            tasks: which kinds serve each, and the sentences that training may use for it.
         """
         if not len(data):
             raise ValueError(f"{data.directory} holds no scenes yet")
-        self.data, self.phrasings, self.config = data, phrasings, config
+        self.data, self.tasks, self.config = data, tasks, config
+        self.serving = [[data.kinds.index(kind) + 1 for kind in task.kinds] for task in tasks]
 
     def batches(self, start: int) -> Iterator[tuple[int, Batch]]:
         """(step, batch) from ``start`` to the last step; the next one is read ahead."""
@@ -56,15 +56,18 @@ class BatchSource:
     def batch(self, step: int) -> Batch:
         """The batch of a step: a pure function of the seed, the step and the data set."""
         rng = np.random.default_rng([self.config.seed, step])
-        if self.config.mosaic:
-            scenes = [self.data[i] for i in self._order(step, 4 * self.config.batch)]
-            return _mosaics([self._quarter(scene, rng) for scene in scenes])
-        parts = [self._draw(self.data[i], rng) for i in self._order(step, self.config.batch)]
+        pictures = self._mosaics(step, rng) if self.config.mosaic else self._scenes(step, rng)
+        chosen = [self._draw_tasks(kinds, rng) for _, kinds in pictures]
+        masks = [
+            np.isin(kinds, self.serving[task])
+            for (_, kinds), tasks in zip(pictures, chosen, strict=True)
+            for task in tasks
+        ]
         return Batch(
-            torch.from_numpy(np.stack([p[0] for p in parts])).permute(0, 3, 1, 2),
-            [p[1] for p in parts],
-            torch.from_numpy(np.concatenate([p[2] for p in parts])),
-            torch.from_numpy(np.stack([p[3] for p in parts])).long(),
+            torch.from_numpy(np.stack([image for image, _ in pictures])).permute(0, 3, 1, 2),
+            [[str(rng.choice(self.tasks[task].phrasings)) for task in row] for row in chosen],
+            torch.from_numpy(np.stack(masks)),
+            torch.from_numpy(np.stack([kinds for _, kinds in pictures])).long(),
         )
 
     def _order(self, step: int, scenes: int) -> list[int]:
@@ -76,42 +79,38 @@ class BatchSource:
             chosen.append(int(order[place]))
         return chosen
 
-    def _draw(self, scene: LabelledScene, rng: np.random.Generator) -> tuple:
-        """Image, sentences, masks and kinds of one scene, mirrored half of the time."""
-        queries = self._queries(scene, rng)
-        texts = [str(rng.choice(self.phrasings[q["task"]])) for q in queries]
-        masks = np.stack([scene.mask(q) for q in queries])
-        image, kinds = self._recast(scene, np.s_[:, :], rng)
-        if rng.random() < 0.5:
-            image, masks, kinds = image[:, ::-1], masks[..., ::-1], kinds[:, ::-1]
-        return image.copy(), texts, masks.copy(), kinds.copy()
+    def _scenes(self, step: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Whole scenes: image uint8 [H, W, 3] and kinds uint8 [H, W] of each."""
+        whole = np.s_[:, :]
+        return [
+            self._augmented(self.data[i], whole, rng) for i in self._order(step, self.config.batch)
+        ]
 
-    def _recast(
-        self, scene: LabelledScene, cut: tuple[slice, slice], rng: np.random.Generator
+    def _mosaics(self, step: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Squares of four cuts each, crowded with objects; as :meth:`_scenes`."""
+        scenes = [self.data[i] for i in self._order(step, 4 * self.config.batch)]
+        cuts = [self._augmented(scene, _cut(scene, rng), rng) for scene in scenes]
+        return [
+            (_tile([image for image, _ in four]), _tile([kinds for _, kinds in four]))
+            for four in (cuts[i : i + 4] for i in range(0, len(cuts), 4))
+        ]
+
+    def _augmented(
+        self, scene: LabelledScene, part: tuple[slice, slice], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A part of the image in another light, and the kind at each of its pixels."""
-        kinds = np.zeros(256, np.uint8)
-        kinds[1 : len(scene.kinds) + 1] = [self.data.kinds.index(kind) + 1 for kind in scene.kinds]
-        image = cv2.LUT(np.ascontiguousarray(scene.image[cut]), _light(rng))
-        return image, cv2.LUT(np.ascontiguousarray(scene.labels[cut]), kinds)
+        """A part of the scene in another light, mirrored half of the time, and its kinds."""
+        lookup = np.zeros(256, np.uint8)
+        lookup[1 : len(scene.kinds) + 1] = [self.data.kinds.index(k) + 1 for k in scene.kinds]
+        mirror = np.s_[:, ::-1] if rng.random() < 0.5 else np.s_[:, :]
+        image = np.ascontiguousarray(scene.image[part][mirror])
+        labels = np.ascontiguousarray(scene.labels[part][mirror])
+        return cv2.LUT(image, _light(rng)), cv2.LUT(labels, lookup)
 
-    def _quarter(
-        self, scene: LabelledScene, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A 320 x 320 cut around a random place on an object, mirrored half of the time."""
-        coarse = 8  # pixels: objects are larger, and looking at every pixel is slow
-        rows, columns = np.nonzero(scene.labels[::coarse, ::coarse])
-        pick = rng.integers(len(rows)) if len(rows) else None
-        y, x = (coarse * rows[pick], coarse * columns[pick]) if pick is not None else (0, 0)
-        height, width = scene.labels.shape
-        y = int(np.clip(y - rng.integers(QUARTER), 0, height - QUARTER))
-        x = int(np.clip(x - rng.integers(QUARTER), 0, width - QUARTER))
-        image, kinds = self._recast(scene, np.s_[y : y + QUARTER, x : x + QUARTER], rng)
-        return (image[:, ::-1], kinds[:, ::-1]) if rng.random() < 0.5 else (image, kinds)
-
-    def _queries(self, scene: LabelledScene, rng: np.random.Generator) -> list[dict]:
-        served = [q for q in scene.queries if q["objects"]]
-        unserved = [q for q in scene.queries if not q["objects"]]
+    def _draw_tasks(self, kinds: np.ndarray, rng: np.random.Generator) -> list[int]:
+        """Numbers of tasks for a picture, most of them served by something in it."""
+        there = set(np.unique(kinds).tolist())
+        served = [i for i, serving in enumerate(self.serving) if there & set(serving)]
+        unserved = [i for i in range(len(self.tasks)) if i not in served]
         chosen = []
         for _ in range(self.config.tasks_per_image):
             empty = not served or (unserved and rng.random() < self.config.empty_share)
@@ -126,17 +125,17 @@ def _light(rng: np.random.Generator) -> np.ndarray:
     return np.clip((np.arange(256) - 128) * gain + 128 + offset, 0, 255).astype(np.uint8)
 
 
-def _mosaics(quarters: list[tuple[np.ndarray, np.ndarray]]) -> Batch:
-    """Four cuts a mosaic; without tasks, for these would be about four scenes at once."""
+def _cut(scene: LabelledScene, rng: np.random.Generator) -> tuple[slice, slice]:
+    """A square of side QUARTER around a random place on an object."""
+    coarse = 8  # pixels: objects are larger, and looking at every pixel is slow
+    rows, columns = np.nonzero(scene.labels[::coarse, ::coarse])
+    pick = rng.integers(len(rows)) if len(rows) else None
+    y, x = (coarse * rows[pick], coarse * columns[pick]) if pick is not None else (0, 0)
+    height, width = scene.labels.shape
+    y = int(np.clip(y - rng.integers(QUARTER), 0, height - QUARTER))
+    x = int(np.clip(x - rng.integers(QUARTER), 0, width - QUARTER))
+    return np.s_[y : y + QUARTER, x : x + QUARTER]
 
-    def tile(four: list[np.ndarray]) -> np.ndarray:
-        return np.vstack([np.hstack(four[:2]), np.hstack(four[2:])])
 
-    images = [tile([q[0] for q in quarters[i : i + 4]]) for i in range(0, len(quarters), 4)]
-    kinds = [tile([q[1] for q in quarters[i : i + 4]]) for i in range(0, len(quarters), 4)]
-    return Batch(
-        torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
-        [],
-        torch.empty(0),
-        torch.from_numpy(np.stack(kinds)).long(),
-    )
+def _tile(four: list[np.ndarray]) -> np.ndarray:
+    return np.vstack([np.hstack(four[:2]), np.hstack(four[2:])])
