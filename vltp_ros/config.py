@@ -355,7 +355,7 @@ class TrainConfig:
     weight_decay: float = setting(0.05, "AdamW's", low=0.0)
     clip: float = setting(1.0, "largest gradient norm", low=0.0)
     kind_weight: float = setting(
-        1.0, "weight of the auxiliary loss on object kinds (dense stage only)", low=0.0
+        1.0, "weight of the auxiliary losses on kinds of objects (dense stage only)", low=0.0
     )
     rates: tuple[float, ...] = setting(
         (0.5,), "pruning rates, one drawn for each step (pruned stage only)", low=0.0, high=0.99

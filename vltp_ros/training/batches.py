@@ -27,6 +27,7 @@ class Batch:
     tasks: list[list[str]]  # B lists of T sentences
     masks: Tensor  # bool [B * T, H, W]
     kinds: Tensor  # int64 [B, H, W]: 0 = no object, i = the i-th kind
+    serving: Tensor  # float [B * T, kinds]: 1 for the kinds that serve the task, else 0
 
 
 class BatchSource:
@@ -41,7 +42,7 @@ class BatchSource:
         if not len(data):
             raise ValueError(f"{data.directory} holds no scenes yet")
         self.data, self.tasks, self.config = data, tasks, config
-        self.serving = [[data.kinds.index(kind) + 1 for kind in task.kinds] for task in tasks]
+        self.serving = np.array([[kind in task.kinds for kind in data.kinds] for task in tasks])
 
     def batches(self, start: int) -> Iterator[tuple[int, Batch]]:
         """(step, batch) from ``start`` to the last step; the next one is read ahead."""
@@ -59,7 +60,7 @@ class BatchSource:
         pictures = self._mosaics(step, rng) if self.config.mosaic else self._scenes(step, rng)
         chosen = [self._draw_tasks(kinds, rng) for _, kinds in pictures]
         masks = [
-            np.isin(kinds, self.serving[task])
+            np.isin(kinds, np.flatnonzero(self.serving[task]) + 1)
             for (_, kinds), tasks in zip(pictures, chosen, strict=True)
             for task in tasks
         ]
@@ -68,6 +69,7 @@ class BatchSource:
             [[str(rng.choice(self.tasks[task].phrasings)) for task in row] for row in chosen],
             torch.from_numpy(np.stack(masks)),
             torch.from_numpy(np.stack([kinds for _, kinds in pictures])).long(),
+            torch.from_numpy(self.serving[np.concatenate(chosen)]).float(),
         )
 
     def _order(self, step: int, scenes: int) -> list[int]:
@@ -108,14 +110,14 @@ class BatchSource:
 
     def _draw_tasks(self, kinds: np.ndarray, rng: np.random.Generator) -> list[int]:
         """Numbers of tasks for a picture, most of them served by something in it."""
-        there = set(np.unique(kinds).tolist())
-        served = [i for i, serving in enumerate(self.serving) if there & set(serving)]
-        unserved = [i for i in range(len(self.tasks)) if i not in served]
+        there = np.bincount(kinds.ravel(), minlength=len(self.data.kinds) + 1)[1:] > 0
+        served = np.flatnonzero((self.serving & there).any(1))
+        unserved = np.setdiff1d(np.arange(len(self.tasks)), served)
         chosen = []
         for _ in range(self.config.tasks_per_image):
-            empty = not served or (unserved and rng.random() < self.config.empty_share)
-            pool = unserved if empty else served
-            chosen.append(pool[rng.integers(len(pool))])
+            empty = len(unserved) and rng.random() < self.config.empty_share
+            pool = unserved if empty or not len(served) else served
+            chosen.append(int(rng.choice(pool)))
         return chosen
 
 

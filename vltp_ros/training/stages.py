@@ -51,9 +51,18 @@ class EncoderStage(nn.Module):
 
 
 class DenseStage(EncoderStage):
-    """Everything but the pruned half, with the encoder's own task as an auxiliary loss."""
+    """Everything but the pruned half.
+
+    Two auxiliary losses name the kinds, of the objects from the features and of those that serve
+    the task from <SEG>: what both say in the same words, the mask decoder soon learns to match.
+    Masks alone are stuck for long where every object is as likely as the next.
+    """
 
     trained = ("reasoner", "image_encoder", "mask_decoder", "prompt_encoder.no_mask_embed")
+
+    def __init__(self, model: Vltp, config: TrainConfig, kinds: int) -> None:
+        super().__init__(model, config, kinds)
+        self.task_head = nn.Linear(WIDTH, kinds)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Losses by name; ``loss`` is their weighted sum."""
@@ -64,7 +73,11 @@ class DenseStage(EncoderStage):
         logits = model.decode(model.mask_decoder, features.repeat_interleave(per_image, 0), seg)
         mask = mask_loss(*_comparable(logits, batch.masks, model.config.encoder.img_size))
         kind = self.kind_loss(features, batch.kinds)
-        return {"loss": mask + self.config.kind_weight * kind, "mask": mask, "kind": kind}
+        serving = F.binary_cross_entropy_with_logits(
+            self.task_head(seg[:, 0]).float(), batch.serving
+        )
+        loss = mask + self.config.kind_weight * (kind + serving)
+        return {"loss": loss, "mask": mask, "kind": kind, "serving": serving}
 
 
 class PrunedStage(nn.Module):
