@@ -1,0 +1,65 @@
+"""`ros2 launch` of the demo: masks with the images' stamps, and a clean end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+pytest.importorskip("launch_ros", reason="launch_ros is missing: source a ROS 2 distribution")
+rclpy = pytest.importorskip("rclpy")
+messages = pytest.importorskip("vltp_ros.msg", reason="the messages are not built: `make test`")
+pytestmark = [pytest.mark.requires_ros, pytest.mark.slow]
+
+
+@pytest.fixture
+def network(monkeypatch):
+    """A ROS domain of the test's own."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(101 + os.getpid() % 100))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+
+def launch(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        ["ros2", "launch", "vltp_ros", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("name", ["vltp.launch.py", "demo.launch.py"])
+def test_arguments_are_described(network, name):
+    output, _ = launch(name, "--show-args").communicate(timeout=60)
+    for argument in ("params_file", "namespace", "model", "device", "use_rviz", "image_topic"):
+        assert f"'{argument}'" in output
+
+
+def test_the_demo_makes_masks_and_ends(network):
+    from sensor_msgs.msg import Image
+
+    process = launch("demo.launch.py", "namespace:=lab")
+    rclpy.init()
+    node = rclpy.create_node("listener")
+    images, masks = [], []
+    node.create_subscription(Image, "/lab/image", images.append, 10)
+    node.create_subscription(messages.AffordanceMask, "/lab/vltp/affordance", masks.append, 10)
+    try:
+        end = time.monotonic() + 90
+        while len(masks) < 3 and time.monotonic() < end:
+            rclpy.spin_once(node, timeout_sec=0.5)
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    stamps = {(i.header.stamp.sec, i.header.stamp.nanosec, i.header.frame_id) for i in images}
+    answered = {(m.header.stamp.sec, m.header.stamp.nanosec, m.header.frame_id) for m in masks}
+    assert len(masks) >= 3, output
+    assert answered & stamps
+    assert "Traceback" not in output and "process has died" not in output

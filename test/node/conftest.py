@@ -1,0 +1,57 @@
+"""What the tests of the ROS nodes share: a network of their own, and a node with a fake model."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for bench and fake_session
+
+# ROS domains, one after the other; another run on this machine starts at another one.
+DOMAINS = itertools.cycle(range(1, 101))
+for _ in range(os.getpid() % 100):
+    next(DOMAINS)
+
+
+def pytest_pycollect_makemodule():
+    """Skip the modules here where what they import is missing."""
+    pytest.importorskip("rclpy", reason="rclpy is missing: run `make test`")
+    pytest.importorskip("vltp_ros.msg", reason="the messages are not built: run `make test`")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.requires_ros)
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """On a domain of its own: rclpy lets go of a node's services some time after its end."""
+    import rclpy
+    from bench import Bench
+
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(next(DOMAINS)))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    rclpy.init()
+    bench = Bench()
+    yield bench
+    bench.close()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def vltp(bench):
+    """The node with the fake session, unconfigured."""
+    from fake_session import FakeSession
+    from rclpy.parameter import Parameter
+
+    from vltp_ros.node.node import VltpNode
+
+    FakeSession.open = 0
+    model = Parameter("model", value="/fake")
+    return bench.add(VltpNode(FakeSession.load, parameter_overrides=[model]))

@@ -1,0 +1,50 @@
+"""A session whose answers a test can predict; run as a script, the node with it."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from vltp_ros.types import Segmentation
+
+KEPT = (np.eye(4, dtype=bool), np.tri(4, dtype=bool))
+
+
+class FakeSession:
+    """Masks the pixels whose red is above 127, whatever the task is."""
+
+    name, device_name = "fake", "no device"
+    open = 0  # sessions loaded and not closed
+    rates, threshold = (), 0.5
+
+    @classmethod
+    def load(cls, model_dir, device="cpu", threads=0) -> FakeSession:
+        FakeSession.open += 1
+        return cls()
+
+    def warm_up(self) -> None: ...
+
+    def configure(self, rates=None, threshold=None) -> None:
+        if len(rates) not in (0, 2):
+            raise ValueError(f"rates has {len(rates)} values; the model has 2 stages")
+        self.rates, self.threshold = rates, threshold
+
+    def segment(self, image: np.ndarray, tasks: list[str]) -> list[Segmentation]:
+        if tasks == ["break"]:
+            raise RuntimeError("broken on request")
+        mask = image[..., 0] > 127
+        return [
+            Segmentation(task, mask, mask.astype(np.float32), 0.5, KEPT, {"encode": 1.0})
+            for task in tasks
+        ]
+
+    def close(self) -> None:
+        FakeSession.open -= 1
+
+
+if __name__ == "__main__":
+    from vltp_ros.node.node import VltpNode
+    from vltp_ros.node.process import run
+
+    sys.exit(run(lambda: VltpNode(FakeSession.load), start=VltpNode.autostart))

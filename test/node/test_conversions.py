@@ -1,0 +1,196 @@
+"""Known pixels through every encoding, and everything that is refused."""
+
+from __future__ import annotations
+
+import array
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from vltp_ros.node.conversions import (
+    ENCODINGS,
+    ConversionError,
+    to_affordance,
+    to_image,
+    to_kept,
+    to_rgb,
+)
+from vltp_ros.types import Segmentation
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+GREY = np.repeat(RGB[..., :1], 3, axis=2)
+ALPHA = np.full((6, 8, 1), 7, np.uint8)
+CHANNELS = {  # encoding without its depth -> channels as they lie in memory
+    "rgb": RGB,
+    "bgr": RGB[..., ::-1],
+    "rgba": np.concatenate([RGB, ALPHA], 2),
+    "bgra": np.concatenate([RGB[..., ::-1], ALPHA], 2),
+    "mono": RGB[..., :1],
+}
+
+
+def message(pixels: np.ndarray, encoding: str, padding=0, big_endian=False) -> Image:
+    """``pixels`` [rows, W, C] with ``padding`` bytes of 0xAB after each row."""
+    if pixels.dtype == np.uint16:
+        pixels = pixels.astype(">u2" if big_endian else "<u2")
+    rows = np.frombuffer(pixels.tobytes(), np.uint8).reshape(len(pixels), -1)
+    padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xAB)
+    return Image(
+        height=len(pixels),
+        width=pixels.shape[1],
+        encoding=encoding,
+        step=padded.shape[1],
+        is_bigendian=int(big_endian),
+        data=array.array("B", padded.tobytes()),
+    )
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+@pytest.mark.parametrize("depth", ["8", "16 little", "16 big"])
+def test_every_order_of_channels(name, depth):
+    pixels = CHANNELS[name]
+    if depth != "8":
+        pixels = pixels.astype(np.uint16) * 256 + 99
+    sent = message(pixels, name + depth.split()[0], padding=5, big_endian=depth == "16 big")
+    expected = GREY if name == "mono" else RGB
+    np.testing.assert_array_equal(to_rgb(sent, "image"), expected)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "expected"), [("8UC1", "mono", GREY), ("8UC3", "bgr", RGB)]
+)
+def test_opencv_names(encoding, name, expected):
+    np.testing.assert_array_equal(to_rgb(message(CHANNELS[name], encoding), "image"), expected)
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("depth", ["8", "16"])
+def test_bayer(pattern, depth):
+    colour = np.array([200, 100, 50], np.uint8)
+    values = [colour["rgb".index(letter)] for letter in pattern]
+    mosaic = np.tile(np.array(values, np.uint8).reshape(2, 2), (4, 4))[..., None]
+    if depth == "16":
+        mosaic = mosaic.astype(np.uint16) << 8
+    rgb = to_rgb(message(mosaic, f"bayer_{pattern}{depth}", padding=3), "image")
+    np.testing.assert_array_equal(rgb, np.broadcast_to(colour, (8, 8, 3)))
+
+
+@pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv"])
+def test_yuv422(encoding):
+    luma, red_chroma, grey_chroma = 120, 220, 128
+    pair = [grey_chroma, luma, red_chroma, luma]  # U Y V Y
+    if encoding in ("yuv422_yuy2", "yuyv"):
+        pair = [luma, grey_chroma, luma, red_chroma]
+    pixels = np.tile(np.array(pair, np.uint8).reshape(1, 2, 2), (4, 3, 1))
+    rgb = to_rgb(message(pixels, encoding, padding=2), "image")
+    assert (rgb == rgb[0, 0]).all()
+    assert rgb[0, 0, 0] > 200 > 100 > rgb[0, 0, 1]
+
+
+@pytest.mark.parametrize(("encoding", "red"), [("nv12", 1), ("nv21", 0)])
+def test_planar_yuv(encoding, red):
+    chroma = np.full((2, 3, 2), 128, np.uint8)
+    chroma[..., red] = 220
+    planes = np.concatenate([np.full((4, 6, 1), 120, np.uint8), chroma.reshape(2, 6, 1)])
+    sent = message(planes, encoding, padding=2)
+    sent.height = 4
+    rgb = to_rgb(sent, "image")
+    assert rgb.shape == (4, 6, 3)
+    assert (rgb == rgb[0, 0]).all()
+    assert rgb[0, 0, 0] > 200 > 100 > rgb[0, 0, 1]
+
+
+@given(
+    width=st.integers(1, 9),
+    height=st.integers(1, 9),
+    padding=st.integers(0, 17),
+    encoding=st.sampled_from(["rgb8", "bgr8", "rgba8", "mono8", "rgb16", "mono16"]),
+)
+def test_padding_never_shows(width, height, padding, encoding):
+    channels, _ = ENCODINGS[encoding]
+    kind = np.uint16 if encoding.endswith("16") else np.uint8
+    pixels = np.arange(height * width * channels).reshape(height, width, channels).astype(kind)
+    plain = to_rgb(message(pixels, encoding), "image")
+    assert plain.shape == (height, width, 3)
+    np.testing.assert_array_equal(to_rgb(message(pixels, encoding, padding), "image"), plain)
+
+
+def test_rgb8_is_not_copied():
+    sent = message(RGB, "rgb8", padding=4)
+    assert np.shares_memory(to_rgb(sent, "image"), np.frombuffer(sent.data, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"encoding": "jpeg"}, ["/image", "'jpeg'", "rgb8", "nv12"]),
+        ({"encoding": "32FC1"}, ["/image", "'32FC1'"]),
+        ({"encoding": ""}, ["/image", "''"]),
+        ({"width": 0, "height": 0}, ["/image", "0x0"]),
+        ({"height": 0}, ["/image", "8x0"]),
+        ({"step": 23}, ["/image", "23", "24"]),
+        ({"step": 0}, ["/image", "step is 0"]),
+        ({"height": 7}, ["/image", "144 bytes", "168"]),
+        ({"data": array.array("B")}, ["/image", "0 bytes"]),
+        ({"width": 2**31, "height": 2**31}, ["/image", "step"]),
+        ({"encoding": "nv12"}, ["/image", "144 bytes"]),
+        ({"encoding": "yuyv", "width": 7}, ["/image", "7x6", "even"]),
+    ],
+)
+def test_refused_images(change, words):
+    sent = message(RGB, "rgb8")
+    for name, value in change.items():
+        setattr(sent, name, value)
+    with pytest.raises(ConversionError) as error:
+        to_rgb(sent, "/image")
+    assert all(word in str(error.value) for word in words), error.value
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.booleans())
+def test_images_there_and_back(width, height, colour):
+    shape = (height, width, 3) if colour else (height, width)
+    pixels = np.arange(math.prod(shape), dtype=np.uint8).reshape(shape)
+    header = Header(frame_id="eye")
+    sent = to_image(pixels, header)
+    assert sent.header == header
+    expected = pixels if colour else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    np.testing.assert_array_equal(to_rgb(sent, "image"), expected)
+
+
+def segmentation(mask: np.ndarray) -> Segmentation:
+    kept = (np.eye(3, dtype=bool), np.ones((3, 3), bool))
+    return Segmentation("cut", mask, mask.astype(np.float32), 0.75, kept, {"encode": 2.0})
+
+
+def test_affordance_describes_its_mask():
+    mask = np.zeros((6, 8), bool)
+    mask[1:4, 2:7] = True
+    header = Header(frame_id="eye")
+    sent = to_affordance(segmentation(mask), header, 3, "tabletop")
+    box = sent.box
+    assert (box.x_offset, box.y_offset, box.width, box.height) == (2, 1, 5, 3)
+    assert (sent.centroid_x, sent.centroid_y, sent.area) == (4, 2, 15)
+    assert (sent.task, sent.id, sent.model, sent.score) == ("cut", 3, "tabletop", 0.75)
+    assert (list(sent.kept_tokens), sent.total_tokens) == ([3, 9], 9)
+    assert sent.mask.header == sent.header == header
+    np.testing.assert_array_equal(to_rgb(sent.mask, "mask")[..., 0], mask * np.uint8(255))
+
+
+def test_affordance_of_nothing():
+    sent = to_affordance(segmentation(np.zeros((6, 8), bool)), Header(), 1, "tabletop")
+    assert sent.area == sent.box.width == sent.box.height == 0
+    assert math.isnan(sent.centroid_x) and math.isnan(sent.centroid_y)
+
+
+def test_kept_is_grey_by_the_share_of_stages():
+    kept = to_kept((np.eye(3, dtype=bool), np.ones((3, 3), bool)), (6, 9))
+    assert kept.shape == (6, 9)
+    assert kept[0, 0] == 255
+    assert kept[0, 8] == 128
+    assert (to_kept((), (2, 2)) == 255).all()

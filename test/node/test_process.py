@@ -1,0 +1,104 @@
+"""The nodes as processes: they end when told to, and say what is wrong with a parameter."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from vltp_ros.msg import TaskList
+from vltp_ros.node.qos import LATCHED
+
+COMMANDS = {
+    "vltp": [str(Path(__file__).with_name("fake_session.py"))],
+    "planner": ["-m", "vltp_ros.node.planner"],
+    "sim_camera": ["-m", "vltp_ros.node.sim_camera"],
+}
+EVIDENCE = {
+    "vltp": (DiagnosticArray, "/diagnostics"),
+    "planner": (String, "task"),
+    "sim_camera": (Image, "image"),
+}
+
+
+def start(name, *parameters):
+    command = [sys.executable, *COMMANDS[name], "--ros-args"]
+    if name == "vltp":
+        command += ["-p", "model:=/fake"]
+    for parameter in parameters:
+        command += ["-p", parameter]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_node_with_status_0(bench, name, number):
+    process = start(name)
+    try:
+        received = bench.listen(*EVIDENCE[name])
+        bench.wait(lambda: received or process.poll() is not None, seconds=60)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors and "terminate called" not in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "words"),
+    [
+        ("vltp", "threshold:=2.0", "threshold"),
+        ("vltp", "rates:=[0.5, 1.0]", "NodeConfig.rates is 1.0; it must be at most 0.99"),
+        ("vltp", "threads:=many", "threads"),
+        ("planner", "period:=0.0", "period"),
+        ("sim_camera", "split:=other", "CameraConfig.split is 'other'; allowed: train"),
+        ("sim_camera", "width:=300", "300x480"),
+    ],
+)
+def test_a_bad_parameter_ends_a_node_with_status_2(name, parameter, words):
+    process = start(name, parameter)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    assert words in errors
+    assert "Traceback" not in errors
+
+
+def test_the_planner_takes_the_scene_s_tasks(bench):
+    publisher = bench.node.create_publisher(TaskList, "tasks", LATCHED)
+    received = bench.listen(String, "task")
+    process = start("planner", "tasks:=[a, b]", "period:=0.2")
+    try:
+        bench.wait(lambda: len(received) > 3, seconds=30)
+        assert {message.data for message in received} == {"a", "b"}
+        publisher.publish(TaskList(tasks=["c", "d"]))
+        bench.wait(lambda: received[-1].data in ("c", "d"))
+        received.clear()
+        bench.wait(lambda: len(received) > 3)
+        assert {message.data for message in received} == {"c", "d"}
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=15)
+    assert process.returncode == 0, errors
+
+
+def test_the_camera_s_frames_and_tasks(bench):
+    images, tasks = bench.listen(Image, "image"), bench.listen(TaskList, "tasks", LATCHED)
+    process = start("sim_camera", "width:=160", "height:=120", "scene_seconds:=0.5")
+    try:
+        bench.wait(lambda: len(images) > 5 and len(tasks) > 1, seconds=60)
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+    first, last = images[0], images[-1]
+    assert (first.width, first.height, first.encoding) == (160, 120, "rgb8")
+    assert first.header.frame_id == "camera_optical_frame"
+    assert first.header.stamp.sec <= last.header.stamp.sec and first.header != last.header
+    assert first.data != last.data
+    assert all(message.tasks and all(message.tasks) for message in tasks)

@@ -1,0 +1,158 @@
+"""Between ROS messages and what the model takes and gives."""
+
+from __future__ import annotations
+
+import array
+import math
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import Image, RegionOfInterest
+from std_msgs.msg import Header
+
+from vltp_ros.msg import AffordanceMask, InferenceTiming, StageTiming
+from vltp_ros.types import Segmentation
+
+# Encoding -> channels and OpenCV's conversion to RGB. OpenCV names a Bayer pattern after its
+# second row and column, ROS after the first. ROS leaves the order of 8UC3 and 8UC4 open: OpenCV's,
+# blue first, is taken.
+ENCODINGS = {
+    "rgb8": (3, None),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+    "bgr8": (3, cv2.COLOR_BGR2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+    "8UC1": (1, cv2.COLOR_GRAY2RGB),
+    "8UC3": (3, cv2.COLOR_BGR2RGB),
+    "8UC4": (4, cv2.COLOR_BGRA2RGB),
+    "rgb16": (3, None),
+    "rgba16": (4, cv2.COLOR_RGBA2RGB),
+    "bgr16": (3, cv2.COLOR_BGR2RGB),
+    "bgra16": (4, cv2.COLOR_BGRA2RGB),
+    "mono16": (1, cv2.COLOR_GRAY2RGB),
+    "bayer_rggb8": (1, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr8": (1, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg8": (1, cv2.COLOR_BayerGB2RGB),
+    "bayer_rggb16": (1, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr16": (1, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg16": (1, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg16": (1, cv2.COLOR_BayerGB2RGB),
+    "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": (2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": (2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": (2, cv2.COLOR_YUV2RGB_YUY2),
+    "nv12": (1, cv2.COLOR_YUV2RGB_NV12),
+    "nv21": (1, cv2.COLOR_YUV2RGB_NV21),
+}
+
+
+class ConversionError(ValueError):
+    """A message that cannot be used; says which value, from which topic, and what is allowed."""
+
+
+def to_rgb(message: Image, topic: str) -> np.ndarray:
+    """The message's pixels as uint8 [H, W, 3] RGB, a view of its data where no work is needed.
+
+    Of 16-bit channels the upper 8 bits are taken. Raises ConversionError.
+    """
+    if message.encoding not in ENCODINGS:
+        raise ConversionError(
+            f"{topic}: encoding {message.encoding[:40]!r} is unknown; "
+            f"allowed: {', '.join(ENCODINGS)}"
+        )
+    channels, conversion = ENCODINGS[message.encoding]
+    pixels = _pixels(message, channels, topic)
+    if conversion is None:
+        return pixels
+    try:
+        return cv2.cvtColor(pixels, conversion)
+    except cv2.error as error:
+        raise ConversionError(
+            f"{topic}: {message.width}x{message.height} is not a size that {message.encoding} "
+            "can have; the pattern needs an even width and height"
+        ) from error
+
+
+def _pixels(message: Image, channels: int, topic: str) -> np.ndarray:
+    """uint8 [rows, W, channels]: a view of the message's data without its padding.
+
+    Planar YUV has its colours in half as many rows below the brightness.
+    """
+    width, height, step = message.width, message.height, message.step
+    depth = 2 if message.encoding.endswith("16") else 1
+    if not width or not height:
+        raise ConversionError(f"{topic}: the image is {width}x{height}; both must be at least 1")
+    used = width * channels * depth
+    if step < used:
+        raise ConversionError(
+            f"{topic}: step is {step}; a row of {width} {message.encoding} pixels "
+            f"needs at least {used} bytes"
+        )
+    rows = height * 3 // 2 if message.encoding in ("nv12", "nv21") else height
+    if len(message.data) < step * rows:
+        raise ConversionError(
+            f"{topic}: data has {len(message.data)} bytes; {rows} rows of step {step} "
+            f"need {step * rows}"
+        )
+    data = np.frombuffer(message.data, np.uint8, step * rows).reshape(rows, step)[:, :used]
+    if depth == 2:
+        data = data[:, 0 if message.is_bigendian else 1 :: 2]
+    return data.reshape(rows, width, channels)
+
+
+def to_image(pixels: np.ndarray, header: Header) -> Image:
+    """A message from uint8 [H, W, 3] RGB, or from uint8 [H, W] grey; ``header`` is not copied."""
+    height, width = pixels.shape[:2]
+    colour = pixels.ndim == 3
+    message = Image(header=header, height=height, width=width)
+    message.encoding = "rgb8" if colour else "mono8"
+    message.step = 3 * width if colour else width
+    message.data = array.array("B", pixels.tobytes())  # rclpy checks any other type byte by byte
+    return message
+
+
+def to_affordance(result: Segmentation, header: Header, task_id: int, model: str) -> AffordanceMask:
+    """The message for one answer, with its mask as mono8."""
+    x, y, width, height = result.box
+    column, row = _centroid(result.mask)
+    return AffordanceMask(
+        header=header,
+        task=result.task,
+        id=task_id,
+        score=float(result.score),
+        box=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
+        centroid_x=column,
+        centroid_y=row,
+        area=result.area,
+        kept_tokens=[int(kept.sum()) for kept in result.kept],
+        total_tokens=result.kept[0].size if result.kept else 0,
+        model=model,
+        mask=to_image(result.mask.astype(np.uint8) * 255, header),
+    )
+
+
+def _centroid(mask: np.ndarray) -> tuple[float, float]:
+    """Mean column and row of bool [H, W], pixels; NaN when it is empty."""
+    moments = cv2.moments(mask.astype(np.uint8), binaryImage=True)
+    if not moments["m00"]:
+        return math.nan, math.nan
+    return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+
+
+def to_timing(header: Header, times_ms: dict[str, float]) -> InferenceTiming:
+    """The message about the stages' times, milliseconds; the rest is left to the node."""
+    stages = [StageTiming(name=k, milliseconds=float(v)) for k, v in times_ms.items()]
+    return InferenceTiming(header=header, stages=stages)
+
+
+def to_kept(kept: tuple[np.ndarray, ...], shape: tuple[int, int]) -> np.ndarray:
+    """How much of the work each part of the image got: uint8 [H, W] of the given shape.
+
+    255 where the token was kept at every stage, 0 where at none, and in proportion between.
+    """
+    if not kept:
+        return np.full(shape, 255, np.uint8)
+    share = np.mean(kept, axis=0, dtype=np.float32)
+    grey = np.rint(255 * share).astype(np.uint8)
+    return cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_NEAREST)

@@ -1,0 +1,59 @@
+"""How each node runs as a process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from vltp_ros.paths import shipped
+
+PROFILES, PROFILES_2 = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
+
+
+def run(make_node: Callable[[], Node], start: Callable[[Node], None] | None = None) -> int:
+    """Run one node until SIGINT or SIGTERM.
+
+    ``start`` is called before the node spins. Returns the exit status: 0, or 2 when the node's
+    parameters are not allowed.
+    """
+    make_room_for_images()
+    node = None
+    try:
+        rclpy.init()
+        executor = SingleThreadedExecutor()
+        node = make_node()
+        executor.add_node(node)
+        if start is not None:
+            start(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception as error:
+        # After a signal, whatever a callback was doing with the network fails.
+        if rclpy.ok():
+            if node is None and isinstance(error, ValueError | ParameterException):
+                print(error, file=sys.stderr)
+                return 2
+            raise
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def make_room_for_images() -> None:
+    """Have Fast DDS use config/fastdds.xml in this process, unless the user chose a file."""
+    if PROFILES in os.environ or PROFILES_2 in os.environ:
+        return
+    # Version 2, of Jazzy, knows only its own variable, and version 3 warns of that one.
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    is_version_2 = any(Path(prefix, "lib", "libfastrtps.so").exists() for prefix in prefixes)
+    os.environ[PROFILES_2 if is_version_2 else PROFILES] = str(shipped("config/fastdds.xml"))
