@@ -1,0 +1,152 @@
+"""vltp demo: camera, planner and node over ROS 2, recorded as a video."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vltp_ros.evaluation.film import Shot, write_gif, write_video
+
+PATIENCE = 120.0  # seconds for the model to load and the first mask to come
+GIF_SECONDS = 10.0
+GIF_BYTES = 3_000_000
+
+
+@dataclass
+class Demo:
+    """Run a simulated camera, a planner and the node as processes, and film what comes of it."""
+
+    seconds: float = 20.0
+    """How long to record, from the first mask on."""
+    out: Path = Path("demo_out")
+    """Folder for demo.mp4 and demo.gif."""
+    model: Path | None = None
+    """Model directory; by default the tabletop model."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    seed: int = 0
+    """Seed of the first scene."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+def run(args: Demo) -> dict:
+    """Record, then draw; RuntimeError when ROS 2 is missing, a process ends, or no mask comes."""
+    if not args.seconds > 0:
+        raise ValueError(f"--seconds is {args.seconds}; it must be above 0")
+    args.out.mkdir(parents=True, exist_ok=True)
+    # A network of the demo's own, on this machine.
+    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    try:
+        import rclpy
+
+        from vltp_ros.node.recorder import record
+    except ImportError as error:
+        raise RuntimeError(
+            f"the demo needs ROS 2 and the built messages ({error}); run `make demo`, or build "
+            "the package with colcon and source install/setup.bash"
+        ) from error
+    rclpy.init()
+    try:
+        with _processes(args) as check:
+            recorded = record(args.seconds, PATIENCE, check)
+    finally:
+        rclpy.try_shutdown()
+    if not recorded.shots:
+        raise RuntimeError(f"no mask came within {PATIENCE:.0f} s; the nodes' messages are above")
+    video, gif = args.out / "demo.mp4", args.out / "demo.gif"
+    write_video(video, recorded.shots)
+    write_gif(gif, recorded.shots, GIF_SECONDS, GIF_BYTES)
+    return {
+        **_summary(recorded.shots),
+        "latency_ms": _quantiles(recorded.latencies_ms),
+        "received": recorded.received,
+        "dropped": recorded.dropped,
+        "video": str(video),
+        "gif": str(gif),
+    }
+
+
+def describe(answer: dict) -> str:
+    """The stages' times as a table, and the rate."""
+    lines = [f"{'stage':16} {'median ms':>9}"]
+    lines += [f"{stage['name']:16} {stage['median_ms']:9.1f}" for stage in answer["stages"]]
+    latency = answer["latency_ms"]
+    lines += [
+        "",
+        f"{answer['masks']} masks over the wire, {answer['masks_per_second']:.1f} a second; "
+        f"{answer['dropped']} of {answer['received']} images dropped for newer ones",
+        f"stamp to publish: median {latency['median']:.0f} ms, p99 {latency['p99']:.0f} ms",
+        f"{answer['video']}  {answer['gif']}",
+    ]
+    return "\n".join(lines)
+
+
+def _summary(shots: list[Shot]) -> dict:
+    """Count, rate and median times of the masks."""
+    span = shots[-1].seconds - shots[0].seconds
+    names = shots[0].times_ms
+    return {
+        "masks": len(shots),
+        "masks_per_second": (len(shots) - 1) / span if span else 0.0,
+        "stages": [
+            {"name": n, "median_ms": float(np.median([shot.times_ms.get(n, 0) for shot in shots]))}
+            for n in names
+        ],
+    }
+
+
+def _quantiles(values: list[float]) -> dict[str, float]:
+    median, p99 = np.percentile(values, (50, 99))
+    return {"median": float(median), "p99": float(p99)}
+
+
+@contextlib.contextmanager
+def _processes(args: Demo) -> Iterator:
+    """Node, camera and planner as processes; gives a function that raises once one has ended."""
+    parameters = {
+        "node": {"device": args.device, **({"model": args.model} if args.model else {})},
+        "sim_camera": {"seed": args.seed},
+        "planner": {},
+    }
+    running: dict[str, subprocess.Popen] = {}
+
+    def check() -> None:
+        for name, process in running.items():
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} ended with status {process.returncode}; see above")
+
+    try:
+        for name, values in parameters.items():
+            running[name] = _start(name, values)
+        yield check
+    finally:
+        for process in running.values():
+            process.send_signal(signal.SIGINT)
+        for process in running.values():
+            _end(process)
+
+
+def _start(name: str, parameters: dict) -> subprocess.Popen:
+    """A node's process, in a session of its own so that Ctrl-C reaches it through the demo only."""
+    command = [sys.executable, "-m", f"vltp_ros.node.{name}", "--ros-args"]
+    for key, value in parameters.items():
+        command += ["-p", f"{key}:={value}"]
+    return subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
+
+
+def _end(process: subprocess.Popen) -> None:
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

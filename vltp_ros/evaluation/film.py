@@ -1,0 +1,126 @@
+"""A film of what the node saw and answered: image, mask and kept tokens side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import imageio.v2 as imageio
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+PANEL = (480, 360)  # width and height of each of the three pictures, pixels
+MARGIN = 60  # height of the strips above and below them, pixels
+FRAMES_PER_SECOND = 10
+GIF_FRAMES_PER_SECOND = 8
+GIF_WIDTHS = (960, 840, 720, 600, 480)  # the first one whose file is small enough is taken
+GIF_COLOURS = 96
+BACKGROUND, TEXT, FAINT = (24, 24, 28), (255, 255, 255), (170, 170, 180)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One answered image."""
+
+    seconds: float  # when the answer came, from any fixed moment
+    image: bytes  # JPEG
+    overlay: bytes  # JPEG
+    kept: np.ndarray  # uint8 [H, W]: 255 where a token was kept at every stage, 0 where at none
+    kept_shares: tuple[float, ...]  # per stage, 0..1
+    task: str
+    times_ms: dict[str, float]  # per stage, in order of execution
+
+
+def to_jpeg(pixels: np.ndarray) -> bytes:
+    """Compress uint8 [H, W, 3] RGB."""
+    return cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 95))[1].tobytes()
+
+
+def draw(shot: Shot) -> np.ndarray:
+    """One frame of the film: uint8 [480, 1440, 3] RGB."""
+    width, height = PANEL
+    image = _from_jpeg(shot.image)
+    light = cv2.resize(shot.kept, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    kept = image * (0.15 + 0.85 * light[..., None] / 255)
+    panels = [image, _from_jpeg(shot.overlay), kept.astype(np.uint8)]
+    frame = np.full((height + 2 * MARGIN, 3 * width, 3), BACKGROUND, np.uint8)
+    row = [cv2.resize(panel, PANEL, interpolation=cv2.INTER_AREA) for panel in panels]
+    frame[MARGIN:-MARGIN] = np.hstack(row)
+    return _write_text(frame, shot)
+
+
+def _write_text(frame: np.ndarray, shot: Shot) -> np.ndarray:
+    """The task above the pictures; their names and the stages' times below."""
+    picture = Image.fromarray(frame)
+    canvas = ImageDraw.Draw(picture)
+    large, small = ImageFont.load_default(30), ImageFont.load_default(17)
+    canvas.text((16, MARGIN // 2), f"“{shot.task}”", TEXT, large, "lm")
+    shares = ", ".join(f"{share:.0%}" for share in shot.kept_shares) or "all"
+    below = PANEL[1] + MARGIN
+    for index, name in enumerate(("camera", "mask", f"image tokens kept: {shares}")):
+        canvas.text((index * PANEL[0] + 16, below + 18), name, TEXT, small, "lm")
+    times = "   ".join(f"{name} {value:.0f} ms" for name, value in shot.times_ms.items())
+    canvas.text((16, below + 43), times, FAINT, small, "lm")
+    return np.asarray(picture)
+
+
+def _from_jpeg(data: bytes) -> np.ndarray:
+    """uint8 [H, W, 3] RGB."""
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+def write_video(path: Path, shots: Sequence[Shot]) -> None:
+    """An H.264 file that plays ``shots`` as fast as they came."""
+    beside = path.with_name(f"part-{path.name}")
+    with imageio.get_writer(beside, fps=FRAMES_PER_SECOND, codec="libx264", quality=8) as writer:
+        for frame in _frames(shots, FRAMES_PER_SECOND):
+            writer.append_data(frame)
+    os.replace(beside, path)
+
+
+def write_gif(path: Path, shots: Sequence[Shot], seconds: float, limit: int) -> None:
+    """A looping GIF of the first ``seconds``, at most ``limit`` bytes where the smallest size can.
+
+    It is drawn as large as the limit allows.
+    """
+    first = [shot for shot in shots if shot.seconds - shots[0].seconds <= seconds]
+    frames = list(_frames(first, GIF_FRAMES_PER_SECOND))
+    beside = path.with_name(f"part-{path.name}")
+    for width in GIF_WIDTHS:
+        _save_gif(beside, frames, width)
+        if beside.stat().st_size <= limit:
+            break
+    os.replace(beside, path)
+
+
+def _save_gif(path: Path, frames: Sequence[np.ndarray], width: int) -> None:
+    size = (width, width * frames[0].shape[0] // frames[0].shape[1])
+    small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
+    # One palette for all frames: what stands still then stays the same, and costs nothing.
+    sample = Image.fromarray(np.vstack(small[:: max(1, len(small) // 8)]))
+    palette = sample.quantize(GIF_COLOURS, dither=Image.Dither.NONE)
+    pictures = [
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in small
+    ]
+    milliseconds = 1000 // GIF_FRAMES_PER_SECOND
+    pictures[0].save(
+        path, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0,
+        optimize=False,
+    )  # fmt: skip
+
+
+def _frames(shots: Sequence[Shot], rate: int) -> Iterator[np.ndarray]:
+    """Frames at a steady rate, each the newest shot at its moment."""
+    start, end = shots[0].seconds, shots[-1].seconds
+    newest, frame = -1, None
+    for count in range(int((end - start) * rate) + 1):
+        index = newest
+        while index + 1 < len(shots) and shots[index + 1].seconds <= start + count / rate:
+            index += 1
+        if index != newest:
+            newest, frame = index, draw(shots[index])
+        yield frame
