@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from builders import tiny_model
 from PIL import Image
 
-from test.network.builders import tiny_model
 from vltp_ros.cli.main import COMMANDS, main
 from vltp_ros.network.checkpoint import save_model
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from builders import tiny_model
 
-from test.network.builders import tiny_model
 from vltp_ros.config import PRUNE_DECODERS, SAM_ENCODERS
 from vltp_ros.evaluation.flops import encoder_gmacs
 from vltp_ros.evaluation.metrics import MaskMetrics

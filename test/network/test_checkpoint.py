@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from builders import tiny_model
 
-from test.network.builders import tiny_model
 from vltp_ros.network.checkpoint import ModelError, load_model, save_model
 from vltp_ros.runtime.session import Session
 

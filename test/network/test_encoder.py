@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from builders import SMALL, random_encoder, random_keep
 from segment_anything.modeling.image_encoder import get_rel_pos
 
-from test.network.builders import SMALL, random_encoder, random_keep
 from vltp_ros.config import SAM_ENCODERS
 from vltp_ros.network.encoder import PrunedImageEncoder
 

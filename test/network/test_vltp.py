@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from builders import tiny_model
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from test.network.builders import tiny_model
 from vltp_ros.config import PruneDecoderConfig
 from vltp_ros.network.preprocessing import (
     fitted_size,

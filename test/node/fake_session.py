@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 
+from vltp_ros.config import check_stages
 from vltp_ros.types import Segmentation
 
 KEPT = (np.eye(4, dtype=bool), np.tri(4, dtype=bool))
@@ -26,8 +27,8 @@ class FakeSession:
     def warm_up(self) -> None: ...
 
     def configure(self, rates=None, threshold=None) -> None:
-        if len(rates) not in (0, 2):
-            raise ValueError(f"rates has {len(rates)} values; the model has 2 stages")
+        if rates:
+            check_stages((1, 2), rates)
         self.rates, self.threshold = rates, threshold
 
     def segment(self, image: np.ndarray, tasks: list[str]) -> list[Segmentation]:

@@ -9,10 +9,12 @@ import sys
 import imageio.v2 as imageio
 import numpy as np
 import pytest
+from builders import tiny_model
 from PIL import Image
 
 from vltp_ros.cli.demo import Demo, run
 from vltp_ros.evaluation.film import Shot, draw, to_jpeg, write_gif, write_video
+from vltp_ros.network.checkpoint import save_model
 
 
 def shot(seconds: float) -> Shot:
@@ -63,7 +65,8 @@ def test_the_demo_ends_when_the_model_cannot_be_loaded(tmp_path):
 
 @pytest.mark.slow
 def test_the_demo_films_masks_that_came_over_the_wire(tmp_path):
-    done = demo("--seconds", 3, "--out", tmp_path)
+    save_model(tiny_model(), tmp_path / "model", {"licence": "Apache-2.0", "sources": []})
+    done = demo("--seconds", 3, "--out", tmp_path, "--model", tmp_path / "model")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["masks"] >= 2 and answer["masks_per_second"] > 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from builders import tiny_model
 from PIL import Image
 
-from test.network.builders import tiny_model
 from vltp_ros.network.token_selection import kept_count
 from vltp_ros.runtime.pictures import read_picture, write_png
 from vltp_ros.runtime.session import Session, resolve_device

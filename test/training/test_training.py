@@ -6,8 +6,8 @@ import json
 
 import pytest
 import torch
+from builders import tiny_model
 
-from test.network.builders import tiny_model
 from vltp_ros.cli.train import Train, run
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset

@@ -1,0 +1,3 @@
+"""The commands."""
+
+import vltp_ros.runtime  # noqa: F401 - before PyTorch is loaded
