@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """vltp scenes: render a dataset of tabletop scenes."""
 
 import time

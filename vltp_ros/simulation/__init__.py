@@ -1,15 +1,14 @@
-# SPDX-License-Identifier: Apache-2.0
 """Tabletop scenes with objects, the tasks they serve, and exact masks.
 
 Drawing scenes is plain computation; MuJoCo is imported with SceneRenderer, when it is first used.
 """
 
-from .dataset import generate_dataset
-from .queries import Query
-from .sampling import SPLITS, sample_scene
-from .scene import ObjectInstance, Scene
-from .shapes import KINDS
-from .tasks import TASKS, Task
+from vltp_ros.simulation.dataset import generate_dataset
+from vltp_ros.simulation.queries import Query
+from vltp_ros.simulation.sampling import SPLITS, sample_scene
+from vltp_ros.simulation.scene import ObjectInstance, Scene
+from vltp_ros.simulation.shapes import KINDS
+from vltp_ros.simulation.tasks import TASKS, Task
 
 __all__ = [
     "KINDS", "SPLITS", "TASKS", "ObjectInstance", "Query", "Rendered", "Scene", "SceneRenderer",
@@ -19,7 +18,11 @@ __all__ = [
 
 def __getattr__(name: str):
     if name in ("SceneRenderer", "Rendered"):
-        from . import render
-
+        try:
+            from vltp_ros.simulation import render
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"scenes cannot be rendered ({error}); run: pip install 'vltp_ros[simulation]'"
+            ) from error
         return getattr(render, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,10 +1,9 @@
-# SPDX-License-Identifier: Apache-2.0
 """Colours, materials and which of them every kind comes in."""
 
 from dataclasses import dataclass
 from itertools import product
 
-from .shapes import BUILDERS, KINDS
+from vltp_ros.simulation.shapes import BUILDERS, KINDS
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.80, 0.10, 0.10), "orange": (0.92, 0.45, 0.08), "yellow": (0.93, 0.80, 0.15),

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Rendering many scenes to disk."""
 
 import json
@@ -13,10 +12,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from .sampling import generator, sample_scene
-from .scene import HEIGHT, WIDTH, ObjectInstance
-from .shapes import KINDS
-from .tasks import TASKS
+from vltp_ros.simulation.sampling import generator, sample_scene
+from vltp_ros.simulation.scene import HEIGHT, WIDTH, ObjectInstance
+from vltp_ros.simulation.shapes import KINDS
+from vltp_ros.simulation.tasks import TASKS
 
 VERSION = 1  # of the files written here: raise it whenever a seed no longer gives the same scene
 
@@ -90,7 +89,7 @@ def _start_worker() -> None:
 def _renderer():
     """The renderer of this worker process, made with its first scene: only then can a failure to
     open one reach the parent."""
-    from .render import SceneRenderer
+    from vltp_ros.simulation.render import SceneRenderer
 
     return SceneRenderer()
 

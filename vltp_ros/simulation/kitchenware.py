@@ -1,10 +1,9 @@
-# SPDX-License-Identifier: Apache-2.0
 """Shapes for eating and cooking."""
 
 import numpy as np
 
-from .meshes import move, prism, revolve, rounded, slab, stretch, tube, turn
-from .parts import MAIN, Shape, build, dish, ear, join, lathe, vessel
+from vltp_ros.simulation.meshes import move, prism, revolve, rounded, slab, stretch, tube, turn
+from vltp_ros.simulation.parts import MAIN, Shape, build, dish, ear, join, lathe, vessel
 
 CHEF_BLADE = ((0.1, -0.022), (0.14, -0.0215), (0.2, -0.012), (0.235, 0.010), (0.1, 0.013))
 BREAD_BLADE = (

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Closed surfaces as bare triangles.
 
 A surface is a float64 array [F, 3, 3]: F triangles, three corners each, x y z in metres, wound

@@ -1,11 +1,10 @@
-# SPDX-License-Identifier: Apache-2.0
 """What shapes are put together from."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from .meshes import arc, prism, revolve, rounded, tube, turn
+from vltp_ros.simulation.meshes import arc, prism, revolve, rounded, tube, turn
 
 MAIN = "main"  # the finish that an object's own colour and material fill in
 

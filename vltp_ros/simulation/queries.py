@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What is asked about a scene, and which objects answer it."""
 
 from collections.abc import Sequence
@@ -6,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .sampling import generator
-from .scene import Scene
-from .tasks import TASKS, Task
+from vltp_ros.simulation.sampling import generator
+from vltp_ros.simulation.scene import Scene
+from vltp_ros.simulation.tasks import TASKS, Task
 
 EMPTY_QUERIES = 3  # tasks asked for in each scene that nothing there serves
 

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Images and exact masks of scenes, drawn by MuJoCo.
 
 One model holds the meshes of all shapes and all textures. It is compiled once per renderer; a
@@ -13,13 +12,22 @@ import numpy as np
 os.environ.setdefault("MUJOCO_GL", "egl")  # offscreen, on a GPU or on Mesa's software renderer
 import mujoco
 
-from .appearance import FINISHES, MATERIALS
-from .meshes import corner_normals, rotation, texture_coordinates
-from .parts import Part
-from .queries import Query, draw_queries
-from .scene import HEIGHT, WIDTH, Camera, Light, ObjectInstance, Scene, Surface, placement
-from .shapes import BUILDERS, shape
-from .textures import OBJECT_TEXTURES, SIZE, SURFACE_TEXTURES
+from vltp_ros.simulation.appearance import FINISHES, MATERIALS
+from vltp_ros.simulation.meshes import corner_normals, rotation, texture_coordinates
+from vltp_ros.simulation.parts import Part
+from vltp_ros.simulation.queries import Query, draw_queries
+from vltp_ros.simulation.scene import (
+    HEIGHT,
+    WIDTH,
+    Camera,
+    Light,
+    ObjectInstance,
+    Scene,
+    Surface,
+    placement,
+)
+from vltp_ros.simulation.shapes import BUILDERS, shape
+from vltp_ros.simulation.textures import OBJECT_TEXTURES, SIZE, SURFACE_TEXTURES
 
 MIN_PIXELS = 250  # an object must show at least this much,
 MIN_VISIBLE = 0.3  # and at least this share of what it would show by itself

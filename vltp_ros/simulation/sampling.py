@@ -1,12 +1,11 @@
-# SPDX-License-Identifier: Apache-2.0
 """Drawing scenes: everything follows from a split and a seed."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from .appearance import COLOURS, COMMON, UNCOMMON
-from .scene import (
+from vltp_ros.simulation.appearance import COLOURS, COMMON, UNCOMMON
+from vltp_ros.simulation.scene import (
     HEIGHT,
     WIDTH,
     Camera,
@@ -19,9 +18,9 @@ from .scene import (
     apart,
     bounds,
 )
-from .shapes import KINDS, shape
-from .tasks import TASKS, Task
-from .textures import SURFACE_TEXTURES
+from vltp_ros.simulation.shapes import KINDS, shape
+from vltp_ros.simulation.tasks import TASKS, Task
+from vltp_ros.simulation.textures import SURFACE_TEXTURES
 
 SPLITS = ("train", "val", "test", "uncommon")
 

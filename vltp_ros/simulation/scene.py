@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What a scene consists of, as plain data, and where its parts come to lie.
 
 World frame: metres, z up, the table top at z = 0 around the origin; seen from azimuth 0, x goes to
@@ -10,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .meshes import rotation
-from .shapes import shape
+from vltp_ros.simulation.meshes import rotation
+from vltp_ros.simulation.shapes import shape
 
 WIDTH, HEIGHT = 640, 480
 ORBIT_SECONDS = 12.0

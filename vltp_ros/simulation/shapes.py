@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The geometry of every kind of object, in a few variants each.
 
 A shape is modelled at its nominal size in metres, the way it lies on the table; elongated things
@@ -8,9 +7,9 @@ lie along x.
 from collections.abc import Callable
 from functools import cache
 
-from . import kitchenware, things, tools
-from .meshes import rounded
-from .parts import MAIN, Shape, build, dish
+from vltp_ros.simulation import kitchenware, things, tools
+from vltp_ros.simulation.meshes import rounded
+from vltp_ros.simulation.parts import MAIN, Shape, build, dish
 
 BUILDERS: dict[str, dict[str, Callable[[], Shape]]] = {
     "mug": {

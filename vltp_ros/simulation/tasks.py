@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What people ask a robot for: tasks, the kinds of object that serve them, and how they are put.
 
 No phrasing names a kind of object, and none belongs to two tasks.

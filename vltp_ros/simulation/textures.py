@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Grey textures, tiling without a seam, that a colour is multiplied with."""
 
 from collections.abc import Callable

@@ -1,10 +1,9 @@
-# SPDX-License-Identifier: Apache-2.0
 """Shapes of other things about the house."""
 
 import numpy as np
 
-from .meshes import arc, move, prism, revolve, skin, slab, tube, turn
-from .parts import MAIN, Shape, build, dish, ear, join
+from vltp_ros.simulation.meshes import arc, move, prism, revolve, skin, slab, tube, turn
+from vltp_ros.simulation.parts import MAIN, Shape, build, dish, ear, join
 
 
 def book(length: float, width: float, thick: float) -> Shape:

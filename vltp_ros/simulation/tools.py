@@ -1,10 +1,20 @@
-# SPDX-License-Identifier: Apache-2.0
 """Shapes of tools, elongated along x, and of what cleans and sticks."""
 
 import numpy as np
 
-from .meshes import arc, move, prism, revolve, rounded, skin, slab, stretch, tube, turn
-from .parts import MAIN, Shape, build, grip, join, lathe, mirror
+from vltp_ros.simulation.meshes import (
+    arc,
+    move,
+    prism,
+    revolve,
+    rounded,
+    skin,
+    slab,
+    stretch,
+    tube,
+    turn,
+)
+from vltp_ros.simulation.parts import MAIN, Shape, build, grip, join, lathe, mirror
 
 
 def hammer_claw() -> Shape:
