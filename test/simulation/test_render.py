@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Images, masks and data sets, drawn by MuJoCo."""
 
 import json

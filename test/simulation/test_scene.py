@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Scenes drawn from seeds, without rendering."""
 
 from itertools import combinations

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Kinds, tasks, phrasings and looks fit together."""
 
 import re
