@@ -10,7 +10,7 @@ import time
 import pytest
 
 pytest.importorskip("launch_ros", reason="launch_ros is missing: source a ROS 2 distribution")
-rclpy = pytest.importorskip("rclpy")
+rclpy = pytest.importorskip("rclpy", reason="rclpy is missing: run `make test`")
 messages = pytest.importorskip("vltp_ros.msg", reason="the messages are not built: `make test`")
 pytestmark = [pytest.mark.requires_ros, pytest.mark.slow]
 

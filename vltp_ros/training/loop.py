@@ -69,8 +69,7 @@ def _progress(batches: Iterable, start: int, steps: int) -> tqdm:
 def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the weight matrices of the transformers, AdamW for the rest.
 
-    From scratch, Muon needs about half of AdamW's steps here. Tables that are looked up row by
-    row (embeddings, positions) are no matrices in its sense.
+    Tables that are looked up row by row (embeddings, positions) are no matrices in Muon's sense.
     """
     named = [(n, p) for n, p in stage.named_parameters() if p.requires_grad]
     looked_up = ("embed", "token", "rel_pos", "query", "no_mask")
