@@ -182,6 +182,11 @@ PRUNE_DECODERS = {name: PruneDecoderConfig() for name in SAM_ENCODERS} | {
 }
 """Name of the encoder -> sizes; the paper's for Meta's encoders."""
 
+MASK_DECODERS = {name: DecoderConfig() for name in SAM_ENCODERS} | {
+    "tabletop": DecoderConfig(mlp_dim=256, num_multimask_outputs=1, iou_head_hidden_dim=64)
+}
+"""Name of the encoder -> sizes; all but ``tabletop`` are Meta's."""
+
 
 @documented
 @dataclass(frozen=True)
@@ -190,8 +195,22 @@ class PruningConfig:
 
     prune_after: tuple[int, ...] = setting((), "1-based layers after which tokens are selected")
     rates: tuple[float, ...] = setting((), "share of tokens frozen after each, 0 <= rate < 1")
+    adaptive: bool = setting(False, "keep as many tokens as matter, whatever the rates")
+    shares: tuple[float, ...] = setting(
+        (0.1, 0.2, 0.3, 0.5, 0.75, 1.0),
+        "adaptive: the shares of the tokens to choose from, ascending",
+        low=0.0,
+        high=1.0,
+    )
+    relevance: float = setting(
+        0.1, "adaptive: tokens of at least this relevance are kept", low=0.001, high=0.999
+    )
+    hysteresis: float = setting(
+        2.0, "added to the logits of tokens in or next to the last mask of a video", low=0.0
+    )
 
     def __post_init__(self) -> None:
+        check(self)
         check_stages(self.prune_after, self.rates)
 
 

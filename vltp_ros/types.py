@@ -17,6 +17,7 @@ class Segmentation:
     score: float  # mean probability inside the mask, 0..1; 1 - max probability when it is empty
     kept: tuple[np.ndarray, ...]  # per pruning stage: bool [gh, gw] over the valid image patches
     times_ms: dict[str, float]  # per stage, in order of execution; the shared ones are not divided
+    tokens: tuple[int, ...]  # per pruning stage: tokens that ran, those of the padding included
 
     @property
     def area(self) -> int:

@@ -5,7 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vltp_ros.network.token_selection import kept_count, oracle_scores, random_scores, top_k
+from vltp_ros.network.token_selection import (
+    adaptive_budget,
+    kept_count,
+    map_scores,
+    oracle_scores,
+    random_scores,
+    top_k,
+    with_prior,
+)
 
 
 @given(st.integers(1, 5000), st.integers(0, 999))
@@ -19,14 +27,15 @@ def test_rates_outside_the_range_are_refused(rate):
         kept_count(100, rate)
 
 
-@given(st.integers(1, 64), st.floats(0, 0.999), st.integers(0, 2**31))
-def test_top_k_keeps_the_best_each_once(count, rate, seed):
-    scores = torch.rand(2, count, generator=torch.Generator().manual_seed(seed))
-    kept = top_k(scores, rate)
-    assert kept.shape == (2, kept_count(count, rate))
+@given(st.integers(1, 64), st.data(), st.integers(0, 2**31))
+def test_top_k_keeps_the_best_each_once(total, data, seed):
+    count = data.draw(st.integers(1, total))
+    scores = torch.rand(2, total, generator=torch.Generator().manual_seed(seed))
+    kept = top_k(scores, count)
+    assert kept.shape == (2, count)
     for row, indices in zip(scores, kept, strict=True):
-        assert len(set(indices.tolist())) == len(indices)
-        dropped = torch.ones(count, dtype=torch.bool)
+        assert len(set(indices.tolist())) == count
+        dropped = torch.ones(total, dtype=torch.bool)
         dropped[indices] = False
         if dropped.any():
             assert row[indices].min() >= row[dropped].max()
@@ -36,7 +45,11 @@ def test_top_k_keeps_the_best_each_once(count, rate, seed):
 def test_gather_then_scatter_is_the_identity(count, seed):
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.rand(2, count, 3, generator=generator)
-    index = top_k(torch.rand(2, count, generator=generator), 0.5).unsqueeze(-1).expand(-1, -1, 3)
+    index = (
+        top_k(torch.rand(2, count, generator=generator), (count + 1) // 2)
+        .unsqueeze(-1)
+        .expand(-1, -1, 3)
+    )
     assert torch.equal(tokens.scatter(1, index, tokens.gather(1, index)), tokens)
 
 
@@ -51,3 +64,47 @@ def test_random_scores_follow_their_generator():
     tokens = torch.zeros(2, 50, 3)
     a, b = (random_scores(tokens, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(a, b) and a.shape == (2, 50) and a.unique().numel() == 100
+
+
+@pytest.mark.parametrize(
+    ("relevant", "expected"),
+    [((0, 0), 10), ((10, 3), 10), ((3, 11), 30), ((30, 30), 30), ((31, 0), 60), ((99, 0), 60)],
+)
+def test_adaptive_budget_is_the_smallest_that_holds_what_matters(relevant, expected):
+    scores = torch.full((2, 100), -3.0)  # relevance 0.047
+    for row, count in zip(scores, relevant, strict=True):
+        row[:count] = -2.0  # relevance 0.119
+    assert adaptive_budget((0.1, 0.3, 0.6), 0.1)(0, scores) == expected
+
+
+@pytest.mark.parametrize(
+    ("shares", "threshold", "reason"),
+    [
+        ((), 0.5, r"shares is \(\)"),
+        ((0.5, 0.2), 0.5, "must ascend"),
+        ((0.0, 0.5), 0.5, "above 0"),
+        ((0.5, 1.1), 0.5, "up to 1"),
+        ((0.5,), 0.0, "threshold is 0.0"),
+        ((0.5,), 1.0, "threshold is 1.0"),
+    ],
+)
+def test_bad_budgets_are_refused(shares, threshold, reason):
+    with pytest.raises(ValueError, match=reason):
+        adaptive_budget(shares, threshold)
+
+
+def test_a_map_ranks_the_patches_under_it_and_the_padding_last():
+    relevance = torch.zeros(1, 3, 4)
+    relevance[0, 0, 3] = 1.0  # the upper right of the image
+    relevance[0, 2, 0] = -1.0
+    scores = map_scores(relevance, (480, 640), side=512, grid=32).view(32, 32)
+    assert scores[:8, 24:].min() > scores[:, :16].max()
+    assert (scores[24:] == scores.min()).all()
+
+
+def test_the_last_mask_lifts_its_patches_and_their_neighbours():
+    mask = torch.zeros(1, 64, 64, dtype=torch.bool)
+    mask[0, 16:32, 16:32] = True  # patch (1, 1) of 4 x 4
+    score = with_prior(lambda stage, tokens: torch.zeros(1, 16), mask, (4, 4), 2.0)
+    lifted = score(0, torch.zeros(1, 16, 8)).view(4, 4)
+    assert (lifted[:3, :3] == 2).all() and lifted.sum() == 9 * 2

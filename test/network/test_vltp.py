@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 from builders import tiny_model
@@ -12,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from vltp_ros.config import PruneDecoderConfig
 from vltp_ros.network.preprocessing import (
     fitted_size,
+    from_llava_frame,
     llava_input,
     sam_input,
     to_image_frame,
@@ -20,6 +24,7 @@ from vltp_ros.network.preprocessing import (
 )
 from vltp_ros.network.prune_decoder import PruneDecoder
 from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.token_selection import fixed_budget
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,64 @@ def test_tasks_in_one_batch_equal_one_at_a_time(model):
         for j in range(2):
             alone = model.reasoner(images[i : i + 1], [[tasks[i][j]]])
             assert torch.allclose(together[2 * i + j], alone[0], atol=1e-5)
+
+
+@torch.inference_mode()
+def test_attention_is_that_of_the_position_that_predicts_seg(model):
+    """Against transformers' own forward over the whole sentence."""
+    reasoner, task = model.reasoner, "something to drive a nail"
+    image = torch.randint(0, 255, (1, 3, 48, 64), dtype=torch.uint8)
+    image_tokens = reasoner.see(image)
+    count = image_tokens.shape[1]
+    prompt = model.config.prompt.replace("{image}", "<image>" * count).replace("{task}", task)
+    ids = reasoner.tokenizer(prompt, return_tensors="pt").input_ids
+    pixels = llava_input(image, reasoner.llava.config.vision_config.image_size, "pad")
+    reasoner.llava.set_attn_implementation("eager")
+    out = reasoner.llava(input_ids=ids, pixel_values=pixels, output_attentions=True)
+    reasoner.llava.set_attn_implementation("sdpa")
+    read_out = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("[SEG]")).nonzero().item() - 1
+    seen = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("<image>")).nonzero().flatten()
+    late = torch.stack([layer[0, :, read_out, seen] for layer in out.attentions[4:]])
+    found = reasoner.attention(image_tokens, [[task, "a longer task than the other one is"]])
+    assert found.shape == (2, 8, 8)
+    assert torch.allclose(found[0].flatten(), late.mean((0, 1)), atol=1e-6)
+    expected = reasoner.embed(image_tokens, [[task]])  # the attention's kind was put back
+    assert torch.allclose(reasoner(image, [[task]]), expected)
+
+
+@pytest.mark.parametrize("framing", ["pad", "crop"])
+@pytest.mark.parametrize("size", [(480, 640), (640, 480)])
+def test_maps_over_llavas_square_find_their_place_in_the_image(size, framing):
+    image = torch.zeros(1, 3, *size, dtype=torch.uint8)
+    image[..., 200:280, 300:380] = 255
+    seen = llava_input(image, 192, framing).mean(1)
+    patches = torch.nn.functional.avg_pool2d(seen.unsqueeze(1), 24).squeeze(1)
+    found = from_llava_frame(patches, size, framing)
+    assert found.shape[1] / found.shape[2] == pytest.approx(size[0] / size[1], rel=0.02)
+    brightest = np.unravel_index(found[0].argmax(), found[0].shape)
+    place = np.array(brightest) / found.shape[1:] * size
+    assert np.abs(place - (240, 340)).max() < 640 / 8  # one of LLaVA's patches
+
+
+@torch.inference_mode()
+def test_stages_never_wait_for_the_host(model):
+    """On the meta device whatever needs a value of a tensor raises."""
+    ghost = copy.deepcopy(model).to("meta")
+    side = ghost.config.encoder.img_size
+    stages = ghost.config.pruning.prune_after
+    ran = []
+
+    def run(key, function, *tensors):
+        ran.append(key)
+        return function(*tensors)
+
+    seg = torch.zeros(2, 1, 256, device="meta")
+    tokens = ghost.stem(torch.zeros(1, 3, side, side, device="meta"), stages, run)
+    tokens = tokens.expand(2, -1, -1)
+    encoded = ghost.encode(tokens, stages, fixed_budget((0.5, 0.8)), ghost.score(seg, run), run)
+    assert ghost.draw(encoded, seg, run).shape == (2, side // 4, side // 4)
+    assert [kept.shape for kept in encoded.kept] == [(2, 50), (2, 20)]
+    assert [key[0] for key in ran] == ["stem", "score", "stage", "score", "stage", "draw"]
 
 
 def test_reasoner_refuses_a_task_beyond_the_context(model):

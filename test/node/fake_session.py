@@ -36,7 +36,7 @@ class FakeSession:
             raise RuntimeError("broken on request")
         mask = image[..., 0] > 127
         return [
-            Segmentation(task, mask, mask.astype(np.float32), 0.5, KEPT, {"encode": 1.0})
+            Segmentation(task, mask, mask.astype(np.float32), 0.5, KEPT, {"encode": 1.0}, (4, 10))
             for task in tasks
         ]
 

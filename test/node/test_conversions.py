@@ -165,7 +165,7 @@ def test_images_there_and_back(width, height, colour):
 
 def segmentation(mask: np.ndarray) -> Segmentation:
     kept = (np.eye(3, dtype=bool), np.ones((3, 3), bool))
-    return Segmentation("cut", mask, mask.astype(np.float32), 0.75, kept, {"encode": 2.0})
+    return Segmentation("cut", mask, mask.astype(np.float32), 0.75, kept, {"encode": 2.0}, (4, 10))
 
 
 def test_affordance_describes_its_mask():

@@ -125,6 +125,34 @@ def test_devices():
             resolve_device(bad)
 
 
+def test_adaptive_spends_what_the_scores_ask_for(session, image):
+    session.configure(adaptive=True, rates=(0.0,))  # the rates do not matter
+    low, high = torch.full((1, 100), -9.0), torch.full((1, 100), -9.0)
+    high[:, :25] = 9.0
+    few = session.segment(image, ["drink"], score=lambda stage, tokens: low)[0]
+    many = session.segment(image, ["drink"], score=lambda stage, tokens: high)[0]
+    session.configure(adaptive=False)
+    assert few.tokens == (10, 10) and many.tokens == (30, 30)  # shares 0.1 and 0.3 of 100
+
+
+def test_the_last_mask_keeps_its_place_in_the_next_frame(session, image):
+    session.configure(rates=(0.8,))
+
+    def score(stage, tokens):
+        return torch.arange(100.0).unsqueeze(0) / 100  # the bottom of the square
+
+    prior = np.zeros((1, 90, 120), bool)
+    prior[:, :20, :30] = True
+    without = session.segment(image, ["drink"], score)[0]
+    held = session.segment(image, ["drink"], score, prior)[0]
+    assert not any(stage[:2, :3].any() for stage in without.kept)
+    assert all(stage[:2, :3].all() for stage in held.kept)
+    with pytest.raises(
+        ValueError, match=r"prior is bool \(90, 120\); allowed: bool \(1, 90, 120\)"
+    ):
+        session.segment(image, ["drink"], score, prior[0])
+
+
 @pytest.mark.requires_cuda
 def test_gpu_equals_cpu(image):
     results = []

@@ -21,9 +21,10 @@ class Evaluate:
     count: int = 300
     """Number of scenes, one task each; they follow from the split and the seeds 0, 1, 2, …"""
     selector: str | None = None
-    """prune_decoder, random, oracle or keep_all; all of the default table if not given."""
+    """prune_decoder, adaptive, random, oracle, attention or keep_all; the default table if not
+    given."""
     rate: float = 0.5
-    """Share of tokens frozen at each stage; with --selector only."""
+    """Share of tokens frozen at each stage; with --selector only, not for adaptive or keep_all."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     json: bool = False
@@ -35,7 +36,11 @@ def run(args: Evaluate) -> dict:
     session = Session.load(args.model or default_model(), args.device)
     settings = DEFAULT_SETTINGS
     if args.selector is not None:
-        settings = (Setting(args.selector, args.rate if args.selector != "keep_all" else 0.0),)
+        settings = (
+            Setting(args.selector)
+            if args.selector in ("adaptive", "keep_all")
+            else Setting(args.selector, args.rate),
+        )
     return {"rows": evaluate(session, args.split, args.count, settings)}
 
 

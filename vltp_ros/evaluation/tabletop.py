@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -12,7 +14,13 @@ from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.flops import encoder_gmacs
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.network.preprocessing import to_square_frame
-from vltp_ros.network.token_selection import SELECTORS, Score, oracle_scores, random_scores
+from vltp_ros.network.token_selection import (
+    SELECTORS,
+    Score,
+    map_scores,
+    oracle_scores,
+    random_scores,
+)
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import SceneRenderer, sample_scene
 
@@ -22,11 +30,11 @@ class Setting:
     """One row of a table."""
 
     selector: str
-    rate: float  # share of tokens frozen at every stage; 0 for ``keep_all``
+    rate: float = 0.0  # share frozen at every stage; not for ``keep_all`` and ``adaptive``
 
 
 DEFAULT_SETTINGS = (
-    Setting("keep_all", 0.0),
+    Setting("keep_all"),
     Setting("prune_decoder", 0.5),
     Setting("prune_decoder", 0.7),
     Setting("prune_decoder", 0.8),
@@ -71,48 +79,62 @@ def evaluate(
         if setting.selector not in SELECTORS:
             raise ValueError(f"selector is {setting.selector!r}; allowed: {', '.join(SELECTORS)}")
     metrics = [MaskMetrics() for _ in settings]
+    tokens: list[list[tuple[int, ...]]] = [[] for _ in settings]
     samples = rendered_samples(split, count)
     for number, sample in enumerate(tqdm(samples, total=count, disable=not progress)):
-        for setting, metric in zip(settings, metrics, strict=True):
-            session.configure(rates=(setting.rate,))
+        for setting, metric, ran in zip(settings, metrics, tokens, strict=True):
+            session.configure(rates=(setting.rate,), adaptive=setting.selector == "adaptive")
             score = _score(session, setting, sample, number)
             result = session.segment(sample.image, [sample.text], score)[0]
             metric.add(result.mask, sample.mask)
+            ran.append(result.tokens)
     return [
         {
             "split": split,
             "selector": setting.selector,
-            "rate": setting.rate,
+            "rate": _mean_rate(session, ran) if setting.selector == "adaptive" else setting.rate,
             "giou": metric.giou,
             "ciou": metric.ciou,
-            "gmacs": _cost(session, setting),
+            "gmacs": _mean_cost(session, setting.selector, ran),
             "count": count,
         }
-        for setting, metric in zip(settings, metrics, strict=True)
+        for setting, metric, ran in zip(settings, metrics, tokens, strict=True)
     ]
 
 
 def _score(session: Session, setting: Setting, sample: Sample, number: int) -> Score | None:
     """The ranking that a selector stands for; None is the prune decoder's."""
-    encoder = session.model.config.encoder
+    config = session.model.config
+    side, grid = config.encoder.img_size, config.encoder.grid
     if setting.selector == "random":
         generator = torch.Generator().manual_seed(number)
         return lambda stage, tokens: random_scores(tokens, generator)
     if setting.selector == "oracle":
         mask = torch.from_numpy(sample.mask).unsqueeze(0)
-        square = to_square_frame(mask, encoder.img_size)
-        scores = oracle_scores(square, (encoder.grid,) * 2).to(session.device)
+        scores = oracle_scores(to_square_frame(mask, side), (grid, grid)).to(session.device)
+        return lambda stage, tokens: scores
+    if setting.selector == "attention":
+        seen = session.attention(sample.image, [sample.text])
+        scores = map_scores(seen, sample.mask.shape, side, grid)
         return lambda stage, tokens: scores
     return None
 
 
-def _cost(session: Session, setting: Setting) -> float:
-    """GMACs of the encoder; only the prune decoder's own ranking costs anything on top."""
+def _mean_rate(session: Session, ran: list[tuple[int, ...]]) -> float:
+    """Share of tokens frozen, mean over samples and stages."""
+    return 1 - float(np.mean(ran)) / session.model.config.encoder.grid**2
+
+
+def _mean_cost(session: Session, selector: str, ran: list[tuple[int, ...]]) -> float:
+    """GMACs of the encoder, mean over samples; only the prune decoder's ranking comes on top."""
     config = session.model.config
-    stages = session.prune_after if setting.rate else ()
-    counted = encoder_gmacs(
-        config.encoder, config.prune_decoder, stages, (setting.rate,) * len(stages)
-    )
-    if setting.selector == "prune_decoder":
-        return counted["gmacs"]
-    return counted["gmacs"] - len(stages) * counted["prune_decoder_gmacs"]
+    total = 0.0
+    for tokens, times in Counter(ran).items():
+        stages = session.prune_after if tokens else ()
+        rates = tuple(1 - count / config.encoder.grid**2 for count in tokens)
+        counted = encoder_gmacs(config.encoder, config.prune_decoder, stages, rates)
+        cost = counted["gmacs"]
+        if selector not in ("prune_decoder", "adaptive"):
+            cost -= len(stages) * counted["prune_decoder_gmacs"]
+        total += times * cost
+    return total / len(ran)

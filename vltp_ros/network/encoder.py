@@ -85,16 +85,34 @@ class PrunedImageEncoder(nn.Module):
         """
         kept = []
         for stage in range(len(self.prune_after)):
-            positions = select(stage, tokens)
-            _check_selection(positions, tokens, stage)
-            index = positions.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
-            active = tokens.gather(1, index)
-            for block in self._blocks(stage + 1):
-                active = run_block(block, active, self.grid, positions)
-            tokens = tokens.scatter(1, index, active.to(tokens.dtype))
-            kept.append(positions)
-        grid = tokens.unflatten(1, self.grid).permute(0, 3, 1, 2)
-        return EncoderOutput(self.image_encoder.neck(grid), tuple(kept))
+            kept.append(select(stage, tokens))
+            tokens = self.advance(stage, tokens, kept[-1])
+        return EncoderOutput(self.merge(tokens), tuple(kept))
+
+    def advance(self, stage: int, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Run the tokens at ``positions`` through the blocks of a stage; the others stay frozen.
+
+        Args:
+            stage: 0-based.
+            tokens: [B, N, C], all of them.
+            positions: int64 [B, k], each at most once.
+
+        Returns:
+            [B, N, C].
+
+        Raises:
+            ValueError: for positions of the wrong shape or type.
+        """
+        _check_selection(positions, tokens, stage)
+        index = positions.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
+        active = tokens.gather(1, index)
+        for block in self._blocks(stage + 1):
+            active = run_block(block, active, self.grid, positions)
+        return tokens.scatter(1, index, active.to(tokens.dtype))
+
+    def merge(self, tokens: Tensor) -> Tensor:
+        """The neck over all tokens [B, N, C]: features [B, 256, S/16, S/16]."""
+        return self.image_encoder.neck(tokens.unflatten(1, self.grid).permute(0, 3, 1, 2))
 
     def _blocks(self, segment: int) -> nn.ModuleList:
         """The blocks between two stages; segment 0 comes before the first."""

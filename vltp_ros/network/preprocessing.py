@@ -58,6 +58,32 @@ def llava_input(image: Tensor, side: int, framing: str) -> Tensor:
     return F.pad(scaled, (left, side - size[1] - left, top, side - size[0] - top))
 
 
+def from_llava_frame(values: Tensor, size: tuple[int, int], framing: str) -> Tensor:
+    """A map over LLaVA's square input -> the same over the image.
+
+    Args:
+        values: float [B, g, g].
+        size: of the image, rows and columns, pixels.
+        framing: as for :func:`llava_input`.
+
+    Returns:
+        float [B, h, w] over the whole image, its longest side 16 * g; where "crop" has cut the
+        image, what is missing is as low as the lowest value.
+    """
+    side = 16 * values.shape[-1]
+    rows, columns = fitted_size(*size, side)
+    if framing == "crop":
+        edge = min(rows, columns)
+        inside = F.interpolate(values.unsqueeze(1), (edge, edge), mode="bilinear").squeeze(1)
+        whole = values.amin((1, 2)).view(-1, 1, 1).repeat(1, rows, columns)
+        top, left = (rows - edge) // 2, (columns - edge) // 2
+        whole[:, top : top + edge, left : left + edge] = inside
+        return whole
+    square = F.interpolate(values.unsqueeze(1), (side, side), mode="bilinear").squeeze(1)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    return square[:, top : top + rows, left : left + columns]
+
+
 def to_image_frame(logits: Tensor, side: int, size: tuple[int, int]) -> Tensor:
     """Mask logits [B, h, w] over SAM's padded square -> [B, H, W] over the image of ``size``."""
     fitted = fitted_size(*size, side)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerBase
@@ -78,6 +80,43 @@ class Reasoner(nn.Module):
 
     def embed(self, image_tokens: Tensor, tasks: list[list[str]]) -> Tensor:
         """<SEG> embeddings [B * T, 1, 256] from image tokens [B, n, width]; see :meth:`forward`."""
+        tokens, _, read_out = self._sequence(image_tokens, tasks)
+        hidden = self.llava.model.language_model(
+            inputs_embeds=tokens, use_cache=False
+        ).last_hidden_state
+        state = hidden[torch.arange(len(hidden), device=hidden.device), read_out]
+        return self.projection(state.to(self.projection[0].weight.dtype)).unsqueeze(1)
+
+    def attention(self, image_tokens: Tensor, tasks: list[list[str]]) -> Tensor:
+        """How much the position that predicts ``[SEG]`` attends to each image token.
+
+        Mean over heads and over the second half of the layers.
+
+        Args:
+            image_tokens: [B, n, width] from :meth:`see`.
+            tasks: as in :meth:`forward`.
+
+        Returns:
+            float [B * T, g, g] over LLaVA's square input, n = g * g.
+        """
+        tokens, first, read_out = self._sequence(image_tokens, tasks)
+        language_model = self.llava.model.language_model
+        usual = language_model.config._attn_implementation
+        language_model.set_attn_implementation("eager")  # the fused ones do not return weights
+        try:
+            layers = language_model(
+                inputs_embeds=tokens, use_cache=False, output_attentions=True
+            ).attentions
+        finally:
+            language_model.set_attn_implementation(usual)
+        rows = torch.arange(len(tokens), device=tokens.device)
+        seen = slice(first, first + image_tokens.shape[1])
+        late = torch.stack([layer[rows, :, read_out, seen] for layer in layers[len(layers) // 2 :]])
+        side = math.isqrt(image_tokens.shape[1])
+        return late.float().mean((0, 2)).unflatten(1, (side, side))
+
+    def _sequence(self, image_tokens: Tensor, tasks: list[list[str]]) -> tuple[Tensor, int, Tensor]:
+        """Input embeddings [B * T, n, width], the first image token's place, [B * T] read-outs."""
         device = image_tokens.device
         prompts = [self._prompt_ids(task) for row in tasks for task in row]
         before, rows = prompts[0][0], [after for _, after in prompts]
@@ -86,21 +125,15 @@ class Reasoner(nn.Module):
         # Padding on the right is never seen: attention is causal and each row is read at its end.
         padded = [row + [0] * (max(map(len, rows)) - len(row)) for row in rows]
         words = self.llava.get_input_embeddings()
-        per_image = len(tasks[0])
         tokens = torch.cat(
             [
                 words(torch.tensor([before] * len(rows), device=device)),
-                image_tokens.repeat_interleave(per_image, 0),
+                image_tokens.repeat_interleave(len(tasks[0]), 0),
                 words(torch.tensor(padded, device=device)),
             ],
             1,
         )
-        hidden = self.llava.model.language_model(
-            inputs_embeds=tokens, use_cache=False
-        ).last_hidden_state
-        read_out = len(before) + image_tokens.shape[1] + lengths - 1
-        state = hidden[torch.arange(len(rows), device=device), read_out]
-        return self.projection(state.to(self.projection[0].weight.dtype)).unsqueeze(1)
+        return tokens, len(before), len(before) + image_tokens.shape[1] + lengths - 1
 
     def _prompt_ids(self, task: str) -> tuple[list[int], list[int]]:
         """Token ids before the image, and from it to just before ``[SEG]``."""

@@ -1,16 +1,23 @@
-"""From scores to the tokens that a stage keeps."""
+"""Which tokens a stage keeps: a score ranks them, a budget says how many."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-SELECTORS = ("prune_decoder", "random", "oracle", "keep_all")
+from vltp_ros.network.preprocessing import valid_grid
+
+SELECTORS = ("prune_decoder", "adaptive", "random", "oracle", "attention", "keep_all")
 
 Score = Callable[[int, Tensor], Tensor]
-"""(stage, tokens [B, N, C]) -> scores [B, N], the most relevant highest."""
+"""(stage, tokens [B, N, C]) -> scores [B, N], the most relevant highest: which tokens to keep."""
+
+Budget = Callable[[int, Tensor], int]
+"""(stage, scores [B, N]) -> how many tokens of each row to keep."""
 
 
 def kept_count(count: int, rate: float) -> int:
@@ -26,12 +33,46 @@ def kept_count(count: int, rate: float) -> int:
     return max(1, int(round((1 - rate) * count, 6)))
 
 
-def top_k(scores: Tensor, rate: float) -> Tensor:
-    """Indices int64 [B, k] of the k best of scores [B, N], ascending.
+def top_k(scores: Tensor, count: int) -> Tensor:
+    """Indices int64 [B, count] of the best of scores [B, N], ascending.
 
     Raster order keeps memory access regular; the encoder does not depend on it.
     """
-    return scores.topk(kept_count(scores.shape[1], rate), dim=1).indices.sort(dim=1).values
+    return scores.topk(count, dim=1).indices.sort(dim=1).values
+
+
+def fixed_budget(rates: Sequence[float]) -> Budget:
+    """The paper's: the same share of tokens for every image, one rate for each stage."""
+    return lambda stage, scores: kept_count(scores.shape[1], rates[stage])
+
+
+def adaptive_budget(shares: Sequence[float], threshold: float) -> Budget:
+    """The smallest of a few fixed shares that holds every token above a threshold.
+
+    A small object costs less, a large one is not cut. Shares are fixed so that each is one static
+    shape; choosing among them waits for the scores.
+
+    Args:
+        shares: of the tokens, ascending, 0 < share <= 1; where even the last is too small for the
+            tokens above the threshold, the best of them are kept.
+        threshold: relevance, 0 < threshold < 1, of a token that must be kept.
+
+    Raises:
+        ValueError: for shares or a threshold outside their range.
+    """
+    shares = tuple(shares)
+    if not shares or list(shares) != sorted(set(shares)) or shares[0] <= 0 or shares[-1] > 1:
+        raise ValueError(f"shares is {shares}; it must ascend, above 0 and up to 1")
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold is {threshold}; it must be between 0 and 1, both excluded")
+    least = math.log(threshold / (1 - threshold))
+
+    def budget(stage: int, scores: Tensor) -> int:
+        needed = int((scores > least).sum(1).max())
+        counts = [kept_count(scores.shape[1], 1 - share) for share in shares]
+        return next((count for count in counts if count >= needed), counts[-1])
+
+    return budget
 
 
 def random_scores(tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -49,5 +90,42 @@ def oracle_scores(mask: Tensor, grid: tuple[int, int]) -> Tensor:
     Returns:
         float [B, rows * columns].
     """
-    pooled = torch.nn.functional.adaptive_max_pool2d((mask > 0).float().unsqueeze(1), grid)
+    pooled = F.adaptive_max_pool2d((mask > 0).float().unsqueeze(1), grid)
     return pooled.flatten(1)
+
+
+def map_scores(relevance: Tensor, size: tuple[int, int], side: int, grid: int) -> Tensor:
+    """Scores from any map over the image, e.g. LLaVA's attention: attention-guided pruning.
+
+    Args:
+        relevance: float [B, h, w], on any grid that covers the image.
+        size: of the image, rows and columns, pixels.
+        side: of the encoder's square input, pixels.
+        grid: patches along it.
+
+    Returns:
+        float [B, grid * grid], resampled; the padded area gets the lowest of all, so that it is
+        kept last.
+    """
+    rows, columns = valid_grid(size, side, side // grid)
+    resampled = F.interpolate(
+        relevance.float().unsqueeze(1), (rows, columns), mode="bilinear", antialias=True
+    )
+    lowest = resampled.amin((1, 2, 3)).view(-1, 1, 1)
+    scores = lowest.expand(-1, grid, grid).clone()
+    scores[:, :rows, :columns] = resampled.squeeze(1)
+    return scores.flatten(1)
+
+
+def with_prior(score: Score, masks: Tensor, grid: tuple[int, int], strength: float) -> Score:
+    """Hysteresis over time: what was part of the last mask, or is next to it, ranks higher.
+
+    Args:
+        score: ranks the tokens of this image.
+        masks: [B, H, W], the last masks in the encoder's square input frame.
+        grid: rows and columns of patches.
+        strength: added to the logits of the patches of the masks, grown by one patch around.
+    """
+    patches = oracle_scores(masks, grid).unflatten(1, grid)
+    grown = F.max_pool2d(patches, 3, stride=1, padding=1).flatten(1)
+    return lambda stage, tokens: score(stage, tokens) + strength * grown.to(tokens.device)

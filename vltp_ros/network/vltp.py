@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from segment_anything.modeling import (
@@ -16,18 +17,30 @@ from segment_anything.modeling import (
 from torch import Tensor, nn
 
 from vltp_ros.config import DecoderConfig, EncoderConfig, ModelConfig
-from vltp_ros.network.encoder import PrunedImageEncoder, Select
+from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.preprocessing import sam_input
 from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder
 from vltp_ros.network.reasoner import Reasoner
-from vltp_ros.network.token_selection import Score, top_k
+from vltp_ros.network.token_selection import Budget, Score, top_k
+
+Run = Callable[..., Any]
+"""(key, function, *tensors) -> function(*tensors): directly, or as a captured CUDA graph.
+
+Equal keys promise equal functions, which depend on nothing but their tensors and have static
+shapes.
+"""
+
+
+def directly(key: Hashable, function: Callable, *tensors: Tensor) -> Any:
+    """Run a function as it is."""
+    return function(*tensors)
 
 
 @dataclass(frozen=True)
 class Encoded:
     """What the encoder saw of an image for each of T tasks."""
 
-    features: Tensor  # [T, 256, g, g]
+    tokens: Tensor  # [T, N, C], after the last block
     kept: tuple[Tensor, ...]  # per stage: int64 [T, k]
     scores: tuple[Tensor, ...]  # per stage: [T, N], what the tokens were ranked by
 
@@ -44,9 +57,7 @@ class Vltp(nn.Module):
         self.config = config
         self.reasoner = reasoner
         self.image_encoder = build_image_encoder(config.encoder)
-        grid = config.encoder.grid
-        side = config.encoder.img_size
-        self.prompt_encoder = PromptEncoder(WIDTH, (grid, grid), (side, side), 16)
+        self.prompt_encoder = build_prompt_encoder(config.encoder)
         self.mask_decoder = build_mask_decoder(config.mask_decoder)
         self.pruned_mask_decoder = build_mask_decoder(config.mask_decoder)
         self.prune_decoder = PruneDecoder(config.encoder.embed_dim, config.prune_decoder)
@@ -70,57 +81,79 @@ class Vltp(nn.Module):
         """The image encoder with stages after the given 1-based layers."""
         return PrunedImageEncoder(self.image_encoder, prune_after)
 
-    def score(self, seg: Tensor) -> Score:
+    def stem(self, square: Tensor, prune_after: Sequence[int], run: Run = directly) -> Tensor:
+        """Tokens [B, N, C] of the encoder's input [B, 3, S, S] before the first of the stages."""
+        stages = tuple(prune_after)
+        return run(("stem", stages), self.encoder(stages).stem, square)
+
+    def score(self, seg: Tensor, run: Run = directly) -> Score:
         """The prune decoder's ranking for <SEG> embeddings [T, 1, 256]."""
         grid = (self.config.encoder.grid, self.config.encoder.grid)
-        return lambda stage, tokens: self.prune_decoder(tokens, seg, grid)
+        relevance = partial(self.prune_decoder, grid=grid)
+        return lambda stage, tokens: run(("score",), relevance, tokens, seg)
 
     def encode(
         self,
         tokens: Tensor,
         prune_after: Sequence[int],
-        rates: Sequence[float],
+        budget: Budget,
         score: Score,
+        run: Run = directly,
     ) -> Encoded:
-        """Finish the encoding of ``encoder(prune_after).stem``'s tokens, once for each task.
+        """Finish the encoding of the tokens of :meth:`stem`, once for each task.
 
         Args:
             tokens: [T, N, C], one row for each task.
             prune_after: 1-based layers; () does not prune.
-            rates: share of tokens frozen after each.
+            budget: how many tokens each stage keeps.
             score: ranks the tokens, e.g. :meth:`score`.
+            run: runs a stage.
         """
-        scores: list[Tensor] = []
-        out = self.encoder(prune_after).finish(tokens, _remember(score, rates, scores))
-        return Encoded(out.features, out.kept, tuple(scores))
+        stages = tuple(prune_after)
+        encoder = self.encoder(stages)
+        kept, scores = [], []
+        for stage in range(len(stages)):
+            scores.append(score(stage, tokens))
+            count = budget(stage, scores[-1])
 
-    def draw(self, encoded: Encoded, seg: Tensor) -> Tensor:
+            def advance(tokens: Tensor, scores: Tensor, stage=stage, count=count) -> tuple:
+                positions = top_k(scores, count)
+                return encoder.advance(stage, tokens, positions), positions
+
+            key = ("stage", stages, stage, count)
+            tokens, positions = run(key, advance, tokens, scores[-1])
+            kept.append(positions)
+        return Encoded(tokens, tuple(kept), tuple(scores))
+
+    def draw(self, encoded: Encoded, seg: Tensor, run: Run = directly) -> Tensor:
         """Mask logits [T, S/4, S/4] in SAM's padded square, for <SEG> embeddings [T, 1, 256]."""
-        decoder = self.pruned_mask_decoder if encoded.kept else self.mask_decoder
-        return self.decode(decoder, encoded.features, seg)
+        pruned = bool(encoded.kept)
+        decoder = self.pruned_mask_decoder if pruned else self.mask_decoder
+
+        def draw(tokens: Tensor, seg: Tensor) -> Tensor:
+            return self.decode(decoder, self.encoder(()).merge(tokens), seg)
+
+        return run(("draw", pruned), draw, encoded.tokens, seg)
 
     def decode(self, decoder: MaskDecoder, features: Tensor, seg: Tensor) -> Tensor:
-        """Mask logits [T, S/4, S/4] from features [T, 256, g, g] and embeddings [T, 1, 256].
-
-        SAM's own ``predict_masks`` pairs many prompts with one image; here each prompt has its own
-        features, and only the first mask token (``multimask_output=False``) is drawn.
-        """
-        output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        points = torch.cat([output.expand(len(seg), -1, -1), seg.to(output)], 1)
-        image = features + self.prompt_encoder.no_mask_embed.weight[..., None, None]
-        position = self.prompt_encoder.get_dense_pe().expand_as(image)
-        points, image_tokens = decoder.transformer(image, position, points)
-        drawn = decoder.output_upscaling(image_tokens.transpose(1, 2).view_as(image))
-        weights = decoder.output_hypernetworks_mlps[0](points[:, 1])
-        return torch.einsum("tc,tchw->thw", weights, drawn)
+        """:func:`decode` with this model's positions and no-mask prompt."""
+        return decode(decoder, self.prompt_encoder, features, seg)
 
 
-def _remember(score: Score, rates: Sequence[float], scores: list[Tensor]) -> Select:
-    def select(stage: int, tokens: Tensor) -> Tensor:
-        scores.append(score(stage, tokens))
-        return top_k(scores[-1], rates[stage])
+def decode(decoder: MaskDecoder, prompts: PromptEncoder, features: Tensor, seg: Tensor) -> Tensor:
+    """Mask logits [T, S/4, S/4] from features [T, 256, g, g] and <SEG> embeddings [T, 1, 256].
 
-    return select
+    SAM's own ``predict_masks`` pairs many prompts with one image; here each prompt has its own
+    features, and only the first mask token (``multimask_output=False``) is drawn.
+    """
+    output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    points = torch.cat([output.expand(len(seg), -1, -1), seg.to(output)], 1)
+    image = features + prompts.no_mask_embed.weight[..., None, None]
+    position = prompts.get_dense_pe().expand_as(image)
+    points, image_tokens = decoder.transformer(image, position, points)
+    drawn = decoder.output_upscaling(image_tokens.transpose(1, 2).view_as(image))
+    weights = decoder.output_hypernetworks_mlps[0](points[:, 1])
+    return torch.einsum("tc,tchw->thw", weights, drawn)
 
 
 def build_image_encoder(config: EncoderConfig) -> ImageEncoderViT:
@@ -137,6 +170,12 @@ def build_image_encoder(config: EncoderConfig) -> ImageEncoderViT:
         window_size=config.window_size,
         global_attn_indexes=config.global_attn_indexes,
     )
+
+
+def build_prompt_encoder(config: EncoderConfig) -> PromptEncoder:
+    """segment_anything's prompt encoder for images of the given size, random weights."""
+    grid, side = config.grid, config.img_size
+    return PromptEncoder(WIDTH, (grid, grid), (side, side), 16)
 
 
 def build_mask_decoder(config: DecoderConfig) -> MaskDecoder:

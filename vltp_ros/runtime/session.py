@@ -12,9 +12,21 @@ from torch import Tensor
 
 from vltp_ros.config import MAX_TASK_CHARACTERS, check_stages
 from vltp_ros.network.checkpoint import load_model
-from vltp_ros.network.preprocessing import to_image_frame, valid_grid
-from vltp_ros.network.token_selection import Score
-from vltp_ros.network.vltp import Vltp
+from vltp_ros.network.preprocessing import (
+    from_llava_frame,
+    to_image_frame,
+    to_square_frame,
+    valid_grid,
+)
+from vltp_ros.network.token_selection import (
+    Budget,
+    Score,
+    adaptive_budget,
+    fixed_budget,
+    with_prior,
+)
+from vltp_ros.network.vltp import Vltp, directly
+from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.timing import StageTimes
 from vltp_ros.types import Segmentation
 
@@ -30,8 +42,10 @@ class Session:
         self.device = device
         self.prune_after: tuple[int, ...] = model.config.pruning.prune_after
         self.rates: tuple[float, ...] = model.config.pruning.rates
+        self.adaptive = model.config.pruning.adaptive
         self.threshold = model.config.threshold
         self.precision = torch.float32
+        self._run = GraphRunner(device) if device.type == "cuda" else directly
 
     @classmethod
     def load(
@@ -78,6 +92,7 @@ class Session:
         *,
         rates: Sequence[float] | None = None,
         prune_after: Sequence[int] | None = None,
+        adaptive: bool | None = None,
         threshold: float | None = None,
         precision: str | None = None,
     ) -> None:
@@ -87,6 +102,7 @@ class Session:
             rates: share of tokens frozen at each stage, 0 <= rate < 1; one value serves all
                 stages; () goes back to the model's own. All zero: nothing is pruned.
             prune_after: 1-based global-attention layers after which tokens are selected.
+            adaptive: keep as many tokens as matter, by the model's shares, whatever the rates.
             threshold: mask where the probability exceeds this, 0..1.
             precision: float32, bfloat16 or float16 (autocast).
 
@@ -104,6 +120,7 @@ class Session:
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
         self.prune_after, self.rates = stages, shares
+        self.adaptive = self.adaptive if adaptive is None else adaptive
         self.threshold = self.threshold if threshold is None else threshold
         self.precision = self.precision if precision is None else PRECISIONS[precision]
 
@@ -113,7 +130,11 @@ class Session:
 
     @torch.inference_mode()
     def segment(
-        self, image: np.ndarray, tasks: Sequence[str], score: Score | None = None
+        self,
+        image: np.ndarray,
+        tasks: Sequence[str],
+        score: Score | None = None,
+        prior: np.ndarray | None = None,
     ) -> list[Segmentation]:
         """Find what serves each task.
 
@@ -121,19 +142,21 @@ class Session:
             image: uint8 [H, W, 3] RGB.
             tasks: sentences; the work that does not depend on the task is shared.
             score: ranks image tokens instead of the prune decoder, for baselines.
+            prior: bool [T, H, W], the last mask of each task in a video; what was part of it, or
+                is next to it, is more likely to be kept.
 
         Returns:
             One result per task, in their order, at the size of the image.
 
         Raises:
-            ValueError: for an image or a task that is not of that form.
+            ValueError: for an image, a task or a prior that is not of that form.
         """
         check_image(image)
         tasks = [check_task(task) for task in tasks]
         if not tasks:
             return []
         model, times = self.model, StageTimes(self.device)
-        stages = self.prune_after if any(self.rates) else ()
+        stages = self.prune_after if self.adaptive or any(self.rates) else ()
         with self._autocast():
             with times.stage("preprocess"):
                 pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
@@ -142,31 +165,67 @@ class Session:
             with times.stage("reasoner"):
                 seg = model.reasoner(pixels, [tasks]).float()
             with times.stage("stem"):
-                tokens = model.encoder(stages).stem(square).expand(len(tasks), -1, -1)
-            with times.stage("pruned blocks" if stages else "neck"):
-                encoded = model.encode(tokens, stages, self.rates, score or model.score(seg))
+                tokens = model.stem(square, stages, self._run).expand(len(tasks), -1, -1)
+            with times.stage("pruned blocks" if stages else "stem"):
+                score = score or model.score(seg, self._run)
+                if prior is not None:
+                    score = self._with_prior(score, prior, (len(tasks), *image.shape[:2]))
+                encoded = model.encode(tokens, stages, self._budget(), score, self._run)
             with times.stage("mask decoder"):
-                logits = model.draw(encoded, seg)
+                logits = model.draw(encoded, seg, self._run)
         with times.stage("postprocess"):
             side = model.config.encoder.img_size
             drawn = to_image_frame(logits.float(), side, image.shape[:2])
             probability = drawn.sigmoid().cpu().numpy()
             kept = [self._kept_map(index, image.shape[:2]) for index in encoded.kept]
+            counts = tuple(index.shape[1] for index in encoded.kept)
+        spent = times.milliseconds()
         return [
-            self._result(task, probability[i], tuple(stage[i] for stage in kept), times)
+            self._result(task, probability[i], tuple(stage[i] for stage in kept), spent, counts)
             for i, task in enumerate(tasks)
         ]
 
+    @torch.inference_mode()
+    def attention(self, image: np.ndarray, tasks: Sequence[str]) -> Tensor:
+        """LLaVA's attention to the image: float [T, h, w] over it, h and w smaller than its own.
+
+        Arguments and errors as for :meth:`segment`.
+        """
+        check_image(image)
+        reasoner = self.model.reasoner
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
+        with self._autocast():
+            image_tokens = reasoner.see(pixels.to(self.device))
+            seen = reasoner.attention(image_tokens, [[check_task(task) for task in tasks]])
+        return from_llava_frame(seen, image.shape[:2], reasoner.framing)
+
     def close(self) -> None:
         """Let go of the model and the memory that it holds; the session cannot be used after."""
-        self.model = None
+        self.model = self._run = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _budget(self) -> Budget:
+        pruning = self.model.config.pruning
+        if self.adaptive:
+            return adaptive_budget(pruning.shares, pruning.relevance)
+        return fixed_budget(self.rates)
+
+    def _with_prior(self, score: Score, prior: np.ndarray, shape: tuple[int, int, int]) -> Score:
+        if prior.shape != shape or prior.dtype != bool:
+            raise ValueError(f"prior is {prior.dtype} {prior.shape}; allowed: bool {shape}")
+        config = self.model.config
+        square = to_square_frame(torch.from_numpy(prior), config.encoder.img_size)
+        grid = (config.encoder.grid, config.encoder.grid)
+        return with_prior(score, square.to(self.device), grid, config.pruning.hysteresis)
 
     def _autocast(self) -> AbstractContextManager:
         reduced = self.precision is not torch.float32
         return torch.autocast(
-            self.device.type, self.precision if reduced else torch.bfloat16, enabled=reduced
+            self.device.type,
+            self.precision if reduced else torch.bfloat16,
+            enabled=reduced,
+            cache_enabled=False,  # a captured graph would outlive the cache
         )
 
     def _kept_map(self, index: Tensor, size: tuple[int, int]) -> np.ndarray:
@@ -178,11 +237,16 @@ class Session:
         return kept.unflatten(1, (config.grid,) * 2)[:, :rows, :columns].cpu().numpy()
 
     def _result(
-        self, task: str, probability: np.ndarray, kept: tuple[np.ndarray, ...], times: StageTimes
+        self,
+        task: str,
+        probability: np.ndarray,
+        kept: tuple[np.ndarray, ...],
+        times_ms: dict[str, float],
+        counts: tuple[int, ...],
     ) -> Segmentation:
         mask = probability > self.threshold
         score = probability[mask].mean() if mask.any() else 1 - probability.max()
-        return Segmentation(task, mask, probability, float(score), kept, dict(times.milliseconds))
+        return Segmentation(task, mask, probability, float(score), kept, dict(times_ms), counts)
 
 
 def resolve_device(name: str) -> torch.device:

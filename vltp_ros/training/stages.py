@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vltp_ros.config import TrainConfig
 from vltp_ros.network.preprocessing import fitted_size, to_square_frame
 from vltp_ros.network.prune_decoder import WIDTH
-from vltp_ros.network.token_selection import oracle_scores
+from vltp_ros.network.token_selection import fixed_budget, oracle_scores
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.training.batches import Batch
 from vltp_ros.training.losses import mask_loss, pruning_loss
@@ -98,12 +98,12 @@ class PrunedStage(nn.Module):
         """Losses by name; ``loss`` is their sum."""
         model, side = self.model, self.model.config.encoder.img_size
         with torch.no_grad():
-            tokens = model.encoder(self.prune_after).stem(model.preprocess(batch.images))
+            tokens = model.stem(model.preprocess(batch.images), self.prune_after)
             tokens = tokens.repeat_interleave(len(batch.tasks[0]), 0)
             seg = model.reasoner(batch.images, batch.tasks)
         rate = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
-        rates = [rate] * len(self.prune_after)
-        encoded = model.encode(tokens, self.prune_after, rates, model.score(seg))
+        budget = fixed_budget([rate] * len(self.prune_after))
+        encoded = model.encode(tokens, self.prune_after, budget, model.score(seg))
         mask = mask_loss(*_comparable(model.draw(encoded, seg), batch.masks, side))
         grid = (model.config.encoder.grid,) * 2
         patches = oracle_scores(to_square_frame(batch.masks, side), grid)

@@ -1,0 +1,82 @@
+"""Graphs on a GPU: the same answers as eager, for changing inputs, in flat memory."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from builders import tiny_model
+
+from vltp_ros.network.token_selection import fixed_budget
+from vltp_ros.network.vltp import directly
+
+pytestmark = pytest.mark.requires_cuda
+
+STAGES = (2, 3)
+
+
+@pytest.fixture
+def runner():
+    from vltp_ros.runtime.graphs import GraphRunner
+
+    return GraphRunner(torch.device("cuda"))
+
+
+def pipeline(model, square, seg, rate, run):
+    tokens = model.stem(square, STAGES, run).expand(len(seg), -1, -1)
+    encoded = model.encode(tokens, STAGES, fixed_budget((rate, rate)), model.score(seg, run), run)
+    return model.draw(encoded, seg, run), *encoded.kept, *encoded.scores
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_replay_equals_eager_for_changing_inputs_and_rates(runner, precision):
+    model = tiny_model().cuda()
+    reduced = precision is not torch.float32
+    with torch.autocast("cuda", torch.bfloat16, enabled=reduced, cache_enabled=False):
+        for rate in (0.5, 0.8, 0.5):  # graphs captured earlier are replayed after later ones
+            for tasks in (1, 2):
+                square = torch.randn(1, 3, 160, 160, device="cuda")
+                seg = torch.randn(tasks, 1, 256, device="cuda")
+                for found, expected in zip(
+                    pipeline(model, square, seg, rate, runner),
+                    pipeline(model, square, seg, rate, directly),
+                    strict=True,
+                ):
+                    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    assert not runner.failed and len(runner) > 0
+
+
+@torch.inference_mode()
+def test_a_thousand_replays_leave_memory_flat(runner):
+    model = tiny_model().cuda()
+    pipeline_inputs = torch.randn(8, 1, 3, 160, 160, device="cuda")
+    seg = torch.randn(1, 1, 256, device="cuda")
+    pipeline(model, pipeline_inputs[0], seg, 0.5, runner)
+    torch.cuda.synchronize()
+    before, graphs = torch.cuda.memory_allocated(), len(runner)
+    for number in range(1000):
+        pipeline(model, pipeline_inputs[number % 8], seg, 0.5, runner)
+    torch.cuda.synchronize()
+    assert torch.cuda.memory_allocated() == before and len(runner) == graphs
+
+
+@torch.inference_mode()
+def test_what_cannot_be_captured_runs_as_it_is_with_one_warning(runner, caplog):
+    def waits(x):
+        return x * x.sum().item()
+
+    x = torch.ones(4, device="cuda")
+    with caplog.at_level(logging.WARNING):
+        assert runner("waits", waits, x).sum() == 16
+        assert runner("waits", waits, 2 * x).sum() == 64
+    assert runner.failed and len(caplog.records) == 1
+
+
+@torch.inference_mode()
+def test_the_oldest_graph_makes_room(runner):
+    runner.limit = 2
+    for size in (1, 2, 3, 1):
+        assert runner("double", lambda x: 2 * x, torch.ones(size, device="cuda")).sum() == 2 * size
+    assert len(runner) == 2
