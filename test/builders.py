@@ -6,10 +6,10 @@ import dataclasses
 
 import torch
 
-from vltp_ros.config import EncoderConfig, PruningConfig
+from vltp_ros.config import EncoderConfig, PruningConfig, model_config
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp, build_image_encoder
-from vltp_ros.training.tabletop import build_llava, tabletop_config, train_tokenizer
+from vltp_ros.training.tabletop import build_llava, train_tokenizer
 
 SMALL = EncoderConfig(160, 16, 32, 4, 2, (1, 2, 3), 4)
 """10 x 10 tokens, so that windows of 4 need padding."""
@@ -35,7 +35,10 @@ def tiny_model(seed: int = 0) -> Vltp:
     """The whole network with a small random encoder of 10 x 10 tokens that prunes half, twice."""
     torch.manual_seed(seed)
     config = dataclasses.replace(
-        tabletop_config(), name="tiny", encoder=SMALL, pruning=PruningConfig((2, 3), (0.5, 0.5))
+        model_config("tabletop"),
+        name="tiny",
+        encoder=SMALL,
+        pruning=PruningConfig((2, 3), (0.5, 0.5)),
     )
     tokenizer = train_tokenizer(["something to drive a nail", config.prompt])
     reasoner = Reasoner(build_llava(tokenizer), tokenizer, config.prompt, config.framing)

@@ -158,6 +158,12 @@ class DecoderConfig:
         check(self)
 
 
+MASK_DECODERS = {name: DecoderConfig() for name in SAM_ENCODERS} | {
+    "tabletop": DecoderConfig(mlp_dim=256, num_multimask_outputs=1, iou_head_hidden_dim=64)
+}
+"""Name of the encoder -> sizes; Meta's for Meta's encoders."""
+
+
 @documented
 @dataclass(frozen=True)
 class PruneDecoderConfig:
@@ -181,11 +187,6 @@ PRUNE_DECODERS = {name: PruneDecoderConfig() for name in SAM_ENCODERS} | {
     "tabletop": PruneDecoderConfig(width=64, num_heads=4, mlp_dim=256)
 }
 """Name of the encoder -> sizes; the paper's for Meta's encoders."""
-
-MASK_DECODERS = {name: DecoderConfig() for name in SAM_ENCODERS} | {
-    "tabletop": DecoderConfig(mlp_dim=256, num_multimask_outputs=1, iou_head_hidden_dim=64)
-}
-"""Name of the encoder -> sizes; all but ``tabletop`` are Meta's."""
 
 
 @documented
@@ -272,6 +273,18 @@ class ModelConfig:
                 f"prune_after is {self.pruning.prune_after}; a layer must be below the "
                 f"encoder's depth {self.encoder.depth}"
             )
+
+
+def model_config(name: str) -> ModelConfig:
+    """The whole network around one of ``SAM_ENCODERS``, which freezes half at each stage."""
+    stages = DEFAULT_PRUNE_AFTER[name]
+    return ModelConfig(
+        name=name,
+        encoder=SAM_ENCODERS[name],
+        mask_decoder=MASK_DECODERS[name],
+        prune_decoder=PRUNE_DECODERS[name],
+        pruning=PruningConfig(stages, (0.5,) * len(stages)),
+    )
 
 
 # --- the ROS nodes ---------------------------------------------------------------------------

@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": ("Evaluate", "accuracy and cost on tabletop scenes"),
     "flops": ("Flops", "count the encoder's multiply-accumulates"),
     "train": ("Train", "train on tabletop scenes"),
+    "convert": ("Convert", "public checkpoints to model directories"),
     "scenes": ("Scenes", "render a data set of tabletop scenes"),
     "demo": ("Demo", "camera, planner and node over ROS 2, recorded as a video"),
 }

@@ -4,6 +4,9 @@ model.yaml           sizes, stages, rates, preprocessing; licence; files with SH
 dense.safetensors    image encoder, prompt encoder, mask decoder, <SEG> projection
 pruned.safetensors   prune decoder and the mask decoder that was fine-tuned with it
 llava/               transformers directory with its tokenizer
+
+A directory that :mod:`vltp_ros.network.sam_checkpoint` made has model.yaml and sam.safetensors: SAM
+alone, which is no whole model.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +25,7 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
 from vltp_ros.config import ModelConfig, from_dict
@@ -33,9 +38,12 @@ PARTS = {
 }
 """File -> the modules whose parameters it holds."""
 
+SAM_FILE = "sam.safetensors"
+"""What a directory has instead that holds SAM alone."""
+
 
 class ModelError(ValueError):
-    """A model directory that cannot be loaded; the message names the file and what is wrong."""
+    """A model that cannot be loaded or written; the message names the file and what is wrong."""
 
 
 def save_model(model: Vltp, directory: Path, provenance: dict[str, Any]) -> None:
@@ -46,31 +54,51 @@ def save_model(model: Vltp, directory: Path, provenance: dict[str, Any]) -> None
         directory: replaced where it exists; other files in it, like a card, are kept.
         provenance: what ``model.yaml`` says beside the sizes, e.g. ``licence`` and ``sources``.
     """
-    directory = Path(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
-        fresh = Path(scratch) / "model"
-        if directory.exists():
-            shutil.copytree(directory, fresh)
-        fresh.mkdir(exist_ok=True)
+    with replacing(directory) as fresh:
         for name, modules in PARTS.items():
-            save_file(_gather(model, modules), fresh / name)
+            write_tensors(_gather(model, modules), fresh / name)
         half = {
             k: v.half() if v.is_floating_point() else v
             for k, v in model.reasoner.llava.state_dict().items()
         }
         model.reasoner.llava.save_pretrained(fresh / "llava", state_dict=half)
         model.reasoner.tokenizer.save_pretrained(fresh / "llava")
-        description = {
-            "config": _plain(dataclasses.asdict(model.config)),
-            **provenance,
-            "sha256": {str(p.relative_to(fresh)): sha256(p) for p in weight_files(fresh)},
-        }
-        (fresh / "model.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
+        write_description(fresh, model.config, provenance)
+
+
+@contextmanager
+def replacing(directory: Path) -> Iterator[Path]:
+    """A copy of ``directory`` to write to, which takes its place unless something is raised."""
+    directory = Path(directory).resolve()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
+        fresh = Path(scratch) / "model"
+        if directory.exists():
+            shutil.copytree(directory, fresh)
+        fresh.mkdir(exist_ok=True)
+        yield fresh
         old = Path(scratch) / "old"
         if directory.exists():
             os.replace(directory, old)
         os.replace(fresh, directory)
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file; ModelError where that fails, e.g. for want of space."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise ModelError(f"{path.name} cannot be written: {error}") from error
+
+
+def write_description(directory: Path, config: ModelConfig, provenance: dict[str, Any]) -> None:
+    """Write ``model.yaml``, with the checksums of the weight files beside it."""
+    description = {
+        "config": _plain(dataclasses.asdict(config)),
+        **provenance,
+        "sha256": {str(p.relative_to(directory)): sha256(p) for p in weight_files(directory)},
+    }
+    (directory / "model.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
 
 
 def load_model(directory: Path | str, device: str | torch.device = "cpu") -> Vltp:
@@ -81,12 +109,16 @@ def load_model(directory: Path | str, device: str | torch.device = "cpu") -> Vlt
     """
     directory = Path(directory)
     config, checksums = read_description(directory)
-    for name, expected in checksums.items():
-        _verify(directory / name, expected)
+    if SAM_FILE in checksums and not PARTS.keys() & checksums.keys():
+        raise ModelError(
+            f"{directory} holds SAM only ({SAM_FILE}) and has no LLaVA; vltp segment and the node "
+            "need a whole model (models/README.md says how to make one)"
+        )
+    verify(directory, checksums)
     reasoner = _load_reasoner(directory / "llava", config)
     model = Vltp(config, reasoner)
     for name, modules in PARTS.items():
-        _fill(model, modules, directory / name)
+        fill(model, modules, directory / name)
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -109,7 +141,7 @@ def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
 def weight_files(directory: Path) -> list[Path]:
     """The files of a model directory that carry checksums."""
     return sorted(directory.glob("*.safetensors")) + sorted(
-        p for p in (directory / "llava").iterdir() if p.is_file()
+        p for p in (directory / "llava").glob("*") if p.is_file()
     )
 
 
@@ -119,15 +151,49 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _verify(path: Path, expected: str) -> None:
+def verify(directory: Path, checksums: dict[str, str]) -> None:
+    """ModelError unless every file that ``model.yaml`` lists is there and unaltered."""
+    for name, expected in checksums.items():
+        path = directory / name
+        if not path.is_file():
+            raise ModelError(f"{path} is missing; model.yaml beside it lists it")
+        found = sha256(path)
+        if found != expected:
+            raise ModelError(
+                f"{path} is truncated or altered: its SHA-256 is {found[:12]}…, "
+                f"model.yaml says {expected[:12]}…"
+            )
+
+
+def fill(model: nn.Module, modules: tuple[str, ...], path: Path, assign: bool = False) -> None:
+    """Load a file of :data:`PARTS`' kind into modules of these names.
+
+    Args:
+        model: what the names are relative to.
+        modules: the file must hold all of their parameters, and nothing else.
+        path: the safetensors file.
+        assign: replace the parameters, e.g. of a model on the meta device; default: copy into them.
+
+    Raises:
+        ModelError: for a file that is missing, is none, or does not fit.
+    """
     if not path.is_file():
-        raise ModelError(f"{path} is missing; model.yaml beside it lists it")
-    found = sha256(path)
-    if found != expected:
-        raise ModelError(
-            f"{path} is truncated or altered: its SHA-256 is {found[:12]}…, "
-            f"model.yaml says {expected[:12]}…"
-        )
+        raise ModelError(f"{path} does not exist; a model directory needs it")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is truncated or not a safetensors file: {error}") from error
+    for name in modules:
+        prefix = f"{name}."
+        own = {
+            k.removeprefix(prefix): tensors.pop(k) for k in list(tensors) if k.startswith(prefix)
+        }
+        try:
+            model.get_submodule(name).load_state_dict(own, assign=assign)
+        except RuntimeError as error:
+            raise ModelError(f"{path} does not fit model.yaml: {error}") from error
+    if tensors:
+        raise ModelError(f"{path} has {len(tensors)} unknown tensors: {sorted(tensors)[:3]}")
 
 
 def _load_reasoner(directory: Path, config: ModelConfig) -> Reasoner:
@@ -150,26 +216,6 @@ def _gather(model: Vltp, modules: tuple[str, ...]) -> dict[str, Tensor]:
         for name in modules
         for key, value in model.get_submodule(name).state_dict().items()
     }
-
-
-def _fill(model: Vltp, modules: tuple[str, ...], path: Path) -> None:
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist; a model directory needs it")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is truncated or not a safetensors file: {error}") from error
-    for name in modules:
-        prefix = f"{name}."
-        own = {
-            k.removeprefix(prefix): tensors.pop(k) for k in list(tensors) if k.startswith(prefix)
-        }
-        try:
-            model.get_submodule(name).load_state_dict(own)
-        except RuntimeError as error:
-            raise ModelError(f"{path} does not fit model.yaml: {error}") from error
-    if tensors:
-        raise ModelError(f"{path} has {len(tensors)} unknown tensors: {sorted(tensors)[:3]}")
 
 
 def _plain(value: Any) -> Any:

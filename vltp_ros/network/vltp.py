@@ -52,7 +52,12 @@ class Vltp(nn.Module):
     nothing is pruned; ``pruned_mask_decoder`` was fine-tuned with the prune decoder (Table 3).
     """
 
-    def __init__(self, config: ModelConfig, reasoner: Reasoner) -> None:
+    def __init__(self, config: ModelConfig, reasoner: Reasoner | None) -> None:
+        """
+        Args:
+            config: sizes; weights are random.
+            reasoner: None where <SEG> embeddings come from elsewhere, as in benchmarks.
+        """
         super().__init__()
         self.config = config
         self.reasoner = reasoner

@@ -16,37 +16,17 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from vltp_ros.config import (
-    DEFAULT_PRUNE_AFTER,
-    PRUNE_DECODERS,
-    SAM_ENCODERS,
-    DecoderConfig,
-    ModelConfig,
-    PruningConfig,
-)
+from vltp_ros.config import model_config
 from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
 from vltp_ros.network.vltp import Vltp
 
 VOCABULARY = 1024
 
 
-def tabletop_config() -> ModelConfig:
-    """Sizes of the tabletop model."""
-    decoder = DecoderConfig(mlp_dim=256, num_multimask_outputs=1, iou_head_hidden_dim=64)
-    stages = DEFAULT_PRUNE_AFTER["tabletop"]
-    return ModelConfig(
-        name="tabletop",
-        encoder=SAM_ENCODERS["tabletop"],
-        mask_decoder=decoder,
-        prune_decoder=PRUNE_DECODERS["tabletop"],
-        pruning=PruningConfig(stages, (0.5,) * len(stages)),
-    )
-
-
 def new_model(sentences: Iterable[str], seed: int) -> Vltp:
     """An untrained tabletop model whose tokenizer knows the words of ``sentences``."""
     torch.manual_seed(seed)
-    config = tabletop_config()
+    config = model_config("tabletop")
     tokenizer = train_tokenizer([*sentences, config.prompt])
     reasoner = Reasoner(build_llava(tokenizer), tokenizer, config.prompt, config.framing)
     model = Vltp(config, reasoner)

@@ -1,0 +1,213 @@
+"""Meta's SAM checkpoints -> a model directory that holds SAM alone -> modules.
+
+model.yaml         sizes, default stages and rates; licence, source, SHA-256
+sam.safetensors    image encoder, prompt encoder, mask decoder, as precise as their source
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder
+from torch import Tensor, nn
+
+from vltp_ros.config import ModelConfig, model_config
+from vltp_ros.network.checkpoint import (
+    PARTS,
+    SAM_FILE,
+    ModelError,
+    fill,
+    read_description,
+    replacing,
+    sha256,
+    verify,
+    write_description,
+    write_tensors,
+)
+from vltp_ros.network.vltp import build_image_encoder, build_mask_decoder, build_prompt_encoder
+
+log = logging.getLogger(__name__)
+
+MODULES = ("image_encoder", "prompt_encoder", "mask_decoder")
+"""What a checkpoint holds; its tensors' names start with these."""
+
+OWN = "a checkpoint of your own needs --sam and --sha256"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A checkpoint as Meta published it."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+    @property
+    def url(self) -> str:
+        """Where to get it."""
+        return f"https://dl.fbaipublicfiles.com/segment_anything/{self.file}"
+
+
+RELEASES = {
+    "vit_b": Release(
+        "sam_vit_b_01ec64.pth",
+        375_042_383,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+    "vit_l": Release(
+        "sam_vit_l_0b3195.pth",
+        1_249_524_607,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    "vit_h": Release(
+        "sam_vit_h_4b8939.pth",
+        2_564_550_879,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+}
+"""Name in :data:`vltp_ros.config.SAM_ENCODERS` -> checkpoint. Meta's licence is Apache-2.0."""
+
+
+def convert_sam(
+    file: Path, directory: Path, sam: str | None = None, checksum: str | None = None
+) -> ModelConfig:
+    """Write the model directory of a checkpoint, all of it or nothing.
+
+    Args:
+        file: one of :data:`RELEASES`, or a checkpoint of one's own in the same format.
+        directory: replaced where it exists; other files in it, like a card, are kept.
+        sam: size of a checkpoint of one's own, a key of :data:`RELEASES`.
+        checksum: its SHA-256; given with ``sam`` or not at all.
+
+    Raises:
+        ValueError: for a ``sam`` or ``checksum`` that is not allowed.
+        ModelError: for a file that is missing, truncated, altered, unknown or no such checkpoint,
+            or a directory that holds a whole model.
+    """
+    file, directory = Path(file), Path(directory)
+    if any((directory / name).exists() for name in PARTS):
+        raise ModelError(f"{directory} holds a whole model; SAM alone needs a directory of its own")
+    log.info("checking %s", file)
+    name, provenance = identify(file, sam, checksum)
+    config = dataclasses.replace(model_config(name), name=f"sam_{name}")
+    tensors = _read(file)
+    _check(tensors, config, file)
+    log.info("writing %s", directory)
+    with replacing(directory) as fresh:
+        write_tensors({key: value.contiguous() for key, value in tensors.items()}, fresh / SAM_FILE)
+        write_description(fresh, config, provenance)
+    return config
+
+
+def load_sam(
+    directory: Path | str, device: str | torch.device = "cpu"
+) -> tuple[ModelConfig, ImageEncoderViT, PromptEncoder, MaskDecoder]:
+    """Load what :func:`convert_sam` wrote in full precision, ready for inference.
+
+    Raises:
+        ModelError: for a missing, truncated, altered or mismatching file.
+    """
+    directory = Path(directory)
+    config, checksums = read_description(directory)
+    if SAM_FILE not in checksums:
+        raise ModelError(
+            f"{directory / 'model.yaml'} lists no {SAM_FILE}; vltp convert sam makes a directory "
+            "that has it"
+        )
+    verify(directory, checksums)
+    model = _empty(config)
+    fill(model, MODULES, directory / SAM_FILE, assign=True)
+    model = model.float().eval().requires_grad_(False).to(device)
+    return config, *(model.get_submodule(name) for name in MODULES)
+
+
+def identify(file: Path, sam: str | None, checksum: str | None) -> tuple[str, dict[str, Any]]:
+    """Name of the size and provenance of a checkpoint, by its SHA-256.
+
+    Arguments and errors are :func:`convert_sam`'s.
+    """
+    _check_arguments(sam, checksum)
+    if not file.is_file():
+        places = ", ".join(release.url for release in RELEASES.values())
+        raise ModelError(f"{file} does not exist or is no file; Meta's checkpoints are {places}")
+    name = sam or _release_of_size(file)
+    release, found = RELEASES[name], sha256(file)
+    if found != (checksum or release.sha256).lower():
+        wanted = f"--sha256 is {checksum}" if checksum else f"{release.file}'s is {release.sha256}"
+        hint = "" if checksum else f"; {OWN}"
+        raise ModelError(
+            f"{file} is altered or another file: its SHA-256 is {found}, {wanted}{hint}"
+        )
+    if found != release.sha256:
+        return name, {"licence": "unknown", "sources": [{"file": file.name, "sha256": found}]}
+    source = {"file": release.file, "url": release.url, "sha256": found}
+    return name, {"licence": "Apache-2.0", "sources": [source]}
+
+
+def _check_arguments(sam: str | None, checksum: str | None) -> None:
+    if (sam is None) != (checksum is None):
+        raise ValueError("--sam and --sha256 go together; give both, or neither for Meta's files")
+    if sam is not None and sam not in RELEASES:
+        raise ValueError(f"--sam is {sam!r}; allowed: {', '.join(RELEASES)}")
+    if checksum is not None and not re.fullmatch("[0-9a-fA-F]{64}", checksum):
+        raise ValueError(f"--sha256 is {checksum!r}; it must be 64 hexadecimal digits")
+
+
+def _release_of_size(file: Path) -> str:
+    size = file.stat().st_size
+    for name, release in RELEASES.items():
+        if release.bytes == size:
+            return name
+    allowed = ", ".join(f"{r.file} {r.bytes}" for r in RELEASES.values())
+    raise ModelError(
+        f"{file} has {size} bytes: truncated, or not one of Meta's checkpoints ({allowed}); {OWN}"
+    )
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"{file} is not a checkpoint that torch.load reads: {reason}") from error
+    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise ModelError(
+            f"{file} is not a SAM checkpoint: it holds more or else than named tensors"
+        )
+    return tensors
+
+
+def _check(tensors: dict[str, Tensor], config: ModelConfig, file: Path) -> None:
+    """ModelError unless the tensors are those of the modules in these sizes."""
+    expected = _empty(config).state_dict()
+    wrong = {
+        "missing": [key for key in expected if key not in tensors],
+        "unknown": [key for key in tensors if key not in expected],
+        "of another shape or type": [
+            f"{key} {list(tensors[key].shape)} instead of {list(value.shape)}"
+            for key, value in expected.items()
+            if key in tensors
+            and not (tensors[key].shape == value.shape and tensors[key].is_floating_point())
+        ],
+    }
+    if any(wrong.values()):
+        found = "; ".join(f"{len(w)} {what}: {', '.join(w[:3])}" for what, w in wrong.items() if w)
+        raise ModelError(f"{file} is not a checkpoint of {config.name}; tensors {found}")
+
+
+def _empty(config: ModelConfig) -> nn.ModuleDict:
+    """The modules without memory for their parameters."""
+    with torch.device("meta"):
+        modules = (
+            build_image_encoder(config.encoder),
+            build_prompt_encoder(config.encoder),
+            build_mask_decoder(config.mask_decoder),
+        )
+    return nn.ModuleDict(dict(zip(MODULES, modules, strict=True)))
