@@ -7,8 +7,8 @@ import pytest
 import torch
 from builders import tiny_model
 
-from vltp_ros.config import PRUNE_DECODERS, SAM_ENCODERS
-from vltp_ros.evaluation.flops import encoder_gmacs
+from vltp_ros.config import model_config
+from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import Setting, evaluate, rendered_samples
 from vltp_ros.runtime.session import Session
@@ -33,8 +33,8 @@ def test_giou_is_a_mean_and_ciou_a_ratio_of_sums():
 )
 def test_dense_costs_are_the_official_ones_less_the_pads(size, official):
     """``official``: PyTorch's count of segment_anything's encoder, which projects the pads too."""
-    config = SAM_ENCODERS[size]
-    found = encoder_gmacs(config, PRUNE_DECODERS[size], (), ())
+    config = model_config(size).encoder
+    found = model_gmacs(model_config(size), (), ())
     window_blocks = config.depth - len(config.global_attn_indexes)
     pads = 25 * 14**2 - 64**2
     projected = window_blocks * pads * 4 * config.embed_dim**2 / 1e9  # qkv and proj
@@ -44,9 +44,7 @@ def test_dense_costs_are_the_official_ones_less_the_pads(size, official):
 
 def test_pruned_cost_falls_with_the_rate_and_adds_up():
     for rate, share in ((0.5, 0.75), (0.8, 0.60)):  # of the dense cost: half the depth is pruned
-        found = encoder_gmacs(
-            SAM_ENCODERS["vit_h"], PRUNE_DECODERS["vit_h"], (16, 24), (rate, rate)
-        )
+        found = model_gmacs(model_config("vit_h"), (16, 24), (rate, rate))
         stages = sum(stage["gmacs"] for stage in found["stages"])
         assert found["gmacs"] == pytest.approx(stages + 2 * found["prune_decoder_gmacs"])
         assert [s["first_layer"] for s in found["stages"]] == [1, 17, 25]
@@ -64,7 +62,7 @@ def test_pruned_cost_falls_with_the_rate_and_adds_up():
 )
 def test_bad_stages_are_refused(stages, rates, reason):
     with pytest.raises(ValueError, match=reason):
-        encoder_gmacs(SAM_ENCODERS["vit_h"], PRUNE_DECODERS["vit_h"], stages, rates)
+        model_gmacs(model_config("vit_h"), stages, rates)
 
 
 def test_rows_come_from_the_same_samples_and_oracle_beats_nothing_lost():

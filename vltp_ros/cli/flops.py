@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vltp_ros.config import DEFAULT_PRUNE_AFTER, PRUNE_DECODERS, SAM_ENCODERS
-from vltp_ros.evaluation.flops import encoder_gmacs
+from vltp_ros.config import model_config
+from vltp_ros.evaluation.flops import model_gmacs
 
 
 @dataclass
@@ -25,16 +25,18 @@ class Flops:
 
 def run(args: Flops) -> dict:
     """Count; ValueError for stages or rates that are not allowed."""
-    stages = DEFAULT_PRUNE_AFTER[args.sam] if args.prune_after is None else args.prune_after
+    config = model_config(args.sam)
+    stages = config.pruning.prune_after if args.prune_after is None else args.prune_after
     rates = args.rates * len(stages) if len(args.rates) == 1 else args.rates
-    return encoder_gmacs(SAM_ENCODERS[args.sam], PRUNE_DECODERS[args.sam], stages, rates)
+    return model_gmacs(config, stages, rates)
 
 
 def describe(answer: dict) -> str:
     """The totals, then one line per stage."""
     lines = [
         f"{answer['gmacs']:.1f} GMACs, dense {answer['dense_gmacs']:.1f}, "
-        f"prune decoder {answer['prune_decoder_gmacs']:.2f} a call"
+        f"prune decoder {answer['prune_decoder_gmacs']:.2f} a call, "
+        f"mask decoder {answer['mask_decoder_gmacs']:.2f}"
     ]
     lines += [
         f"  from layer {s['first_layer']}: {s['tokens']} tokens, {s['gmacs']:.1f} GMACs"

@@ -7,73 +7,77 @@ computed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from vltp_ros.config import EncoderConfig, PruneDecoderConfig, check_stages
-from vltp_ros.network.encoder import PrunedImageEncoder
-from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder
+from vltp_ros.config import ModelConfig, check_stages
+from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.token_selection import kept_count
-from vltp_ros.network.vltp import build_image_encoder
+from vltp_ros.network.vltp import Vltp
+
+Answer = TypeVar("Answer")
 
 
-def encoder_gmacs(
-    encoder: EncoderConfig,
-    prune_decoder: PruneDecoderConfig,
-    prune_after: Sequence[int],
-    rates: Sequence[float],
-) -> dict:
-    """Giga-MACs of one image and one task.
+def model_gmacs(config: ModelConfig, prune_after: Sequence[int], rates: Sequence[float]) -> dict:
+    """Giga-MACs of one image and one task, what LLaVA costs left out.
+
+    Args:
+        config: sizes; its own stages and rates do not matter.
+        prune_after: 1-based layers; () does not prune.
+        rates: share of tokens frozen after each.
 
     Returns:
-        ``gmacs`` (encoder and prune decoder), ``dense_gmacs``, ``prune_decoder_gmacs`` (of one
-        call) and ``stages``: for the stem and each stage its first layer, tokens and GMACs.
+        ``gmacs`` (encoder and prune decoder), ``dense_gmacs``, ``prune_decoder_gmacs`` and
+        ``mask_decoder_gmacs`` (of one call) and ``stages``: for the stem and each stage its first
+        layer, tokens and GMACs.
 
     Raises:
         ValueError: for stages or rates that are not allowed.
     """
     check_stages(tuple(prune_after), tuple(rates))
+    total, side = config.encoder.grid**2, config.encoder.img_size
     with torch.device("meta"):
-        image_encoder = build_image_encoder(encoder)
-        scorer = PruneDecoder(encoder.embed_dim, prune_decoder)
-        images = torch.zeros(1, 3, encoder.img_size, encoder.img_size)
+        model = Vltp(config, None)
+        images = torch.zeros(1, 3, side, side)
+        tokens = torch.zeros(1, total, config.encoder.embed_dim)
+        features = torch.zeros(1, WIDTH, config.encoder.grid, config.encoder.grid)
         seg = torch.zeros(1, 1, WIDTH)
-    grid = (encoder.grid, encoder.grid)
-    pruned, dense = (PrunedImageEncoder(image_encoder, p) for p in (prune_after, ()))
     marks: list[int] = []
 
     def select(stage: int, tokens: torch.Tensor) -> torch.Tensor:
         marks.append(counter.get_total_flops())
-        keep = kept_count(tokens.shape[1], rates[stage])
-        return torch.zeros(1, keep, dtype=torch.int64, device="meta")
+        count = kept_count(total, rates[stage])
+        return torch.zeros(1, count, dtype=torch.int64, device="meta")
 
     with _counter() as counter:
-        pruned(images, select)
+        model.encoder(prune_after)(images, select)
     marks.append(counter.get_total_flops())
     segments = [marks[0], *(b - a for a, b in pairwise(marks))]
-    one_call = _count(
-        lambda: scorer(torch.zeros(1, encoder.grid**2, encoder.embed_dim, device="meta"), seg, grid)
-    )
-    tokens = [encoder.grid**2, *(kept_count(encoder.grid**2, rate) for rate in rates)]
-    stages = [
-        {"first_layer": first + 1, "tokens": count, "gmacs": macs / 2e9}
-        for first, count, macs in zip((0, *prune_after), tokens, segments, strict=True)
-    ]
+    kept = [total, *(kept_count(total, rate) for rate in rates)]
+    one_call = count_gmacs(lambda: model.score(seg)(0, tokens))[1]
     return {
         "gmacs": marks[-1] / 2e9 + len(prune_after) * one_call,
-        "dense_gmacs": _count(lambda: dense(images)),
+        "dense_gmacs": count_gmacs(lambda: model.encoder(())(images))[1],
         "prune_decoder_gmacs": one_call,
-        "stages": stages,
+        "mask_decoder_gmacs": count_gmacs(lambda: model.decode(model.mask_decoder, features, seg))[
+            1
+        ],
+        "stages": [
+            {"first_layer": first + 1, "tokens": count, "gmacs": macs / 2e9}
+            for first, count, macs in zip((0, *prune_after), kept, segments, strict=True)
+        ],
     }
 
 
-def _count(run) -> float:
+def count_gmacs(work: Callable[[], Answer]) -> tuple[Answer, float]:
+    """What ``work`` returns, and the giga-MACs that it took."""
     with _counter() as counter:
-        run()
-    return counter.get_total_flops() / 2e9
+        answer = work()
+    return answer, counter.get_total_flops() / 2e9
 
 
 def _counter() -> FlopCounterMode:

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from vltp_ros.data.samples import Sample
-from vltp_ros.evaluation.flops import encoder_gmacs
+from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.network.preprocessing import to_square_frame
 from vltp_ros.network.token_selection import (
@@ -132,7 +132,7 @@ def _mean_cost(session: Session, selector: str, ran: list[tuple[int, ...]]) -> f
     for tokens, times in Counter(ran).items():
         stages = session.prune_after if tokens else ()
         rates = tuple(1 - count / config.encoder.grid**2 for count in tokens)
-        counted = encoder_gmacs(config.encoder, config.prune_decoder, stages, rates)
+        counted = model_gmacs(config, stages, rates)
         cost = counted["gmacs"]
         if selector not in ("prune_decoder", "adaptive"):
             cost -= len(stages) * counted["prune_decoder_gmacs"]

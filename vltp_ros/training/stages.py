@@ -71,7 +71,7 @@ class DenseStage(EncoderStage):
         seg = model.reasoner(batch.images, batch.tasks)
         per_image = len(batch.tasks[0])
         logits = model.decode(model.mask_decoder, features.repeat_interleave(per_image, 0), seg)
-        mask = mask_loss(*_comparable(logits, batch.masks, model.config.encoder.img_size))
+        mask = image_mask_loss(logits, batch.masks, model.config.encoder.img_size)
         kind = self.kind_loss(features, batch.kinds)
         serving = F.binary_cross_entropy_with_logits(
             self.task_head(seg[:, 0]).float(), batch.serving
@@ -104,7 +104,7 @@ class PrunedStage(nn.Module):
         rate = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
         budget = fixed_budget([rate] * len(self.prune_after))
         encoded = model.encode(tokens, self.prune_after, budget, model.score(seg))
-        mask = mask_loss(*_comparable(model.draw(encoded, seg), batch.masks, side))
+        mask = image_mask_loss(model.draw(encoded, seg), batch.masks, side)
         grid = (model.config.encoder.grid,) * 2
         patches = oracle_scores(to_square_frame(batch.masks, side), grid)
         prune = pruning_loss(encoded.scores, patches)
@@ -117,10 +117,16 @@ def _train_only(model: Vltp, names: tuple[str, ...]) -> None:
         model.get_submodule(name).requires_grad_(True)
 
 
-def _comparable(logits: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Logits and masks over the image at MASK_STRIDE; masks as the share of each pixel covered."""
+def image_mask_loss(logits: Tensor, masks: Tensor, side: int) -> Tensor:
+    """L_X over the image, at MASK_STRIDE; a pixel's target is the share of it that is covered.
+
+    Args:
+        logits: [B, h, w] over SAM's padded square.
+        masks: bool [B, H, W] over the image.
+        side: of the square, pixels.
+    """
     target_side = side // MASK_STRIDE
     size = fitted_size(*masks.shape[-2:], target_side)
     logits = F.interpolate(logits.float().unsqueeze(1), (target_side,) * 2, mode="bilinear")
     target = F.interpolate(masks.float().unsqueeze(1), size, mode="area")
-    return logits[:, 0, : size[0], : size[1]], target[:, 0]
+    return mask_loss(logits[:, 0, : size[0], : size[1]], target[:, 0])

@@ -1,0 +1,88 @@
+"""The paper's cost columns: what is read from them, and that ours is no higher."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from vltp_ros.cli.main import main
+from vltp_ros.config import MASK_DECODERS, model_config
+from vltp_ros.evaluation.flops import model_gmacs
+from vltp_ros.evaluation.tables import PAPER, TABLES, cost_rows
+
+pytestmark = pytest.mark.slow  # some fifteen encoders are counted
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return cost_rows()
+
+
+def test_every_row_but_the_exempt_fits(rows):
+    above = [row for row in rows if not row.fits]
+    assert all(row.exempt for row in above), above
+    assert all(row.gmacs > 0.85 * row.paper_gmacs for row in rows)  # and nothing went uncounted
+
+
+def test_exempt_are_the_two_rows_that_fit_no_cost_model(rows):
+    exempt = [(row.table, row.label, row.paper_gmacs) for row in rows if row.exempt]
+    assert exempt == [(5, "{8, 16} {20%, 60%}", 1783), (5, "{8, 16, 24} {20%, 40%, 60%}", 1853)]
+
+
+def test_rows_are_the_papers(rows):
+    paper = json.loads(PAPER.read_text())
+    for number, table in TABLES.items():
+        entries = paper[table.key]
+        found = [row.paper_gmacs for row in rows if row.table == number]
+        printed = [e["gmacs"] if number == 8 else [e["gmacs"]] for e in entries]
+        assert found == [min(values) for values in printed]
+    labels = {(row.table, row.label): row.paper_gmacs for row in rows}
+    assert labels[3, "finetune prune decoder"] == 2227
+    assert labels[4, "70%, zero shot"] == 1930
+    assert labels[5, "baseline"] == 2976
+    assert labels[6, "{16, 24} {70%, 70%}"] == 1930
+    assert labels[7, "random 50%"] == 2297
+    assert labels[8, "ViT-L, 50%"] == 1118  # of 1118, 1121 and 1127
+
+
+def test_random_pruning_pays_for_no_prune_decoder(rows):
+    found = {(row.table, row.label): row.gmacs for row in rows}
+    one_call = model_gmacs(model_config("vit_h"), (), ())["prune_decoder_gmacs"]
+    assert found[8, "ViT-H, 50%"] - found[7, "random 50%"] == pytest.approx(2 * one_call)
+    assert found[7, "VLTP"] == found[8, "ViT-H, 80%"] == found[4, "80%, finetune"]
+
+
+def test_the_command_prints_them(rows, capsys):
+    assert main(["tables", "--costs", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)["rows"]
+    assert [(r["table"], r["label"], r["gmacs"], r["fits"], r["exempt"]) for r in printed] == [
+        (row.table, row.label, row.gmacs, row.fits, row.exempt) for row in rows
+    ]
+    assert main(["tables", "--costs"]) == 0
+    text = capsys.readouterr().out
+    counted = len(rows) - 2
+    last = f"ours is at or below the paper's figure in {counted} of {counted} rows; 2 exempt\n"
+    assert text.endswith(last) and all(f"Table {number}:" in text for number in TABLES)
+
+
+def test_no_column_is_an_error(capsys):
+    assert main(["tables"]) == 2
+    assert "--costs" in capsys.readouterr().err
+
+
+def test_the_mask_decoder_is_counted():
+    config = model_config("tabletop")
+    small = model_gmacs(config, (), ())
+    whole = dataclasses.replace(config, mask_decoder=MASK_DECODERS["vit_h"])
+    large = model_gmacs(whole, (), ())
+    # Of each image token: keys and values at half the width in two blocks and at the end, queries
+    # and outputs in the blocks, two upscalings of 2 x 2 and a product with the mask token.
+    tokens, width = config.encoder.grid**2, 256
+    projections = (3 * 2 + 2 * 2) * width * width / 2
+    upscaling = 4 * width * 64 + 16 * 64 * 32 + 16 * 32
+    expected = tokens * (projections + upscaling) / 1e9
+    assert small["mask_decoder_gmacs"] == pytest.approx(expected, rel=0.1)  # few tokens beside
+    assert small["mask_decoder_gmacs"] < large["mask_decoder_gmacs"] < 0.5
+    assert small["gmacs"] == large["gmacs"]

@@ -1,0 +1,56 @@
+"""vltp baselines: the paper's Table 7 on tabletop scenes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from vltp_ros.config import TrainConfig
+from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.evaluation.table7 import table7
+from vltp_ros.paths import default_model
+from vltp_ros.runtime.session import Session
+from vltp_ros.simulation import TASKS
+from vltp_ros.training.batches import BatchSource
+
+
+@dataclass
+class Baselines:
+    """Train CTS, DToP, SViT and random pruning around a model's encoder, and compare them with
+    VLTP; a killed run continues when the same command is given again."""
+
+    data: Path
+    """Data set written by `vltp scenes`, to train on."""
+    run: Path
+    """Directory for checkpoints and losses, one folder for each method."""
+    model: Path | None = None
+    """Model directory with a trained pruned half; the tabletop model if not given."""
+    split: str = "test"
+    """Of the scenes to compare on: train, val, test or uncommon."""
+    count: int = 300
+    """Number of scenes, one task each."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: TrainConfig(steps=400, batch=4, tasks_per_image=2, warmup=50)
+    )
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+def run(args: Baselines) -> dict:
+    """Train and evaluate; ValueError for a bad model, data set, split or count."""
+    session = Session.load(args.model or default_model(), "cpu")
+    source = BatchSource(TabletopDataset(args.data), TASKS, args.config)
+    return {"rows": table7(session, source, args.config, args.run, args.split, args.count)}
+
+
+def describe(answer: dict) -> str:
+    """A table."""
+    lines = ["method   saved   gIoU   cIoU   GMACs"]
+    lines += [
+        f"{r['method']:8} {r['rate']:5.2f} {r['giou']:6.3f} {r['ciou']:6.3f} {r['gmacs']:7.2f}"
+        for r in answer["rows"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,51 @@
+"""vltp tables: the paper's figures beside ours."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from itertools import groupby
+
+from vltp_ros.evaluation.tables import TABLES, cost_rows
+
+
+@dataclass
+class Tables:
+    """The columns of the paper's tables that need no data set to check."""
+
+    costs: bool = False
+    """Giga multiply-accumulates of the encoder, Tables 3-8."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+def run(args: Tables) -> dict:
+    """Count; ValueError if no column is asked for."""
+    if not args.costs:
+        raise ValueError("no column of the tables is asked for; allowed: --costs")
+    return {"rows": [{**dataclasses.asdict(row), "fits": row.fits} for row in cost_rows()]}
+
+
+def describe(answer: dict) -> str:
+    """One block per table, then how many rows fit."""
+    rows = answer["rows"]
+    width = max(len(row["label"]) for row in rows)
+    lines = ["GMACs of the image encoder and its prune decoder, one image and one task", ""]
+    for number, group in groupby(rows, key=lambda row: row["table"]):
+        lines += [f"Table {number}: {TABLES[number].title}"]
+        lines += [f"  {'':{width}}   paper     ours    diff"]
+        lines += [f"  {row['label']:{width}}  {_figures(row)}" for row in group]
+        lines += [""]
+    counted = [row for row in rows if not row["exempt"]]
+    fitting = sum(row["fits"] for row in counted)
+    lines += [
+        f"ours is at or below the paper's figure in {fitting} of {len(counted)} rows; "
+        f"{len(rows) - len(counted)} exempt"
+    ]
+    return "\n".join(lines)
+
+
+def _figures(row: dict) -> str:
+    difference = row["gmacs"] / row["paper_gmacs"] - 1
+    mark = "exempt" if row["exempt"] else "ok" if row["fits"] else "above"
+    return f"{row['paper_gmacs']:6.0f}  {row['gmacs']:7.1f}  {difference:+6.1%}  {mark}"

@@ -1,0 +1,130 @@
+"""Table 7 of VLTP on tabletop scenes: train the baselines, compare them with VLTP."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from vltp_ros.config import TrainConfig
+from vltp_ros.data.samples import Sample
+from vltp_ros.evaluation.baselines import BASELINES, Baseline, EarlyExit
+from vltp_ros.evaluation.flops import count_gmacs
+from vltp_ros.evaluation.metrics import MaskMetrics
+from vltp_ros.evaluation.tabletop import Setting, evaluate, rendered_samples
+from vltp_ros.network.preprocessing import to_image_frame
+from vltp_ros.network.vltp import Vltp
+from vltp_ros.runtime.session import Session
+from vltp_ros.training.batches import Batch, BatchSource
+from vltp_ros.training.loop import fit
+from vltp_ros.training.stages import image_mask_loss
+
+VLTP_RATE = 0.8
+
+
+class BaselineStage(nn.Module):
+    """Training of a baseline's own module and a mask decoder of its own, all else frozen."""
+
+    def __init__(self, model: Vltp, baseline: Baseline) -> None:
+        """The mask decoder starts from the dense one."""
+        super().__init__()
+        self.model = model
+        model.requires_grad_(False)
+        self.baseline = baseline
+        self.mask_decoder = copy.deepcopy(model.mask_decoder).requires_grad_(True)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Losses by name; ``loss`` is their sum."""
+        model = self.model
+        with torch.no_grad():
+            seg = model.reasoner(batch.images, batch.tasks)
+        features, own = self.baseline(model.preprocess(batch.images), batch.kinds)
+        features = features.repeat_interleave(len(batch.tasks[0]), 0)
+        logits = model.decode(self.mask_decoder, features, seg)
+        mask = image_mask_loss(logits, batch.masks, model.config.encoder.img_size)
+        return {"loss": mask + own, "mask": mask, "own": own}
+
+    @torch.inference_mode()
+    def segment(self, sample: Sample) -> tuple[np.ndarray, float]:
+        """The mask, bool [H, W], and the GMACs of its encoding."""
+        model = self.model
+        image = torch.from_numpy(sample.image).permute(2, 0, 1).unsqueeze(0)
+        seg = model.reasoner(image, [[sample.text]])
+        (features, _), gmacs = count_gmacs(lambda: self.baseline(model.preprocess(image)))
+        logits = model.decode(self.mask_decoder, features, seg)
+        side = model.config.encoder.img_size
+        probability = to_image_frame(logits, side, sample.mask.shape)[0].sigmoid()
+        return (probability > model.config.threshold).numpy(), gmacs
+
+
+def table7(
+    session: Session,
+    source: BatchSource,
+    config: TrainConfig,
+    run: Path,
+    split: str,
+    count: int,
+    methods: Sequence[str] = tuple(BASELINES),
+) -> list[dict]:
+    """Rows of ``{"method", "rate", "giou", "ciou", "gmacs", "count"}``, dense and VLTP included.
+
+    Args:
+        session: on the CPU; its model has a trained dense and a trained pruned half.
+        source: training batches.
+        config: the same for each method.
+        run: a directory with one run for each method, which resume.
+        split: of the scenes to evaluate on.
+        count: number of scenes.
+        methods: keys of BASELINES.
+    """
+    rows = [
+        {"method": name, **{key: row[key] for key in ("rate", "giou", "ciou", "gmacs", "count")}}
+        for name, row in zip(
+            ("dense", "VLTP"),
+            evaluate(
+                session, split, count, [Setting("keep_all"), Setting("prune_decoder", VLTP_RATE)]
+            ),
+            strict=True,
+        )
+    ]
+    stages = {name: _train(name, session.model, source, config, run / name) for name in methods}
+    metrics = {name: MaskMetrics() for name in methods}
+    costs: dict[str, list[float]] = {name: [] for name in methods}
+    for number, sample in enumerate(tqdm(rendered_samples(split, count), total=count)):
+        for name, stage in stages.items():
+            torch.manual_seed(number)  # for the random selection
+            mask, gmacs = stage.segment(sample)
+            metrics[name].add(mask, sample.mask)
+            costs[name].append(gmacs)
+    baselines = [
+        {
+            "method": name,
+            "rate": BASELINES[name][1],
+            "giou": metrics[name].giou,
+            "ciou": metrics[name].ciou,
+            "gmacs": float(np.mean(costs[name])),
+            "count": count,
+        }
+        for name in methods
+    ]
+    return [rows[0], *baselines, rows[1]]
+
+
+def _train(
+    name: str, model: Vltp, source: BatchSource, config: TrainConfig, run: Path
+) -> BaselineStage:
+    made, rate = BASELINES[name]
+    torch.manual_seed(config.seed)
+    encoder = model.encoder(model.config.pruning.prune_after)
+    stage = BaselineStage(model, made(encoder, len(source.data.kinds), rate))
+    fit(stage.train(), source, config, run)
+    stage.eval()
+    if isinstance(stage.baseline, EarlyExit):
+        images = torch.cat([source.batch(step).images for step in range(4)])
+        stage.baseline.calibrate(model.preprocess(images))
+    return stage
