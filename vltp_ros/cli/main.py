@@ -15,6 +15,8 @@ COMMANDS = {
     "evaluate": ("Evaluate", "accuracy and cost on tabletop scenes"),
     "flops": ("Flops", "count the encoder's multiply-accumulates"),
     "tables": ("Tables", "the paper's figures beside ours"),
+    "figures": ("Figures", "draw which image tokens are kept, as in the paper's Figures 4 and 5"),
+    "benchmark": ("Benchmark", "time and memory against the official code"),
     "train": ("Train", "train on tabletop scenes"),
     "baselines": ("Baselines", "train and compare the methods of the paper's Table 7"),
     "convert": ("Convert", "public checkpoints to model directories"),

@@ -12,13 +12,14 @@ import imageio.v2 as imageio
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vltp_ros.evaluation.drawing import BACKGROUND, FAINT, TEXT, dim
+
 PANEL = (480, 360)  # width and height of each of the three pictures, pixels
 MARGIN = 60  # height of the strips above and below them, pixels
 FRAMES_PER_SECOND = 10
 GIF_FRAMES_PER_SECOND = 8
 GIF_WIDTHS = (960, 840, 720, 600, 480)  # the first one whose file is small enough is taken
 GIF_COLOURS = 96
-BACKGROUND, TEXT, FAINT = (24, 24, 28), (255, 255, 255), (170, 170, 180)
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ def draw(shot: Shot) -> np.ndarray:
     width, height = PANEL
     image = _from_jpeg(shot.image)
     light = cv2.resize(shot.kept, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    kept = image * (0.15 + 0.85 * light[..., None] / 255)
-    panels = [image, _from_jpeg(shot.overlay), kept.astype(np.uint8)]
+    panels = [image, _from_jpeg(shot.overlay), dim(image, light / 255)]
     frame = np.full((height + 2 * MARGIN, 3 * width, 3), BACKGROUND, np.uint8)
     row = [cv2.resize(panel, PANEL, interpolation=cv2.INTER_AREA) for panel in panels]
     frame[MARGIN:-MARGIN] = np.hstack(row)

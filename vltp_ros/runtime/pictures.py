@@ -56,7 +56,7 @@ def _from_deep(grey: np.ndarray, path: Path) -> np.ndarray:
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Write uint8 [H, W] or RGB [H, W, 3]: beside, then renamed, so never half a file."""
     colours = pixels[..., ::-1] if pixels.ndim == 3 else pixels
-    done, encoded = cv2.imencode(".png", colours)
+    done, encoded = cv2.imencode(".png", colours, (cv2.IMWRITE_PNG_COMPRESSION, 9))
     if not done:
         raise OSError(f"{path} could not be encoded")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,86 @@
+"""The figures on scenes, with a small random model."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from builders import SMALL, tiny_model
+from PIL import Image
+
+from vltp_ros.cli.main import main
+from vltp_ros.config import SAM_ENCODERS
+from vltp_ros.evaluation.figures import PANEL_WIDTH, draw_figures, every_stage, light_patches
+from vltp_ros.network.checkpoint import save_model
+from vltp_ros.runtime.session import Session
+
+
+@pytest.fixture(scope="module")
+def session():
+    return Session(tiny_model(), torch.device("cpu"))
+
+
+def test_two_figures_for_each_scene(session, tmp_path):
+    paths = draw_figures(session, tmp_path, 2, progress=False)
+    names = ["figure4_1.png", "figure5_1.png", "figure4_2.png", "figure5_2.png"]
+    assert [path.name for path in paths] == names
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert all(10_000 < path.stat().st_size < 300_000 for path in paths)
+    (width, height), (low_width, low_height) = (Image.open(path).size for path in paths[:2])
+    assert width == low_width > 5 * PANEL_WIDTH  # the small encoder prunes everywhere already
+    panel = PANEL_WIDTH * 3 // 4
+    assert height > 3 * panel and panel < low_height < 2 * panel
+
+
+def test_the_same_seed_draws_the_same(session, tmp_path):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        draw_figures(session, tmp_path / name, 1, seed=seed, progress=False)
+    a, b, c = ((tmp_path / name / "figure4_1.png").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_a_kept_patch_is_brighter_than_a_dropped_one():
+    image = np.full((480, 640, 3), 200, np.uint8)
+    patches = np.zeros((8, 10), bool)  # 480 rows are seven and a half patches
+    patches[7, 2] = patches[0, 0] = True
+    lit = light_patches(image, patches, SMALL)
+    assert lit.shape == (144, PANEL_WIDTH, 3)
+    side = PANEL_WIDTH / 10
+    centres = (np.array([[0.5, 0.5], [7.25, 2.5], [6.9, 2.5], [7.25, 3.1]]) * side).astype(int)
+    first, last, above, beside = lit[tuple(centres.T)].mean(1)
+    assert first == last == 200 and above == beside < 50
+    share = (lit[..., 0] == 200).mean()
+    assert share == pytest.approx(1.5 / 75, abs=0.003)  # a whole patch and half of one
+
+
+def test_figure_5_prunes_at_every_global_layer_below_the_last():
+    assert every_stage(SAM_ENCODERS["tabletop"]) == (2, 4, 6)
+    assert every_stage(SAM_ENCODERS["vit_h"]) == (8, 16, 24)
+    assert every_stage(SMALL) == (2, 3)
+
+
+def test_the_command_lists_its_files(tmp_path, capsys):
+    save_model(tiny_model(), tmp_path / "model", {"licence": "Apache-2.0", "sources": []})
+    model, out = str(tmp_path / "model"), str(tmp_path / "out")
+    assert main(["figures", "--model", model, "--out", out, "--count", "1", "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert files == [f"{out}/figure4_1.png", f"{out}/figure5_1.png"]
+    assert main(["figures", "--model", model, "--count", "0"]) == 2
+    assert "count is 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"count": 0}, "count is 0"),
+        ({"count": -3}, "count is -3"),
+        ({"count": 1, "split": "moon"}, "moon"),
+        ({"count": 1, "seed": -1}, "seed -1"),
+    ],
+)
+def test_bad_requests_are_refused(session, tmp_path, arguments, reason):
+    with pytest.raises(ValueError, match=reason):
+        draw_figures(session, tmp_path / "out", progress=False, **arguments)
+    assert not (tmp_path / "out").exists()

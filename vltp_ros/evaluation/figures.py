@@ -1,0 +1,157 @@
+"""Which image tokens a model keeps, drawn as in the paper's Figures 4 and 5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from vltp_ros.config import EncoderConfig
+from vltp_ros.data.samples import Sample
+from vltp_ros.evaluation.drawing import BACKGROUND, FAINT, TEXT, dim
+from vltp_ros.evaluation.metrics import MaskMetrics
+from vltp_ros.evaluation.tabletop import rendered_samples
+from vltp_ros.network.preprocessing import fitted_size, to_square_frame, valid_grid
+from vltp_ros.network.token_selection import oracle_scores
+from vltp_ros.runtime.overlay import draw_overlay
+from vltp_ros.runtime.pictures import write_png
+from vltp_ros.runtime.session import Session
+from vltp_ros.types import Segmentation
+
+RATES = (0.5, 0.7, 0.8)  # of Figure 4
+RATE_EVERYWHERE = 0.7  # of Figure 5
+MOST_SCENES = 10**6  # looked through for answerable tasks
+
+PANEL_WIDTH = 192  # pixels, of each picture
+GAP = 6  # pixels between pictures
+LEFT, TOP, EDGE = 106, 70, 12  # pixels around them: row labels, task and column titles, margins
+
+
+def draw_figures(
+    session: Session, out: Path, count: int, split: str = "test", seed: int = 0,
+    progress: bool = True,
+) -> list[Path]:  # fmt: skip
+    """Write figure4_1.png, figure5_1.png, figure4_2.png, …: two for each scene.
+
+    Figure 4 shows the model's own stages at several rates, Figure 5 a stage after every
+    global-attention layer but the last block.
+
+    Args:
+        session: its stages and rates are replaced.
+        out: directory, made if missing.
+        count: number of scenes; those whose task nothing serves are passed over.
+        split: of the scenes: train, val, test or uncommon.
+        seed: of the first scene.
+        progress: show a bar on stderr.
+
+    Raises:
+        ValueError: for an unknown split, a negative seed or a count below 1.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}; it must be at least 1")
+    config = session.model.config
+    figures = {
+        "figure4": (config.pruning.prune_after, RATES),
+        "figure5": (every_stage(config.encoder), (RATE_EVERYWHERE,)),
+    }
+    paths = []
+    with closing(rendered_samples(split, MOST_SCENES, seed)) as samples:
+        answerable = islice((sample for sample in samples if sample.mask.any()), count)
+        for number, sample in enumerate(tqdm(answerable, total=count, disable=not progress), 1):
+            for name, (stages, rates) in figures.items():
+                paths.append(out / f"{name}_{number}.png")
+                write_png(paths[-1], draw_sheet(session, sample, stages, rates))
+    return paths
+
+
+def every_stage(config: EncoderConfig) -> tuple[int, ...]:
+    """1-based: all global-attention layers below the last layer."""
+    return tuple(i + 1 for i in config.global_attn_indexes if i + 1 < config.depth)
+
+
+def draw_sheet(
+    session: Session, sample: Sample, stages: Sequence[int], rates: Sequence[float]
+) -> np.ndarray:
+    """One sample, a row for each rate: uint8 [H, W, 3] RGB."""
+    titles = ["image", "ground truth", *(f"kept after layer {layer}" for layer in stages), "mask"]
+    labels, rows = [], []
+    for rate in rates:
+        session.configure(prune_after=stages, rates=(rate,), adaptive=False)
+        result = session.segment(sample.image, [sample.text])[0]
+        metrics = MaskMetrics()
+        metrics.add(result.mask, sample.mask)
+        labels.append((f"{rate:.0%} pruned", f"IoU {metrics.giou:.2f}"))
+        rows.append(_panels(sample, result, session.model.config.encoder))
+    return _lay_out(sample.text, titles, labels, rows)
+
+
+def light_patches(image: np.ndarray, patches: np.ndarray, config: EncoderConfig) -> np.ndarray:
+    """A small copy of an image in which only some patches are lit.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        patches: bool [rows, columns], those of the encoder's grid that hold some of the image.
+        config: of the encoder.
+
+    Returns:
+        uint8 [h, PANEL_WIDTH, 3].
+    """
+    panel = _shrink(image)
+    # A patch at the lower or right end may hold less of the image than the others.
+    fitted = fitted_size(*image.shape[:2], config.img_size)
+    rows, columns = (
+        ((np.arange(pixels) + 0.5) * side / pixels / config.patch_size).astype(int)
+        for pixels, side in zip(panel.shape[:2], fitted, strict=True)
+    )
+    return dim(panel, patches[np.ix_(rows, columns)])
+
+
+def _panels(sample: Sample, result: Segmentation, config: EncoderConfig) -> list[np.ndarray]:
+    """The pictures of one row."""
+    masks = torch.from_numpy(sample.mask).unsqueeze(0)
+    grid = (config.grid, config.grid)
+    truth = oracle_scores(to_square_frame(masks, config.img_size), grid).view(grid).numpy() > 0
+    rows, columns = valid_grid(sample.mask.shape, config.img_size, config.patch_size)
+    lit = (truth[:rows, :columns], *result.kept)
+    return [
+        _shrink(sample.image),
+        *(light_patches(sample.image, patches, config) for patches in lit),
+        _shrink(draw_overlay(sample.image, result.mask)),
+    ]
+
+
+def _shrink(image: np.ndarray) -> np.ndarray:
+    height = round(image.shape[0] * PANEL_WIDTH / image.shape[1])
+    return cv2.resize(image, (PANEL_WIDTH, height), interpolation=cv2.INTER_AREA)
+
+
+def _lay_out(
+    task: str,
+    titles: Sequence[str],
+    labels: Sequence[tuple[str, str]],
+    rows: Sequence[Sequence[np.ndarray]],
+) -> np.ndarray:
+    """Pictures in rows and columns, the task above them all, a label of two lines at each row."""
+    height = rows[0][0].shape[0]
+    corners_x = [LEFT + column * (PANEL_WIDTH + GAP) for column in range(len(titles))]
+    corners_y = [TOP + row * (height + GAP) for row in range(len(rows))]
+    size = (corners_x[-1] + PANEL_WIDTH + EDGE, corners_y[-1] + height + EDGE)
+    sheet = Image.new("RGB", size, BACKGROUND)
+    canvas = ImageDraw.Draw(sheet)
+    large, small = ImageFont.load_default(22), ImageFont.load_default(15)
+    canvas.text((LEFT, 24), f"“{task}”", TEXT, large, "lm")
+    for x, title in zip(corners_x, titles, strict=True):
+        canvas.text((x, TOP - 14), title, FAINT, small, "lm")
+    for y, row, (first, second) in zip(corners_y, rows, labels, strict=True):
+        canvas.text((EDGE, y + height // 2 - 10), first, TEXT, small, "lm")
+        canvas.text((EDGE, y + height // 2 + 10), second, FAINT, small, "lm")
+        for x, panel in zip(corners_x, row, strict=True):
+            sheet.paste(Image.fromarray(panel), (x, y))
+    return np.asarray(sheet)
