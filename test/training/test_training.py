@@ -11,6 +11,7 @@ from builders import tiny_model
 from vltp_ros.cli.train import Train, run
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.network.checkpoint import load_model, read_sources, save_model
 from vltp_ros.simulation import TASKS, generate_dataset
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.loop import fit
@@ -103,6 +104,18 @@ def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path):
         assert torch.allclose(a, b, atol=1e-6), name
     lines = (tmp_path / "killed" / "losses.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
+
+
+def test_the_model_directory_says_what_it_was_made_of(data, tmp_path):
+    save_model(tiny_model(), tmp_path / "dense", {"licence": "Apache-2.0", "sources": ["a start"]})
+    settings = config(steps=1, rates=(0.5,), bfloat16=False)
+    out = tmp_path / "pruned"
+    run(Train("prune", data.directory, tmp_path / "run", out, tmp_path / "dense", settings))
+    before, line = read_sources(out)
+    assert before == "a start" and line.startswith("vltp train --stage prune: 1 steps of 2")
+    trained, start = load_model(out), load_model(tmp_path / "dense")
+    assert not torch.equal(trained.prune_decoder.query.weight, start.prune_decoder.query.weight)
+    assert torch.equal(trained.mask_decoder.iou_token.weight, start.mask_decoder.iou_token.weight)
 
 
 def test_prune_stage_without_a_model_to_start_from_is_refused(data, tmp_path):

@@ -10,6 +10,7 @@ import tyro
 
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.table7 import table7
 from vltp_ros.paths import default_model
 from vltp_ros.runtime.session import Session
@@ -43,7 +44,8 @@ def run(args: Baselines) -> dict:
     """Train and evaluate; ValueError for a bad model, data set, split or count."""
     session = Session.load(args.model or default_model(), "cpu")
     source = BatchSource(TabletopDataset(args.data), TASKS, args.config)
-    return {"rows": table7(session, source, args.config, args.run, args.split, args.count)}
+    rows = table7(session, source, args.config, args.run, args.split, args.count)
+    return {"model": session.name, **measured_on(session.device), "rows": rows}
 
 
 def describe(answer: dict) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from vltp_ros.evaluation.film import Shot, write_gif, write_video
+from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.runtime.session import resolve_device
 
 PATIENCE = 120.0  # seconds for the model to load and the first mask to come
 GIF_SECONDS = 10.0
@@ -42,6 +44,7 @@ def run(args: Demo) -> dict:
     """Record, then draw; RuntimeError when ROS 2 is missing, a process ends, or no mask comes."""
     if not args.seconds > 0:
         raise ValueError(f"--seconds is {args.seconds}; it must be above 0")
+    machine = measured_on(resolve_device(args.device))
     args.out.mkdir(parents=True, exist_ok=True)
     # A network of the demo's own, on this machine.
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
@@ -68,6 +71,7 @@ def run(args: Demo) -> dict:
     write_gif(gif, recorded.shots, GIF_SECONDS, GIF_BYTES)
     return {
         **_summary(recorded.shots),
+        **machine,
         "latency_ms": _quantiles(recorded.latencies_ms),
         "received": recorded.received,
         "dropped": recorded.dropped,

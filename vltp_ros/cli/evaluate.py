@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
 from vltp_ros.paths import default_model
 from vltp_ros.runtime.session import Session
@@ -41,7 +42,8 @@ def run(args: Evaluate) -> dict:
             if args.selector in ("adaptive", "keep_all")
             else Setting(args.selector, args.rate),
         )
-    return {"rows": evaluate(session, args.split, args.count, settings)}
+    rows = evaluate(session, args.split, args.count, settings)
+    return {"model": session.name, **measured_on(session.device), "rows": rows}
 
 
 def describe(answer: dict) -> str:

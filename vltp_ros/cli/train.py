@@ -12,7 +12,7 @@ import tyro
 
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
-from vltp_ros.network.checkpoint import load_model, save_model
+from vltp_ros.network.checkpoint import load_model, read_sources, save_model
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
@@ -68,11 +68,12 @@ def _initial_model(args: Train) -> Vltp:
 
 
 def _provenance(args: Train, seconds: float, scenes: int) -> dict:
-    return {
-        "licence": "Apache-2.0",
-        "sources": [
-            f"vltp train {args.stage}: {args.config.steps} steps on {scenes} tabletop scenes, "
-            f"{round(seconds / 60)} minutes on {platform.machine()} ({torch.get_num_threads()} "
-            f"threads), torch {torch.__version__}"
-        ],
-    }
+    """Licence, and one line for this stage after those of the model that it started from."""
+    before = read_sources(args.init) if args.init is not None else []
+    kind = "mosaics of tabletop scenes" if args.config.mosaic else "tabletop scenes"
+    line = (
+        f"vltp train --stage {args.stage}: {args.config.steps} steps of {args.config.batch} {kind} "
+        f"out of {scenes}, {round(seconds / 60)} minutes on {platform.machine()} "
+        f"({torch.get_num_threads()} threads), torch {torch.__version__}"
+    )
+    return {"licence": "Apache-2.0", "sources": [*before, line]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from vltp_ros.config import SAM_ENCODERS, ModelConfig, model_config
 from vltp_ros.evaluation.flops import model_gmacs
+from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.network.vltp import Run, Vltp, directly
@@ -106,26 +106,12 @@ def benchmark_encoder(
             }
         rows.append(row)
     return {
-        "hardware": hardware(device),
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        **measured_on(device),
         "sam": sam,
         "prune_after": list(stages),
         "repeats": repeats,
         "rows": rows,
     }
-
-
-def hardware(device: torch.device) -> str:
-    """The device in words: a GPU's name, or the CPU's and the threads in use."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in _read("/proc/cpuinfo").splitlines()
-        if line.startswith("model name")
-    ]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads"
 
 
 def _gmacs(config: ModelConfig, rate: float) -> float:
@@ -210,12 +196,5 @@ def _peak_mib(work: Callable[[], object], device: torch.device) -> float | None:
 
 
 def _status_kib(key: str) -> int:
-    lines = _read("/proc/self/status").splitlines()
+    lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""

@@ -138,6 +138,12 @@ def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
         raise ModelError(f"{path} is not a valid model description: {error}") from error
 
 
+def read_sources(directory: Path) -> list:
+    """What ``model.yaml`` says that the model was made of; errors as for loading."""
+    read_description(directory)
+    return yaml.safe_load((directory / "model.yaml").read_text()).get("sources", [])
+
+
 def weight_files(directory: Path) -> list[Path]:
     """The files of a model directory that carry checksums."""
     return sorted(directory.glob("*.safetensors")) + sorted(
