@@ -382,6 +382,9 @@ class TrainConfig:
     empty_share: float = setting(0.15, "share of tasks that nothing serves", low=0.0, high=1.0)
     learning_rate: float = setting(1e-3, "peak of the cosine schedule, AdamW's", low=0.0)
     muon_learning_rate: float = setting(0.02, "peak of the cosine schedule, Muon's", low=0.0)
+    finetune_share: float = setting(
+        0.05, "share of the rates for a mask decoder that is trained already", low=0.0, high=1.0
+    )
     warmup: int = setting(200, "steps of linear warm-up", low=0)
     final_share: float = setting(0.0, "share of the peak rate left at the end", low=0.0, high=1.0)
     weight_decay: float = setting(0.05, "AdamW's", low=0.0)

@@ -30,6 +30,8 @@ VLTP_RATE = 0.8
 class BaselineStage(nn.Module):
     """Training of a baseline's own module and a mask decoder of its own, all else frozen."""
 
+    finetuned = ("mask_decoder",)
+
     def __init__(self, model: Vltp, baseline: Baseline) -> None:
         """The mask decoder starts from the dense one."""
         super().__init__()

@@ -35,7 +35,7 @@ def fit(stage: nn.Module, source: BatchSource, config: TrainConfig, run: Path) -
     with (run / "losses.jsonl").open("a") as log:
         batches = source.batches(start)
         for step, batch in _progress(batches, start, config.steps):
-            _set_rates(optimisers, schedule(step, config), config)
+            _set_rates(optimisers, schedule(step, config))
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
                 losses = stage(batch, step)
             stage.zero_grad(set_to_none=True)
@@ -70,30 +70,43 @@ def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
     """Muon for the weight matrices of the transformers, AdamW for the rest.
 
     Tables that are looked up row by row (embeddings, positions) are no matrices in Muon's sense.
+    Parameters of the modules that the stage names in ``finetuned`` have smaller rates.
     """
-    named = [(n, p) for n, p in stage.named_parameters() if p.requires_grad]
     looked_up = ("embed", "token", "rel_pos", "query", "no_mask")
-
-    def is_matrix(name: str, parameter: nn.Parameter) -> bool:
-        return parameter.ndim == 2 and not any(word in name for word in looked_up)
-
-    matrices = [p for n, p in named if is_matrix(n, p)]
-    rest = [p for n, p in named if not is_matrix(n, p)]
-    adamw = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return [
-        torch.optim.AdamW(adamw, lr=config.learning_rate, betas=(0.9, 0.98)),
-        torch.optim.Muon(matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay),
-    ]
-
-
-def _set_rates(optimisers: list[torch.optim.Optimizer], share: float, config: TrainConfig) -> None:
-    peaks = (config.learning_rate, config.muon_learning_rate)
-    for optimiser, peak in zip(optimisers, peaks, strict=True):
+    adamw, muon = [], []
+    for finetuned, scale in ((False, 1.0), (True, config.finetune_share)):
+        named = [
+            (name, parameter)
+            for name, parameter in stage.named_parameters()
+            if parameter.requires_grad
+            and finetuned == name.removeprefix("model.").startswith(getattr(stage, "finetuned", ()))
+        ]
+        matrices = [p for n, p in named if p.ndim == 2 and not any(w in n for w in looked_up)]
+        taken = {id(p) for p in matrices}
+        rest = [p for _, p in named if id(p) not in taken]
+        muon.append({"params": matrices, "scale": scale})
+        adamw += [
+            {"params": [p for p in rest if p.ndim > 1], "scale": scale},
+            {"params": [p for p in rest if p.ndim <= 1], "scale": scale, "weight_decay": 0.0},
+        ]
+    filled = [[group for group in groups if group["params"]] for groups in (adamw, muon)]
+    decay = config.weight_decay
+    made = []
+    if filled[0]:
+        rate = config.learning_rate
+        made.append(torch.optim.AdamW(filled[0], lr=rate, betas=(0.9, 0.98), weight_decay=decay))
+    if filled[1]:
+        made.append(torch.optim.Muon(filled[1], lr=config.muon_learning_rate, weight_decay=decay))
+    for optimiser in made:
         for group in optimiser.param_groups:
-            group["lr"] = share * peak
+            group["peak"] = group["scale"] * group["lr"]
+    return made
+
+
+def _set_rates(optimisers: list[torch.optim.Optimizer], share: float) -> None:
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = share * group["peak"]
 
 
 def _save(

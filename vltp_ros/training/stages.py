@@ -87,6 +87,8 @@ class PrunedStage(nn.Module):
     """
 
     trained = ("prune_decoder", "pruned_mask_decoder")
+    finetuned = ("pruned_mask_decoder",)
+    """Starts from the dense decoder: at full rates it would lose what that has learnt."""
 
     def __init__(self, model: Vltp, config: TrainConfig) -> None:
         super().__init__()
