@@ -10,6 +10,8 @@ import torch
 from builders import tiny_model
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedTokenizerFast
 
 from vltp_ros.config import PruneDecoderConfig
@@ -134,9 +136,22 @@ def test_maps_over_llavas_square_find_their_place_in_the_image(size, framing):
     assert np.abs(place - (240, 340)).max() < 640 / 8  # one of LLaVA's patches
 
 
+class OneDevice(TorchDispatchMode):
+    """Refuses whatever touches a tensor outside of the meta device: on a GPU it would be a copy
+    from or to the host, which is waited for and cannot be captured."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        out = function(*args, **kwargs)
+        for tensor in tree_leaves((args, kwargs, out)):
+            if isinstance(tensor, torch.Tensor) and tensor.device.type != "meta":
+                raise AssertionError(f"{function} touches a tensor on {tensor.device}")
+        return out
+
+
 @torch.inference_mode()
 def test_stages_never_wait_for_the_host(model):
-    """On the meta device whatever needs a value of a tensor raises."""
+    """On the meta device whatever needs the value of a tensor raises."""
     ghost = copy.deepcopy(model).to("meta")
     side = ghost.config.encoder.img_size
     stages = ghost.config.pruning.prune_after
@@ -144,7 +159,9 @@ def test_stages_never_wait_for_the_host(model):
 
     def run(key, function, *tensors):
         ran.append(key)
-        return function(*tensors)
+        function(*tensors)  # fills caches, as the runs before a capture do
+        with OneDevice():
+            return function(*tensors)
 
     seg = torch.zeros(2, 1, 256, device="meta")
     tokens = ghost.stem(torch.zeros(1, 3, side, side, device="meta"), stages, run)
@@ -153,6 +170,21 @@ def test_stages_never_wait_for_the_host(model):
     assert ghost.draw(encoded, seg, run).shape == (2, side // 4, side // 4)
     assert [kept.shape for kept in encoded.kept] == [(2, 50), (2, 20)]
     assert [key[0] for key in ran] == ["stem", "score", "stage", "score", "stage", "draw"]
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        lambda x: x * x.sum().item(),
+        lambda x: x[x > 0],
+        lambda x: x[torch.arange(2)],
+        lambda x: x.cpu(),
+        lambda x: x + torch.ones(4),
+    ],
+)
+def test_what_waits_for_the_host_is_found(waits):
+    with pytest.raises((AssertionError, RuntimeError, NotImplementedError)), OneDevice():
+        waits(torch.ones(4, device="meta"))
 
 
 def test_reasoner_refuses_a_task_beyond_the_context(model):

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
+from segment_anything.modeling.image_encoder import Attention, Block
 from torch import Tensor
 
 MASKED = -3e4
@@ -112,8 +112,8 @@ def _dense_bias(attn: Attention, q: Tensor, grid: tuple[int, int]) -> tuple[Tens
     q: [B, heads, H * W, d] -> [B, heads, H * W, H] and [B, heads, H * W, W].
     """
     height, width = grid
-    rows = get_rel_pos(height, height, attn.rel_pos_h).to(q.dtype)
-    columns = get_rel_pos(width, width, attn.rel_pos_w).to(q.dtype)
+    rows = attn.rel_pos_h[_offsets(height, q.device)].to(q.dtype)
+    columns = attn.rel_pos_w[_offsets(width, q.device)].to(q.dtype)
     q = q.unflatten(2, grid)
     return (
         torch.einsum("bnhwc,hkc->bnhwk", q, rows).flatten(2, 3),
@@ -136,7 +136,16 @@ def _gathered_bias(
     return biases[0], biases[1]
 
 
-# The cached tensors outlive the caller: made in inference mode, training could not use them.
+# Made once on the device, as a copy from the host would be waited for in each block. They outlive
+# the caller: made in inference mode, training could not use them.
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _offsets(size: int, device: torch.device) -> Tensor:
+    """int64 [size, size]: row of the table of relative positions for each query and key."""
+    places = torch.arange(size)
+    return (places[:, None] - places[None] + size - 1).to(device)
+
+
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def _onehot_places(grid: tuple[int, int], device: torch.device) -> Tensor:
