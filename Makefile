@@ -1,18 +1,23 @@
 # Each target does the set-up that it needs. A second run starts in seconds.
 #   make demo           camera, planner and node, for real; writes demo_out/demo.mp4 and .gif
 #   make test           all tests            make test ARGS="-k pruning"
+#   make bench          the encoder against the official one; for a GPU:
+#                       make bench ARGS="--sam vit_h --device cuda --dtype bfloat16"
 #   make lint           ruff                 ARGS are passed on
 
 SHELL := /bin/bash
 ARGS ?=
 
-.PHONY: demo test lint setup
+.PHONY: demo test bench lint setup
 
 demo: setup
 	. scripts/env.bash && vltp demo $(ARGS)
 
 test: setup
 	. scripts/env.bash && pytest $(ARGS)
+
+bench: setup
+	. scripts/env.bash && vltp benchmark encoder --baseline $(ARGS)
 
 lint: setup
 	. scripts/env.bash && ruff check $(ARGS) .

@@ -27,10 +27,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer, LlavaForConditionalGeneration
+from transformers.utils.logging import disable_progress_bar
 
 from vltp_ros.config import ModelConfig, from_dict
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
+
+disable_progress_bar()  # transformers' bars would mix with those of the commands
 
 PARTS = {
     "dense.safetensors": ("image_encoder", "prompt_encoder", "mask_decoder", "reasoner.projection"),

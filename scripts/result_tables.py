@@ -1,0 +1,133 @@
+"""Write the tables in the documents from the result files in docs/benchmarks.
+
+A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``. With --check nothing is written
+and the exit status is 1 where a document differs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "benchmarks"
+DOCUMENTS = ("README.md", "docs/benchmarks/README.md", "models/tabletop/README.md")
+PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+SELECTORS = {
+    "keep_all": "all tokens (dense)",
+    "prune_decoder": "VLTP",
+    "random": "random",
+    "adaptive": "VLTP, adaptive",
+    "oracle": "ground truth (oracle)",
+    "attention": "LLaVA's attention",
+}
+
+
+def accuracy() -> str:
+    """Tabletop scenes, phrasings and appearances seen in training and not."""
+    test, uncommon = (_read(f"tabletop_{split}.json") for split in ("test", "uncommon"))
+    rows = [
+        [
+            SELECTORS[seen["selector"]],
+            f"{seen['rate']:.0%}" if seen["rate"] else "",
+            *(f"{row[key]:.3f}" for row in (seen, new) for key in ("giou", "ciou")),
+            f"{seen['gmacs']:.2f}",
+        ]
+        for seen, new in zip(test["rows"], uncommon["rows"], strict=True)
+    ]
+    head = ["tokens", "frozen", "gIoU", "cIoU", "uncommon gIoU", "uncommon cIoU", "GMACs"]
+    return _table(head, rows) + _measured(test, f"{test['rows'][0]['count']} scenes each")
+
+
+def methods() -> str:
+    """The paper's Table 7 on tabletop scenes."""
+    answer = _read("baselines.json")
+    rows = [
+        [r["method"], f"{r['rate']:.0%}" if r["rate"] else "", f"{r['giou']:.3f}",
+         f"{r['ciou']:.3f}", f"{r['gmacs']:.2f}"]
+        for r in answer["rows"]
+    ]  # fmt: skip
+    head = ["method", "tokens saved", "gIoU", "cIoU", "GMACs"]
+    return _table(head, rows) + _measured(answer, f"{answer['rows'][0]['count']} scenes")
+
+
+def encoder() -> str:
+    """The encoder against the official one."""
+    answers = [_read(path.name) for path in sorted(RESULTS.glob("encoder_*.json"))]
+    rows = [
+        [
+            row["name"],
+            row["dtype"],
+            f"{row['rate']:.0%}" if row["rate"] else "dense",
+            *(f"{row[key]:.0f}" for key in ("gmacs", "median_ms", "baseline_ms")),
+            f"{row['ratio']:.2f}",
+            *(f"{row[key]:.0f}" for key in ("peak_mib", "baseline_peak_mib")),
+            _device(answer),
+        ]
+        for answer in answers
+        for row in answer["rows"]
+    ]
+    head = ["", "computed in", "frozen", "GMACs", "ms", "official ms", "ratio", "MiB"]
+    return _table([*head, "official MiB", "on"], rows)
+
+
+def demo() -> str:
+    """The demo's stages."""
+    answer = _read("demo.json")
+    rows = [[stage["name"], f"{stage['median_ms']:.1f}"] for stage in answer["stages"]]
+    rate = f"{answer['masks_per_second']:.1f} masks a second from a 640x480 camera"
+    return _table(["stage", "median ms"], rows) + _measured(answer, rate)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "methods": methods,
+    "encoder": encoder,
+    "demo": demo,
+}
+
+
+def _read(name: str) -> dict:
+    return json.loads((RESULTS / name).read_text())
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _measured(answer: dict, what: str) -> str:
+    return f"\n{what}; {_device(answer)}.\n"
+
+
+def _device(answer: dict) -> str:
+    return f"{answer['hardware']}, torch {answer['versions']['torch']}"
+
+
+def filled(text: str) -> str:
+    """A document with its tables as the result files have them."""
+    return PLACE.sub(lambda m: m[1] + "\n" + TABLES[m[2]]() + "\n" + m[3], text)
+
+
+def main() -> int:
+    """Write, or check; the exit status."""
+    stale = []
+    for name in DOCUMENTS:
+        path = ROOT / name
+        text = path.read_text()
+        if filled(text) != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(filled(text))
+    if stale and "--check" in sys.argv:
+        print(f"out of date: {', '.join(stale)}; run scripts/result_tables.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The model that ships: it loads, is small enough, answers, and prunes what does not matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vltp_ros.evaluation.metrics import MaskMetrics
+from vltp_ros.evaluation.tabletop import rendered_samples
+from vltp_ros.network.preprocessing import fitted_size
+from vltp_ros.paths import default_model
+from vltp_ros.runtime.session import Session
+
+SCENES = 16
+
+
+@pytest.fixture(scope="module")
+def session():
+    return Session.load(default_model())
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return list(rendered_samples("test", SCENES))
+
+
+def test_it_fits_into_a_repository():
+    size = sum(path.stat().st_size for path in default_model().rglob("*") if path.is_file())
+    assert size < 40e6
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5, 0.8])
+def test_masks_follow_the_task(session, samples, rate):
+    """Far below the measured accuracy, for sixteen scenes are few, and far above chance."""
+    session.configure(rates=(rate,))
+    metrics = MaskMetrics()
+    for sample in samples:
+        metrics.add(session.segment(sample.image, [sample.text])[0].mask, sample.mask)
+    assert metrics.giou > 0.6
+
+
+def test_kept_tokens_cover_what_serves_the_task(session, samples):
+    session.configure(rates=(0.8,))
+    covered = []
+    for sample in samples:
+        if not sample.mask.any():
+            continue
+        kept = session.segment(sample.image, [sample.text])[0].kept[-1]
+        height, width = fitted_size(*sample.mask.shape, 512)
+        rows = np.arange(sample.mask.shape[0]) * height // sample.mask.shape[0] // 16
+        columns = np.arange(sample.mask.shape[1]) * width // sample.mask.shape[1] // 16
+        covered.append(kept[np.ix_(rows, columns)][sample.mask].mean())
+    assert np.mean(covered) > 0.9  # a fifth of the tokens, by chance a fifth of the mask
+
+
+def test_another_task_gives_another_mask(session, samples):
+    session.configure(rates=(0.5,))
+    sentences = ["something to drive a nail", "what could I drink from?", "I need to cut this rope"]
+    masks = [session.segment(samples[0].image, [text])[0].mask for text in sentences]
+    assert len({mask.tobytes() for mask in masks}) > 1
