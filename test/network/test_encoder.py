@@ -9,6 +9,7 @@ from segment_anything.modeling.image_encoder import get_rel_pos
 
 from vltp_ros.config import DEFAULT_PRUNE_AFTER, SAM_ENCODERS
 from vltp_ros.network.encoder import PrunedImageEncoder
+from vltp_ros.network.token_selection import oracle_scores, top_k
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -119,6 +120,31 @@ def test_order_of_kept_indices_does_not_matter():
     a = encoder(images, lambda stage, tokens: keep).features
     b = encoder(images, lambda stage, tokens: shuffled).features
     assert relative_error(a, b) < 1e-5
+
+
+@torch.inference_mode()
+def test_oracle_with_all_tokens_equals_dense():
+    official = random_encoder()
+    images = torch.randn(2, 3, 160, 160)
+    mask = torch.zeros(2, 160, 160)
+    mask[:, 30:70, 50:120] = 1
+    scores = oracle_scores(mask, (10, 10))
+    found = PrunedImageEncoder(official, (2, 3))(images, lambda stage, t: top_k(scores, 100))
+    assert relative_error(found.features, PrunedImageEncoder(official, ())(images).features) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.inference_mode()
+def test_half_precision_stays_close(dtype):
+    encoder = PrunedImageEncoder(random_encoder(), (2, 3))
+    images = torch.randn(2, 3, 160, 160)
+    keep = random_keep(2, 100, 37)
+    exact = encoder(images, lambda stage, tokens: keep).features
+    with torch.autocast("cpu", dtype):
+        rough = encoder(images, lambda stage, tokens: keep).features
+    assert relative_error(rough.float(), exact) < 0.03
+    halved = encoder.to(dtype)(images.to(dtype), lambda stage, tokens: keep).features
+    assert halved.dtype is dtype and relative_error(halved.float(), exact) < 0.03
 
 
 @torch.inference_mode()

@@ -34,7 +34,15 @@ class Baselines:
     count: int = 300
     """Number of scenes, one task each."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: TrainConfig(steps=400, batch=4, tasks_per_image=2, warmup=50)
+        default_factory=lambda: TrainConfig(
+            steps=400,
+            batch=4,
+            tasks_per_image=2,
+            learning_rate=7e-4,
+            muon_learning_rate=0.01,
+            finetune_share=0.3,
+            warmup=50,
+        )
     )
     json: bool = False
     """Print one JSON object on stdout."""
