@@ -206,6 +206,9 @@ class PruningConfig:
     relevance: float = setting(
         0.1, "adaptive: tokens of at least this relevance are kept", low=0.001, high=0.999
     )
+    multiple: int = setting(
+        1, "kept tokens are rounded up to a multiple of this; 8 or 128 may suit a GPU", low=1
+    )
     hysteresis: float = setting(
         2.0, "added to the logits of tokens in or next to the last mask of a video", low=0.0
     )

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from vltp_ros.network.token_selection import (
     adaptive_budget,
+    fixed_budget,
     kept_count,
     map_scores,
     oracle_scores,
@@ -75,6 +76,16 @@ def test_adaptive_budget_is_the_smallest_that_holds_what_matters(relevant, expec
     for row, count in zip(scores, relevant, strict=True):
         row[:count] = -2.0  # relevance 0.119
     assert adaptive_budget((0.1, 0.3, 0.6), 0.1)(0, scores) == expected
+
+
+@pytest.mark.parametrize(
+    ("rate", "multiple", "expected"), [(0.5, 1, 50), (0.5, 8, 56), (0.01, 8, 100), (0.0, 128, 100)]
+)
+def test_counts_can_be_rounded_up_to_a_multiple(rate, multiple, expected):
+    scores = torch.zeros(1, 100)
+    assert fixed_budget((rate,), multiple)(0, scores) == expected
+    shares = (1 - rate,) if rate else (1.0,)
+    assert adaptive_budget(shares, 0.9, multiple)(0, scores) == expected
 
 
 @pytest.mark.parametrize(

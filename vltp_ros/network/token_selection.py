@@ -41,12 +41,22 @@ def top_k(scores: Tensor, count: int) -> Tensor:
     return scores.topk(count, dim=1).indices.sort(dim=1).values
 
 
-def fixed_budget(rates: Sequence[float]) -> Budget:
-    """The paper's: the same share of tokens for every image, one rate for each stage."""
-    return lambda stage, scores: kept_count(scores.shape[1], rates[stage])
+def fixed_budget(rates: Sequence[float], multiple: int = 1) -> Budget:
+    """The paper's: the same share of tokens for every image.
+
+    Args:
+        rates: share of tokens frozen at each stage.
+        multiple: counts are rounded up to one of this, which a GPU's kernels may prefer.
+    """
+
+    def budget(stage: int, scores: Tensor) -> int:
+        total = scores.shape[1]
+        return _rounded_up(kept_count(total, rates[stage]), multiple, total)
+
+    return budget
 
 
-def adaptive_budget(shares: Sequence[float], threshold: float) -> Budget:
+def adaptive_budget(shares: Sequence[float], threshold: float, multiple: int = 1) -> Budget:
     """The smallest of a few fixed shares that holds every token above a threshold.
 
     A small object costs less, a large one is not cut. Shares are fixed so that each is one static
@@ -56,6 +66,7 @@ def adaptive_budget(shares: Sequence[float], threshold: float) -> Budget:
         shares: of the tokens, ascending, 0 < share <= 1; where even the last is too small for the
             tokens above the threshold, the best of them are kept.
         threshold: relevance, 0 < threshold < 1, of a token that must be kept.
+        multiple: as for :func:`fixed_budget`.
 
     Raises:
         ValueError: for shares or a threshold outside their range.
@@ -69,10 +80,15 @@ def adaptive_budget(shares: Sequence[float], threshold: float) -> Budget:
 
     def budget(stage: int, scores: Tensor) -> int:
         needed = int((scores > least).sum(1).max())
-        counts = [kept_count(scores.shape[1], 1 - share) for share in shares]
+        total = scores.shape[1]
+        counts = [_rounded_up(kept_count(total, 1 - share), multiple, total) for share in shares]
         return next((count for count in counts if count >= needed), counts[-1])
 
     return budget
+
+
+def _rounded_up(count: int, multiple: int, most: int) -> int:
+    return min(most, -(-count // multiple) * multiple)
 
 
 def random_scores(tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:

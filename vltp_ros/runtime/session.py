@@ -208,8 +208,8 @@ class Session:
     def _budget(self) -> Budget:
         pruning = self.model.config.pruning
         if self.adaptive:
-            return adaptive_budget(pruning.shares, pruning.relevance)
-        return fixed_budget(self.rates)
+            return adaptive_budget(pruning.shares, pruning.relevance, pruning.multiple)
+        return fixed_budget(self.rates, pruning.multiple)
 
     def _with_prior(self, score: Score, prior: np.ndarray, shape: tuple[int, int, int]) -> Score:
         if prior.shape != shape or prior.dtype != bool:
