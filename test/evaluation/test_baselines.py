@@ -107,12 +107,15 @@ def test_certain_tokens_leave_for_good_but_some_of_each_class(encoder, ran):
     assert ran[1].tolist() == ran[0].tolist()
 
 
+@pytest.mark.parametrize("made", [EarlyExit, LearnedGates])
 @torch.no_grad()
-def test_calibration_saves_the_share_that_was_asked_for(encoder):
+def test_calibration_saves_the_share_that_was_asked_for(encoder, ran, made):
     torch.manual_seed(0)
-    exits = EarlyExit(encoder, KINDS, 0.4).eval()
-    exits.calibrate(square())
-    assert exits._encode(square(), None)[2] == pytest.approx(0.4, abs=0.02)
+    baseline = made(encoder, KINDS, 0.4).eval()
+    baseline.calibrate(square())
+    ran.clear()
+    baseline(square())
+    assert sum(p.shape[1] for p in ran) / (4 * 100) == pytest.approx(0.6, abs=0.02)
 
 
 def test_gates_choose_and_their_choice_has_a_gradient(encoder, ran):
@@ -152,7 +155,7 @@ def test_own_module_and_mask_decoder_learn_and_nothing_else(source, name):
 def test_one_call_trains_and_compares_them_all(source, tmp_path):
     session = Session(tiny_model(), torch.device("cpu"))
     rows = table7(session, source, source.config, tmp_path, "test", 2)
-    assert [row["method"] for row in rows] == ["dense", "random", "CTS", "DToP", "SViT", "VLTP"]
+    assert [row["method"] for row in rows] == ["dense", *BASELINES, *["VLTP"] * 3]
     assert all(0 <= row["giou"] <= 1 and row["count"] == 2 for row in rows)
     costs = {row["method"]: row["gmacs"] for row in rows}
     assert 0 < costs["random"] < costs["dense"] and all(cost > 0 for cost in costs.values())

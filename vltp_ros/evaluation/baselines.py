@@ -7,6 +7,7 @@ own learn. What else differs from the papers is said with each.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,9 @@ class Baseline(nn.Module):
         self.kinds = kinds
         self.rate = rate
         self.width = encoder.image_encoder.pos_embed.shape[-1]
+
+    def calibrate(self, square: Tensor) -> None:
+        """Meet ``rate`` on images [B, 3, S, S], where the number of tokens follows the image."""
 
     def _advance(self, stage: int, tokens: Tensor, keep: Tensor) -> Tensor:
         """A stage for rows that keep different numbers of tokens; keep: bool [B, N]."""
@@ -138,16 +142,9 @@ class EarlyExit(Baseline):
         tokens, loss, _ = self._encode(square, kinds)
         return self.encoder.merge(tokens), loss
 
-    @torch.no_grad()
     def calibrate(self, square: Tensor) -> None:
-        """Find the confidence that saves ``rate`` of the tokens of images [B, 3, S, S]."""
-        low, high = 0.0, 1.0
-        for _ in range(16):
-            self.confidence.fill_((low + high) / 2)
-            if self._encode(square, None)[2] > self.rate:
-                low = float(self.confidence)  # a higher one lets fewer leave
-            else:
-                high = float(self.confidence)
+        """Find the confidence that saves ``rate`` of the tokens, mean over images and stages."""
+        _bisect(self.confidence, 0.0, 1.0, self.rate, lambda: self._encode(square, None)[2])
 
     def _encode(self, square: Tensor, kinds: Tensor | None) -> tuple[Tensor, Tensor, float]:
         """Tokens [B, N, C], the heads' loss, and the share of tokens saved."""
@@ -198,27 +195,43 @@ class LearnedGates(Baseline):
             )
             for _ in encoder.prune_after
         )
+        self.register_buffer("least", torch.tensor(0.0))
 
     def forward(self, square: Tensor, kinds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See :class:`Baseline`."""
+        tokens, loss, _ = self._encode(square)
+        return self.encoder.merge(tokens), loss
+
+    def calibrate(self, square: Tensor) -> None:
+        """Find the threshold that saves ``rate`` of the tokens, mean over images and stages.
+
+        The target in training holds for gates that are drawn, not for the likelier of the two.
+        """
+        _bisect(self.least, 20.0, -20.0, self.rate, lambda: self._encode(square)[2])
+
+    def _encode(self, square: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Tokens [B, N, C], the loss of the share, and the share of tokens saved."""
         tokens = self.encoder.stem(square)
-        loss = square.new_zeros(())
+        loss, saved = square.new_zeros(()), []
         for stage, gate in enumerate(self.judges):
             logits = gate(tokens).float()
-            if not self.training:
-                tokens = self._advance(stage, tokens, logits[..., 0] > logits[..., 1])
-                continue
-            run = F.gumbel_softmax(logits, hard=True)[..., 0]  # 1 or 0, with a gradient
-            ran = self._advance(stage, tokens, run > 0)
-            with torch.no_grad():  # what those left out would have become
-                everything = torch.ones_like(run, dtype=torch.bool)
-                would = torch.where(
-                    run.unsqueeze(-1) > 0, ran, self._advance(stage, tokens, everything)
-                )
-            through = (run - run.detach()).unsqueeze(-1)
-            tokens = ran + through * (would - tokens.detach())
-            loss = loss + self.SHARE_WEIGHT * (run.mean() - (1 - self.rate)).square()
-        return self.encoder.merge(tokens), loss
+            if self.training:
+                run = F.gumbel_softmax(logits, hard=True)[..., 0]  # 1 or 0, with a gradient
+                tokens = self._gated(stage, tokens, run)
+                loss = loss + self.SHARE_WEIGHT * (run.mean() - (1 - self.rate)).square()
+            else:
+                run = (logits[..., 0] - logits[..., 1] > self.least).float()
+                tokens = self._advance(stage, tokens, run > 0)
+            saved.append(1 - run.mean().item())
+        return tokens, loss, sum(saved) / len(saved)
+
+    def _gated(self, stage: int, tokens: Tensor, run: Tensor) -> Tensor:
+        """A stage of the chosen tokens, whose choice has a gradient: what it changes."""
+        ran = self._advance(stage, tokens, run > 0)
+        with torch.no_grad():  # what those left out would have become
+            everything = self._advance(stage, tokens, torch.ones_like(run, dtype=torch.bool))
+            would = torch.where(run.unsqueeze(-1) > 0, ran, everything)
+        return ran + (run - run.detach()).unsqueeze(-1) * (would - tokens.detach())
 
 
 BASELINES: dict[str, tuple[type[Baseline], float]] = {
@@ -228,6 +241,19 @@ BASELINES: dict[str, tuple[type[Baseline], float]] = {
     "SViT": (LearnedGates, 0.70),
 }
 """Name -> class and share of tokens saved: the one that the costs of Table 7 speak for."""
+
+
+@torch.no_grad()
+def _bisect(
+    threshold: Tensor, fewest: float, most: float, rate: float, saved: Callable[[], float]
+) -> None:
+    """Set a threshold so that ``saved()`` is ``rate``; ``most`` saves the least of tokens."""
+    for _ in range(16):
+        threshold.fill_((fewest + most) / 2)
+        if saved() > rate:
+            fewest = float(threshold)
+        else:
+            most = float(threshold)
 
 
 def _square_kinds(kinds: Tensor, side: int) -> Tensor:

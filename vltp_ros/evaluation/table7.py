@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.samples import Sample
-from vltp_ros.evaluation.baselines import BASELINES, Baseline, EarlyExit
+from vltp_ros.evaluation.baselines import BASELINES, Baseline
 from vltp_ros.evaluation.flops import count_gmacs
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import Setting, evaluate, rendered_samples
@@ -24,7 +24,8 @@ from vltp_ros.training.batches import Batch, BatchSource
 from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import image_mask_loss
 
-VLTP_RATE = 0.8
+VLTP_RATES = (0.5, 0.7, 0.8)
+CALIBRATION_BATCHES = 8
 
 
 class BaselineStage(nn.Module):
@@ -84,16 +85,14 @@ def table7(
         count: number of scenes.
         methods: keys of BASELINES.
     """
-    rows = [
-        {"method": name, **{key: row[key] for key in ("rate", "giou", "ciou", "gmacs", "count")}}
-        for name, row in zip(
-            ("dense", "VLTP"),
-            evaluate(
-                session, split, count, [Setting("keep_all"), Setting("prune_decoder", VLTP_RATE)]
-            ),
-            strict=True,
-        )
-    ]
+    settings = [Setting("keep_all"), *(Setting("prune_decoder", rate) for rate in VLTP_RATES)]
+    dense, *vltp = (
+        {
+            "method": "VLTP" if row["rate"] else "dense",
+            **{key: row[key] for key in ("rate", "giou", "ciou", "gmacs", "count")},
+        }
+        for row in evaluate(session, split, count, settings)
+    )
     stages = {name: _train(name, session.model, source, config, run / name) for name in methods}
     metrics = {name: MaskMetrics() for name in methods}
     costs: dict[str, list[float]] = {name: [] for name in methods}
@@ -114,7 +113,7 @@ def table7(
         }
         for name in methods
     ]
-    return [rows[0], *baselines, rows[1]]
+    return [dense, *baselines, *vltp]
 
 
 def _train(
@@ -125,8 +124,6 @@ def _train(
     encoder = model.encoder(model.config.pruning.prune_after)
     stage = BaselineStage(model, made(encoder, len(source.data.kinds), rate))
     fit(stage.train(), source, config, run)
-    stage.eval()
-    if isinstance(stage.baseline, EarlyExit):
-        images = torch.cat([source.batch(step).images for step in range(4)])
-        stage.baseline.calibrate(model.preprocess(images))
+    images = torch.cat([source.batch(step).images for step in range(CALIBRATION_BATCHES)])
+    stage.eval().baseline.calibrate(model.preprocess(images))
     return stage
