@@ -13,6 +13,7 @@ from vltp_ros.network.vltp import directly
 
 pytestmark = pytest.mark.requires_cuda
 
+DEVICE = torch.device("cuda")
 STAGES = (2, 3)
 
 
@@ -20,7 +21,7 @@ STAGES = (2, 3)
 def runner():
     from vltp_ros.runtime.graphs import GraphRunner
 
-    return GraphRunner(torch.device("cuda"))
+    return GraphRunner(DEVICE)
 
 
 def pipeline(model, square, seg, rate, run):
@@ -32,13 +33,13 @@ def pipeline(model, square, seg, rate, run):
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @torch.inference_mode()
 def test_replay_equals_eager_for_changing_inputs_and_rates(runner, precision):
-    model = tiny_model().cuda()
+    model = tiny_model().to(DEVICE)
     reduced = precision is not torch.float32
     with torch.autocast("cuda", torch.bfloat16, enabled=reduced, cache_enabled=False):
         for rate in (0.5, 0.8, 0.5):  # graphs captured earlier are replayed after later ones
             for tasks in (1, 2):
-                square = torch.randn(1, 3, 160, 160, device="cuda")
-                seg = torch.randn(tasks, 1, 256, device="cuda")
+                square = torch.randn(1, 3, 160, 160, device=DEVICE)
+                seg = torch.randn(tasks, 1, 256, device=DEVICE)
                 for found, expected in zip(
                     pipeline(model, square, seg, rate, runner),
                     pipeline(model, square, seg, rate, directly),
@@ -50,9 +51,9 @@ def test_replay_equals_eager_for_changing_inputs_and_rates(runner, precision):
 
 @torch.inference_mode()
 def test_a_thousand_replays_leave_memory_flat(runner):
-    model = tiny_model().cuda()
-    pipeline_inputs = torch.randn(8, 1, 3, 160, 160, device="cuda")
-    seg = torch.randn(1, 1, 256, device="cuda")
+    model = tiny_model().to(DEVICE)
+    pipeline_inputs = torch.randn(8, 1, 3, 160, 160, device=DEVICE)
+    seg = torch.randn(1, 1, 256, device=DEVICE)
     pipeline(model, pipeline_inputs[0], seg, 0.5, runner)
     torch.cuda.synchronize()
     before, graphs = torch.cuda.memory_allocated(), len(runner)
@@ -67,7 +68,7 @@ def test_what_cannot_be_captured_runs_as_it_is_with_one_warning(runner, caplog):
     def waits(x):
         return x * x.sum().item()
 
-    x = torch.ones(4, device="cuda")
+    x = torch.ones(4, device=DEVICE)
     with caplog.at_level(logging.WARNING):
         assert runner("waits", waits, x).sum() == 16
         assert runner("waits", waits, 2 * x).sum() == 64
@@ -78,5 +79,5 @@ def test_what_cannot_be_captured_runs_as_it_is_with_one_warning(runner, caplog):
 def test_the_oldest_graph_makes_room(runner):
     runner.limit = 2
     for size in (1, 2, 3, 1):
-        assert runner("double", lambda x: 2 * x, torch.ones(size, device="cuda")).sum() == 2 * size
+        assert runner("double", lambda x: 2 * x, torch.ones(size, device=DEVICE)).sum() == 2 * size
     assert len(runner) == 2

@@ -245,15 +245,19 @@ BASELINES: dict[str, tuple[type[Baseline], float]] = {
 
 @torch.no_grad()
 def _bisect(
-    threshold: Tensor, fewest: float, most: float, rate: float, saved: Callable[[], float]
+    threshold: Tensor,
+    saves_most: float,
+    saves_least: float,
+    rate: float,
+    saved: Callable[[], float],
 ) -> None:
-    """Set a threshold so that ``saved()`` is ``rate``; ``most`` saves the least of tokens."""
+    """Set ``threshold``, between two values, so that ``saved()`` is ``rate``."""
     for _ in range(16):
-        threshold.fill_((fewest + most) / 2)
+        threshold.fill_((saves_most + saves_least) / 2)
         if saved() > rate:
-            fewest = float(threshold)
+            saves_most = float(threshold)
         else:
-            most = float(threshold)
+            saves_least = float(threshold)
 
 
 def _square_kinds(kinds: Tensor, side: int) -> Tensor:

@@ -159,8 +159,7 @@ class Session:
         stages = self.prune_after if self.adaptive or any(self.rates) else ()
         with self._autocast():
             with times.stage("preprocess"):
-                pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-                pixels = pixels.unsqueeze(0).to(self.device)
+                pixels = self._pixels(image)
                 square = model.preprocess(pixels)
             with times.stage("reasoner"):
                 seg = model.reasoner(pixels, [tasks]).float()
@@ -193,9 +192,8 @@ class Session:
         """
         check_image(image)
         reasoner = self.model.reasoner
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
         with self._autocast():
-            image_tokens = reasoner.see(pixels.to(self.device))
+            image_tokens = reasoner.see(self._pixels(image))
             seen = reasoner.attention(image_tokens, [[check_task(task) for task in tasks]])
         return from_llava_frame(seen, image.shape[:2], reasoner.framing)
 
@@ -204,6 +202,11 @@ class Session:
         self.model = self._run = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _pixels(self, image: np.ndarray) -> Tensor:
+        """uint8 [1, 3, H, W] on the device."""
+        channels_last = torch.from_numpy(np.ascontiguousarray(image))
+        return channels_last.permute(2, 0, 1).unsqueeze(0).to(self.device)
 
     def _budget(self) -> Budget:
         pruning = self.model.config.pruning
