@@ -6,6 +6,7 @@ relative positions as an additive bias. The bias of a few queries exists at a ti
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -16,46 +17,77 @@ from torch import Tensor
 MASKED = -3e4
 """Logit of a key that is not there: exp() of it is 0 in every float type used."""
 
+TILE = 32
+"""Queries side by side in window attention when some tokens are missing: what a CPU's fused
+attention takes at once. Longer tiles have more empty places, shorter ones copy more keys."""
+
 BIAS_ELEMENTS = {"cpu": 2**23, "cuda": 2**27}
 """Most elements of a bias that exist at a time: few stay in a CPU's cache, many fill a GPU."""
 
 
-def run_block(
-    block: Block, tokens: Tensor, grid: tuple[int, int], positions: Tensor | None = None
-) -> Tensor:
-    """One transformer block of SAM's encoder over the tokens at ``positions`` (Eq. 5).
+class Places:
+    """Where some tokens lie on the grid; worked out once for all the blocks that they run through.
 
-    Args:
-        tokens: [B, n, C].
+    Attributes:
         grid: rows and columns of the whole token grid.
-        positions: int64 [B, n], each token's row * columns + column; None when ``tokens`` are
-            all of them in that order.
-
-    Returns:
-        [B, n, C].
+        positions: int64 [B, n], each token's row * columns + column, each at most once; None where
+            they are all tokens of the grid, in that order.
     """
+
+    def __init__(self, grid: tuple[int, int], positions: Tensor | None = None) -> None:
+        self.grid = grid
+        self.positions = positions
+        self._tiles: dict[int, Tiles] = {}
+
+    def tiles(self, size: int, tokens: Tensor) -> Tiles:
+        """The tokens [B, n, C] in windows of ``size`` x ``size``."""
+        if self.positions is None:
+            return _whole_windows(self.grid, size, len(tokens), tokens.device)
+        if size not in self._tiles:
+            self._tiles[size] = _cut(self.positions, self.grid, size)
+        return self._tiles[size]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Window attention's queries and keys: each window holds its keys, each tile some queries.
+
+    Windows keep different numbers of tokens. A window takes as many tiles as its queries fill, and
+    the number of tiles in all has a bound that the number of tokens alone decides: shapes are
+    static, and few places are empty. W is the number of windows of a whole grid.
+    """
+
+    slots: Tensor  # int64 [B * n]: the token's slot in the windows, window by window, row by row
+    windows: int  # B * W
+    places: Tensor  # int64 [B * n]: the token's place in the tiles
+    length: int  # places of a tile
+    window: Tensor | None = None  # int64 [tiles]: of each tile; None: tiles are windows
+    coordinates: tuple[Tensor, Tensor] | None = None  # int64 [tiles, length]: row, column in it
+    absent: Tensor | None = None  # float [tiles, 1, 1, slots]: MASKED where a token was not kept
+
+
+def run_block(block: Block, tokens: Tensor, places: Places) -> Tensor:
+    """One transformer block of SAM's encoder over some tokens [B, n, C] (Eq. 5)."""
     attend = window_attention if block.window_size else global_attention
-    tokens = tokens + attend(block, block.norm1(tokens), grid, positions)
+    tokens = tokens + attend(block, block.norm1(tokens), places)
     return tokens + block.mlp(block.norm2(tokens))
 
 
-def global_attention(
-    block: Block, tokens: Tensor, grid: tuple[int, int], positions: Tensor | None
-) -> Tensor:
+def global_attention(block: Block, tokens: Tensor, places: Places) -> Tensor:
     """Every token attends to every token that is present. Shapes as in :func:`run_block`."""
-    attn = block.attn
+    attn, grid, positions = block.attn, places.grid, places.positions
     q, k, v = attn.qkv(tokens).unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     if positions is None:
         rel_h, rel_w = _dense_bias(attn, q, grid)
-        places = None
+        onehot = None
     else:
-        rel_h, rel_w = _gathered_bias(attn, q, grid, positions)
-        places = _onehot_places(grid, q.device).to(q.dtype)[positions].mT.unsqueeze(1)
+        rel_h, rel_w = _gathered_bias(attn, q, grid, (positions // grid[1], positions % grid[1]))
+        onehot = _onehot_places(grid, q.device).to(q.dtype)[positions].mT.unsqueeze(1)
     batch, heads, count, _ = q.shape
     limit = BIAS_ELEMENTS["cpu" if q.device.type == "cpu" else "cuda"]
     at_once = max(1, limit // (batch * heads * count))
     out = [
-        F.scaled_dot_product_attention(some, k, v, _bias(some_h, some_w, places), scale=attn.scale)
+        F.scaled_dot_product_attention(some, k, v, _bias(some_h, some_w, onehot), scale=attn.scale)
         for some, some_h, some_w in zip(
             *(t.split(at_once, 2) for t in (q, rel_h, rel_w)), strict=True
         )
@@ -63,31 +95,33 @@ def global_attention(
     return attn.proj(torch.cat(out, 2).transpose(1, 2).flatten(2))
 
 
-def window_attention(
-    block: Block, tokens: Tensor, grid: tuple[int, int], positions: Tensor | None
-) -> Tensor:
+def window_attention(block: Block, tokens: Tensor, places: Places) -> Tensor:
     """Every token attends to the present tokens of its own window. Shapes as in :func:`run_block`.
 
     SAM pads the grid to whole windows after the norm and lets the pads take part as keys. Their
-    input is zero, so their query, key and value are the bias of the projection: they are filled
-    in here and never computed.
+    input is zero, so their key and value are the bias of the projection: they are filled in here
+    and never computed.
     """
-    attn, size = block.attn, block.window_size
-    slots, total, absent = _window_slots(grid, size, tokens.device)
-    batch = tokens.shape[0]
-    index = slots.expand(batch, -1) if positions is None else slots[positions]
-    qkv = attn.qkv(tokens)
-    pads = attn.qkv.bias.to(qkv.dtype).expand(batch, total, -1)
-    windows = pads.scatter(1, index.unsqueeze(-1).expand(-1, -1, qkv.shape[-1]), qkv)
-    windows = windows.unflatten(1, (-1, size * size)).flatten(0, 1)
-    q, k, v = windows.unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    bias = _bias(*_dense_bias(attn, q, (size, size)))
-    if positions is not None:
-        missing = absent.to(q.dtype).expand(batch, -1).scatter(1, index, 0.0)
-        bias = bias + missing.view(-1, 1, 1, size * size)
+    attn, size, width = block.attn, block.window_size, tokens.shape[-1]
+    tiles = places.tiles(size, tokens)
+    # Whole rows move, by their number: gather and scatter would look every element up.
+    q, kv = attn.qkv(tokens).flatten(0, 1).split((width, 2 * width), -1)
+    pads = attn.qkv.bias[width:].to(kv.dtype).expand(tiles.windows * size * size, -1)
+    kv = pads.index_copy(0, tiles.slots, kv).view(tiles.windows, -1)
+    if tiles.window is not None:
+        kv = kv.index_select(0, tiles.window)
+    count = len(kv)
+    q = q.new_zeros(count * tiles.length, width).index_copy(0, tiles.places, q)
+    q = q.view(count, tiles.length, attn.num_heads, -1).transpose(1, 2)
+    k, v = kv.view(count, size * size, 2, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+    if tiles.coordinates is None:
+        bias = _bias(*_dense_bias(attn, q, (size, size)))
+    else:
+        bias = _bias(*_gathered_bias(attn, q, (size, size), tiles.coordinates))
+        bias = bias + tiles.absent.to(q.dtype)
     out = F.scaled_dot_product_attention(q, k, v, bias, scale=attn.scale)
-    out = out.transpose(1, 2).flatten(2).view(batch, total, -1)
-    return attn.proj(out.gather(1, index.unsqueeze(-1).expand(-1, -1, out.shape[-1])))
+    out = out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, tiles.places)
+    return attn.proj(out.view(tokens.shape))
 
 
 def _bias(rel_h: Tensor, rel_w: Tensor, places: Tensor | None = None) -> Tensor:
@@ -122,10 +156,9 @@ def _dense_bias(attn: Attention, q: Tensor, grid: tuple[int, int]) -> tuple[Tens
 
 
 def _gathered_bias(
-    attn: Attention, q: Tensor, grid: tuple[int, int], positions: Tensor
+    attn: Attention, q: Tensor, grid: tuple[int, int], coordinates: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`_dense_bias` for the queries at ``positions`` [B, n]: q is [B, heads, n, d]."""
-    coordinates = (positions // grid[1], positions % grid[1])
+    """As :func:`_dense_bias` for queries [B, heads, n, d] at some rows and columns [B, n]."""
     tables = (attn.rel_pos_h, attn.rel_pos_w)
     biases = []
     for size, table, coordinate in zip(grid, tables, coordinates, strict=True):
@@ -158,21 +191,61 @@ def _onehot_places(grid: tuple[int, int], device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
-def _window_slots(
-    grid: tuple[int, int], size: int, device: torch.device
-) -> tuple[Tensor, int, Tensor]:
+def _window_slots(grid: tuple[int, int], size: int, device: torch.device) -> tuple[Tensor, int]:
     """Where each token of the grid lies when the padded grid is cut into windows.
 
     Returns:
-        int64 [H * W] slots, window by window; the number of slots, pads included; and
-        float [1, slots]: MASKED where a slot holds a token, 0 where it holds a pad.
+        int64 [H * W] slots, window by window, and the number of windows.
     """
     height, width = grid
     per_row = -(-width // size)
-    total = -(-height // size) * per_row * size * size
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     slots = ((y // size * per_row + x // size) * size + y % size) * size + x % size
-    slots = slots.flatten()
-    absent = torch.zeros(1, total)
-    absent[:, slots] = MASKED
-    return slots.to(device), total, absent.to(device)
+    return slots.flatten().to(device), -(-height // size) * per_row
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _whole_windows(grid: tuple[int, int], size: int, batch: int, device: torch.device) -> Tiles:
+    """All tokens of the grid: a tile is a window with its pads."""
+    slots, windows = _window_slots(grid, size, device)
+    slots = _rows(slots.expand(batch, -1), windows * size * size)
+    return Tiles(slots, batch * windows, slots, size * size)
+
+
+def _cut(positions: Tensor, grid: tuple[int, int], size: int) -> Tiles:
+    """The tokens at some positions, int64 [B, n], in tiles of at most TILE places."""
+    batch, count = positions.shape
+    length = min(TILE, size**2)
+    whole, windows = _window_slots(grid, size, positions.device)
+    slots = whole[positions]
+    window, order = (slots // size**2).sort(1)
+    kept = torch.zeros(batch, windows, dtype=torch.int64, device=slots.device)
+    kept = kept.scatter_add(1, window, torch.ones_like(window))
+    needed = (kept + length - 1) // length
+    rank = torch.arange(count, device=slots.device) - (kept.cumsum(1) - kept).gather(1, window)
+    tile = (needed.cumsum(1) - needed).gather(1, window) + rank // length
+    tiles = min((count + windows * (length - 1)) // length, windows * -(-(size**2) // length))
+    places = torch.zeros_like(slots).scatter(1, order, tile * length + rank % length)
+
+    inside = torch.zeros(batch, tiles * length, dtype=torch.int64, device=slots.device)
+    inside = inside.scatter(1, places, slots % size**2).view(-1, length)
+    of_tile = torch.zeros(batch, tiles, dtype=torch.int64, device=slots.device)
+    of_tile = _rows(of_tile.scatter(1, tile, window), windows)
+    absent = torch.zeros(batch, windows * size**2, device=slots.device)
+    absent = absent.index_fill(1, whole, MASKED).scatter(1, slots, 0.0).view(-1, 1, 1, size**2)
+    return Tiles(
+        slots=_rows(slots, windows * size**2),
+        windows=batch * windows,
+        places=_rows(places, tiles * length),
+        length=length,
+        window=of_tile,
+        coordinates=(inside // size, inside % size),
+        absent=absent.index_select(0, of_tile),
+    )
+
+
+def _rows(index: Tensor, count: int) -> Tensor:
+    """Indices [B, n] into ``count`` things of each row -> [B * n] into those of all rows."""
+    first = count * torch.arange(len(index), device=index.device)
+    return (index + first.unsqueeze(1)).flatten()

@@ -9,7 +9,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
-from vltp_ros.network.attention import run_block
+from vltp_ros.network.attention import Places, run_block
 
 Select = Callable[[int, Tensor], Tensor]
 """(stage, tokens [B, N, C]) -> int64 [B, k]: the tokens to keep, each at most once."""
@@ -73,8 +73,9 @@ class PrunedImageEncoder(nn.Module):
             raise ValueError(f"images are {tuple(images.shape)}; allowed: (B, 3, {side}, {side})")
         tokens = self.image_encoder.patch_embed(images) + self.image_encoder.pos_embed
         tokens = tokens.flatten(1, 2)
+        everywhere = Places(self.grid)
         for block in self._blocks(0):
-            tokens = run_block(block, tokens, self.grid)
+            tokens = run_block(block, tokens, everywhere)
         return tokens
 
     def finish(self, tokens: Tensor, select: Select | None = None) -> EncoderOutput:
@@ -106,8 +107,9 @@ class PrunedImageEncoder(nn.Module):
         _check_selection(positions, tokens, stage)
         index = positions.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
         active = tokens.gather(1, index)
+        places = Places(self.grid, positions)
         for block in self._blocks(stage + 1):
-            active = run_block(block, active, self.grid, positions)
+            active = run_block(block, active, places)
         return tokens.scatter(1, index, active.to(tokens.dtype))
 
     def merge(self, tokens: Tensor) -> Tensor:
