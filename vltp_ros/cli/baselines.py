@@ -11,7 +11,7 @@ import tyro
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.evaluation.table7 import table7
+from vltp_ros.evaluation.table7 import VLTP_RATES, table7
 from vltp_ros.paths import default_model
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import TASKS
@@ -20,15 +20,15 @@ from vltp_ros.training.batches import BatchSource
 
 @dataclass
 class Baselines:
-    """Train CTS, DToP, SViT and random pruning around a model's encoder, and compare them with
-    VLTP; a killed run continues when the same command is given again."""
+    """Train CTS, DToP, SViT, random pruning and VLTP around a model's encoder, all alike, and
+    compare them; a killed run continues when the same command is given again."""
 
     data: Path
     """Data set written by `vltp scenes`, to train on."""
     run: Path
     """Directory for checkpoints and losses, one folder for each method."""
     model: Path | None = None
-    """Model directory with a trained pruned half; the tabletop model if not given."""
+    """Model directory, of which the dense half is used; the tabletop model if not given."""
     split: str = "test"
     """Of the scenes to compare on: train, val, test or uncommon."""
     count: int = 300
@@ -42,6 +42,7 @@ class Baselines:
             muon_learning_rate=0.01,
             finetune_share=0.3,
             warmup=50,
+            rates=VLTP_RATES,
         )
     )
     json: bool = False

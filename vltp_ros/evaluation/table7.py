@@ -1,4 +1,4 @@
-"""Table 7 of VLTP on tabletop scenes: train the baselines, compare them with VLTP."""
+"""Table 7 of VLTP on tabletop scenes: train the baselines and VLTP alike, and compare them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from vltp_ros.evaluation.flops import count_gmacs
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import Setting, evaluate, rendered_samples
 from vltp_ros.network.preprocessing import to_image_frame
+from vltp_ros.network.prune_decoder import PruneDecoder
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.session import Session
 from vltp_ros.training.batches import Batch, BatchSource
 from vltp_ros.training.loop import fit
-from vltp_ros.training.stages import image_mask_loss
+from vltp_ros.training.stages import PrunedStage, image_mask_loss
 
-VLTP_RATES = (0.5, 0.7, 0.8)
+VLTP_RATES = (0.4, 0.5, 0.7, 0.8)
 CALIBRATION_BATCHES = 8
 
 
@@ -77,23 +78,24 @@ def table7(
     """Rows of ``{"method", "rate", "giou", "ciou", "gmacs", "count"}``, dense and VLTP included.
 
     Args:
-        session: on the CPU; its model has a trained dense and a trained pruned half.
+        session: on the CPU; its model has a trained dense half, and its pruned half is not used.
         source: training batches.
-        config: the same for each method.
+        config: the same for each method; VLTP draws its pruning rates from it.
         run: a directory with one run for each method, which resume.
         split: of the scenes to evaluate on.
         count: number of scenes.
         methods: keys of BASELINES.
     """
+    pruned = Session(_train_pruned(session.model, source, config, run / "VLTP"), session.device)
     settings = [Setting("keep_all"), *(Setting("prune_decoder", rate) for rate in VLTP_RATES)]
+    stages = {name: _train(name, session.model, source, config, run / name) for name in methods}
     dense, *vltp = (
         {
             "method": "VLTP" if row["rate"] else "dense",
             **{key: row[key] for key in ("rate", "giou", "ciou", "gmacs", "count")},
         }
-        for row in evaluate(session, split, count, settings)
+        for row in evaluate(pruned, split, count, settings)
     )
-    stages = {name: _train(name, session.model, source, config, run / name) for name in methods}
     metrics = {name: MaskMetrics() for name in methods}
     costs: dict[str, list[float]] = {name: [] for name in methods}
     for number, sample in enumerate(tqdm(rendered_samples(split, count), total=count)):
@@ -114,6 +116,16 @@ def table7(
         for name in methods
     ]
     return [dense, *baselines, *vltp]
+
+
+def _train_pruned(model: Vltp, source: BatchSource, config: TrainConfig, run: Path) -> Vltp:
+    """A copy of the model with a pruned half that is trained from the start."""
+    torch.manual_seed(config.seed)
+    model = copy.deepcopy(model)
+    model.prune_decoder = PruneDecoder(model.config.encoder.embed_dim, model.config.prune_decoder)
+    model.inherit()
+    fit(PrunedStage(model, config).train(), source, config, run)
+    return model.eval()
 
 
 def _train(
