@@ -189,6 +189,11 @@ PRUNE_DECODERS = {name: PruneDecoderConfig() for name in SAM_ENCODERS} | {
 """Name of the encoder -> sizes; the paper's for Meta's encoders."""
 
 
+RANKINGS = ("prune_decoder", "attention")
+"""What can rank a model's image tokens: VLTP's prune decoder, or LLaVA's attention to the image,
+which needs no training."""
+
+
 @documented
 @dataclass(frozen=True)
 class PruningConfig:
@@ -196,6 +201,7 @@ class PruningConfig:
 
     prune_after: tuple[int, ...] = setting((), "1-based layers after which tokens are selected")
     rates: tuple[float, ...] = setting((), "share of tokens frozen after each, 0 <= rate < 1")
+    selector: str = setting("prune_decoder", "what ranks the tokens", choices=RANKINGS)
     adaptive: bool = setting(False, "keep as many tokens as matter, whatever the rates")
     shares: tuple[float, ...] = setting(
         (0.1, 0.2, 0.3, 0.5, 0.75, 1.0),
@@ -234,6 +240,77 @@ def check_stages(prune_after: tuple[int, ...], rates: tuple[float, ...]) -> None
             raise ValueError(f"rate is {rate}; it must be at least 0 and below 1")
 
 
+CSP_SELECTORS = ("uniform", "random", "cls", "instances")
+
+
+@documented
+@dataclass(frozen=True)
+class CspConfig:
+    """Which image tokens the layers of the language model see (LVLM_CSP).
+
+    Shares of the layers and of the image tokens, so that a setting fits every size. Representatives
+    are *chosen*, not averaged; tokens that were left out come back with the embedding that the
+    projector gave them, and all keep their positions.
+    """
+
+    scatter_from: float = setting(
+        0.25, "share of the layers before all image tokens are seen", low=0.0, high=1.0
+    )
+    prune_from: float = setting(
+        0.5, "share of the layers before only the most attended are seen", low=0.0, high=1.0
+    )
+    clustered: float = setting(0.25, "share of the tokens seen at first", low=0.0, high=1.0)
+    kept: float = setting(1 / 16, "share of the tokens seen at last", low=0.0, high=1.0)
+    selector: str = setting(
+        "uniform",
+        "representatives: evenly spaced, drawn, the most attended by the vision tower's CLS token, "
+        "or spread over given instances",
+        choices=CSP_SELECTORS,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.scatter_from > self.prune_from:
+            raise ValueError(
+                f"CspConfig.scatter_from is {self.scatter_from}; it must be at most prune_from "
+                f"{self.prune_from}"
+            )
+
+
+CSP_PRESETS = {"65": CspConfig(), "70": CspConfig(scatter_from=10 / 32)}
+"""Percent of the image tokens' MACs saved at 7B -> setting; published without an accuracy loss, and
+with one of about a point."""
+
+CSP_NAMES = ("off", *CSP_PRESETS)
+
+QUANTIZATIONS = ("float32", "bfloat16", "int8", "nf4")
+"""LLaVA's weights: 32, 16, 8 (LLM.int8) or 4 bits (NF4, double quantisation)."""
+
+
+def csp_config(name: str) -> CspConfig | None:
+    """The setting of one of CSP_NAMES; None for "off". ValueError for another name."""
+    if name not in CSP_NAMES:
+        raise ValueError(f"csp is {name!r}; allowed: {', '.join(CSP_NAMES)}")
+    return CSP_PRESETS.get(name)
+
+
+@documented
+@dataclass(frozen=True)
+class ReuseConfig:
+    """When a <SEG> embedding serves for a later image of the same stream and task.
+
+    The change of an image is that of its brightness, averaged over each cell of a 16 x 16 grid: the
+    largest change of a cell, as a share of the whole scale. An object that comes in changes a few
+    cells by much; noise and a flicker change all of them by little.
+    """
+
+    max_age: float = setting(0.0, "seconds between the images; 0: never", low=0.0, high=3600.0)
+    max_change: float = setting(0.1, "largest change of the image", low=0.0, high=1.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
 @documented
 @dataclass(frozen=True)
 class ModelConfig:
@@ -262,6 +339,7 @@ class ModelConfig:
         "USER: {image} {task} ASSISTANT: [SEG]",
         "one forced-answer turn: {image} and {task} are filled in, [SEG] is read out",
     )
+    quantization: str = setting("float32", "LLaVA's weights in memory", choices=QUANTIZATIONS)
     framing: str = setting("pad", "how the image is made square for LLaVA", choices=("pad", "crop"))
     threshold: float = setting(0.5, "mask where the probability exceeds this", low=0.0, high=1.0)
 

@@ -30,6 +30,8 @@ from transformers import AutoTokenizer, LlavaForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
 from vltp_ros.config import ModelConfig, from_dict
+from vltp_ros.network.errors import ModelError
+from vltp_ros.network.quantization import check_memory, quantized
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
 
@@ -45,10 +47,6 @@ SAM_FILE = "sam.safetensors"
 """What a directory has instead that holds SAM alone."""
 
 
-class ModelError(ValueError):
-    """A model that cannot be loaded or written; the message names the file and what is wrong."""
-
-
 def save_model(model: Vltp, directory: Path, provenance: dict[str, Any]) -> None:
     """Write a model directory in half precision, all of it or nothing.
 
@@ -56,7 +54,15 @@ def save_model(model: Vltp, directory: Path, provenance: dict[str, Any]) -> None
         model: on any device.
         directory: replaced where it exists; other files in it, like a card, are kept.
         provenance: what ``model.yaml`` says beside the sizes, e.g. ``licence`` and ``sources``.
+
+    Raises:
+        ModelError: for a model that is quantised, or a file that cannot be written.
     """
+    if getattr(model.reasoner.llava, "is_quantized", False):
+        raise ModelError(
+            f"{model.config.name} was loaded with quantization {model.config.quantization}; only "
+            "whole weights can be saved (float32 or bfloat16)"
+        )
     with replacing(directory) as fresh:
         for name, modules in PARTS.items():
             write_tensors(_gather(model, modules), fresh / name)
@@ -104,25 +110,40 @@ def write_description(directory: Path, config: ModelConfig, provenance: dict[str
     (directory / "model.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
 
 
-def load_model(directory: Path | str, device: str | torch.device = "cpu") -> Vltp:
-    """Load a model directory in full precision, ready for inference.
+def load_model(
+    directory: Path | str,
+    device: str | torch.device = "cpu",
+    quantization: str | None = None,
+) -> Vltp:
+    """Load a model directory, SAM in full precision, ready for inference.
+
+    Args:
+        directory: see above.
+        device: where to.
+        quantization: of LLaVA, one of QUANTIZATIONS; None: as ``model.yaml`` says.
 
     Raises:
-        ModelError: for a missing, truncated, altered or mismatching file.
+        ModelError: for a missing, truncated, altered or mismatching file, or too little memory.
+        ValueError: for an unknown quantization.
     """
-    directory = Path(directory)
+    directory, device = Path(directory), torch.device(device)
     config, checksums = read_description(directory)
     if SAM_FILE in checksums and not PARTS.keys() & checksums.keys():
         raise ModelError(
             f"{directory} holds SAM only ({SAM_FILE}) and has no LLaVA; vltp segment and the node "
             "need a whole model (models/README.md says how to make one)"
         )
+    if quantization is not None:
+        config = dataclasses.replace(config, quantization=quantization)
     verify(directory, checksums)
-    reasoner = _load_reasoner(directory / "llava", config)
+    reasoner = load_reasoner(directory / "llava", config, device)
     model = Vltp(config, reasoner)
     for name, modules in PARTS.items():
         fill(model, modules, directory / name)
-    return model.eval().requires_grad_(False).to(device)
+    model.reasoner = None  # quantised weights lie on the device and cannot be moved
+    reasoner.projection.to(device)
+    model.to(device).reasoner = reasoner
+    return model.eval().requires_grad_(False)
 
 
 def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
@@ -205,16 +226,27 @@ def fill(model: nn.Module, modules: tuple[str, ...], path: Path, assign: bool = 
         raise ModelError(f"{path} has {len(tensors)} unknown tensors: {sorted(tensors)[:3]}")
 
 
-def _load_reasoner(directory: Path, config: ModelConfig) -> Reasoner:
+def load_reasoner(directory: Path, config: ModelConfig, device: torch.device) -> Reasoner:
+    """LLaVA and its tokenizer from a transformers directory; the projection is random.
+
+    Raises:
+        ModelError: for a directory that cannot be read, too little memory, or no bitsandbytes.
+    """
     if not directory.is_dir():
         raise ModelError(f"{directory} does not exist; it must hold LLaVA and its tokenizer")
     try:
+        check_memory(directory, config.quantization, device)
         llava = LlavaForConditionalGeneration.from_pretrained(
-            directory, local_files_only=True, dtype=torch.float32
+            directory,
+            local_files_only=True,
+            device_map={"": device},
+            **quantized(config.quantization),
         )
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         return Reasoner(llava, tokenizer, config.prompt, config.framing)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, ModelError):
+            raise
         reason = str(error).splitlines()[0]
         raise ModelError(f"{directory} cannot be loaded: {reason}") from error
 

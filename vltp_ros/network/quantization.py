@@ -1,0 +1,105 @@
+"""LLaVA in 32, 16, 8 or 4 bits, and the memory that it takes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from transformers import BitsAndBytesConfig
+
+from vltp_ros.config import QUANTIZATIONS
+from vltp_ros.network.errors import ModelError
+
+FULL = ("vision_tower", "multi_modal_projector", "lm_head")
+"""Modules that stay in 16 bits: small, or hurt by less."""
+
+SKIPPED = [f".*{part}" for part in FULL]  # patterns of whole names, whose start varies
+
+HEADROOM = 1.1
+"""Memory that loading takes for each byte that stays: buffers, the largest tensor on its way."""
+
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.516}
+"""Of one weight of the language model's layers. NF4: 4 bits, and 8 for the scale of each 64."""
+
+
+def quantized(name: str) -> dict[str, Any]:
+    """Arguments of ``from_pretrained`` for one of QUANTIZATIONS.
+
+    Raises:
+        ModelError: if it needs bitsandbytes, which is not installed.
+    """
+    if name in ("float32", "bfloat16"):
+        return {"dtype": getattr(torch, name)}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"quantization is {name!r}, which needs bitsandbytes: "
+            "pip install 'vltp_ros[quantization]'"
+        )
+    if name == "int8":
+        settings = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=SKIPPED)
+        # Its kernels take float16 and would convert at every layer.
+        return {"dtype": torch.float16, "quantization_config": settings}
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,  # the default is float32, without a word
+        llm_int8_skip_modules=SKIPPED,
+    )
+    return {"dtype": torch.bfloat16, "quantization_config": settings}
+
+
+def check_memory(directory: Path, name: str, device: torch.device) -> None:
+    """Refuse to load what does not fit.
+
+    Args:
+        directory: LLaVA as transformers saves it.
+        name: one of QUANTIZATIONS.
+        device: where it will lie.
+
+    Raises:
+        ModelError: saying how much each quantization needs, and how much is free.
+    """
+    shapes = list(_shapes(directory))
+    needed, free = needed_bytes(shapes, name), free_bytes(device)
+    if needed > free:
+        others = ", ".join(f"{n} {needed_bytes(shapes, n) / 2**30:.1f}" for n in QUANTIZATIONS)
+        raise ModelError(
+            f"{directory} needs {needed / 2**30:.1f} GiB on {device} with quantization {name}, and "
+            f"{free / 2**30:.1f} GiB are free (needed: {others} GiB)"
+        )
+
+
+def needed_bytes(shapes: list[tuple[str, tuple[int, ...]]], name: str) -> float:
+    """Memory for loading tensors of these names and shapes."""
+    full = BYTES["float32" if name == "float32" else "bfloat16"]
+    total = 0.0
+    for key, shape in shapes:
+        layer = len(shape) == 2 and ".layers." in key and not any(part in key for part in FULL)
+        count = 1
+        for side in shape:
+            count *= side
+        total += count * (BYTES[name] if layer else full)
+    return HEADROOM * total
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free for this process."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+def _shapes(directory: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes in the headers of the safetensors files."""
+    for path in sorted(directory.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        header.pop("__metadata__", None)
+        for key, entry in header.items():
+            yield key, tuple(entry["shape"])
