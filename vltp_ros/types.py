@@ -18,6 +18,7 @@ class Segmentation:
     kept: tuple[np.ndarray, ...]  # per pruning stage: bool [gh, gw] over the valid image patches
     times_ms: dict[str, float]  # per stage, in order of execution; the shared ones are not divided
     tokens: tuple[int, ...]  # per pruning stage: tokens that ran, those of the padding included
+    seg_age_s: float = 0.0  # from the image on which <SEG> was computed to this one, seconds
 
     @property
     def area(self) -> int:

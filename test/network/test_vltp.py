@@ -104,8 +104,8 @@ def test_attention_is_that_of_the_position_that_predicts_seg(model):
     """Against transformers' own forward over the whole sentence."""
     reasoner, task = model.reasoner, "something to drive a nail"
     image = torch.randint(0, 255, (1, 3, 48, 64), dtype=torch.uint8)
-    image_tokens = reasoner.see(image)
-    count = image_tokens.shape[1]
+    looked = reasoner.see(image)
+    count = looked.tokens.shape[1]
     prompt = model.config.prompt.replace("{image}", "<image>" * count).replace("{task}", task)
     ids = reasoner.tokenizer(prompt, return_tensors="pt").input_ids
     pixels = llava_input(image, reasoner.llava.config.vision_config.image_size, "pad")
@@ -115,11 +115,11 @@ def test_attention_is_that_of_the_position_that_predicts_seg(model):
     read_out = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("[SEG]")).nonzero().item() - 1
     seen = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("<image>")).nonzero().flatten()
     late = torch.stack([layer[0, :, read_out, seen] for layer in out.attentions[4:]])
-    found = reasoner.attention(image_tokens, [[task, "a longer task than the other one is"]])
-    assert found.shape == (2, 8, 8)
-    assert torch.allclose(found[0].flatten(), late.mean((0, 1)), atol=1e-6)
-    expected = reasoner.embed(image_tokens, [[task]])  # the attention's kind was put back
-    assert torch.allclose(reasoner(image, [[task]]), expected)
+    tasks = [[task, "a longer task than the other one is"]]
+    found = reasoner.reason(looked, tasks, listen=True)
+    assert found.attention.shape == (2, 8, 8)
+    assert torch.allclose(found.attention[0].flatten(), late.mean((0, 1)), atol=1e-6)
+    assert torch.allclose(found.seg, reasoner.reason(looked, tasks).seg)
 
 
 @pytest.mark.parametrize("framing", ["pad", "crop"])

@@ -8,8 +8,8 @@ import pytest
 import torch
 from builders import tiny_model
 
+from vltp_ros.network.run import directly
 from vltp_ros.network.token_selection import fixed_budget
-from vltp_ros.network.vltp import directly
 
 pytestmark = pytest.mark.requires_cuda
 

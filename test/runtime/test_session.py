@@ -108,6 +108,9 @@ def test_bad_tasks_are_refused(session, image, task, reason):
         ({"prune_after": (99,), "rates": (0.5,)}, r"prune_after is \(99,\); allowed"),
         ({"threshold": 1.5}, "threshold is 1.5"),
         ({"precision": "int3"}, "precision is 'int3'"),
+        ({"selector": "magic"}, "selector is 'magic'; allowed: prune_decoder, attention"),
+        ({"selector": "attention", "adaptive": True}, "adaptive needs prune_decoder"),
+        ({"csp": "99"}, "csp is '99'; allowed: off, 65, 70"),
     ],
 )
 def test_bad_settings_are_refused_and_change_nothing(session, settings, reason):
@@ -133,6 +136,26 @@ def test_adaptive_spends_what_the_scores_ask_for(session, image):
     many = session.segment(image, ["drink"], score=lambda stage, tokens: high)[0]
     session.configure(adaptive=False)
     assert few.tokens == (10, 10) and many.tokens == (30, 30)  # shares 0.1 and 0.3 of 100
+
+
+def test_attention_ranks_without_a_prune_decoder(session, image):
+    session.configure(rates=(0.8,), selector="attention")
+    attended = session.segment(image, ["drink", "cut bread"])
+    session.configure(selector="prune_decoder")
+    learned = session.segment(image, ["drink", "cut bread"])
+    assert all(r.tokens == (20, 20) for r in attended)
+    assert (attended[0].kept[0] == attended[0].kept[1]).all()  # one map serves all stages
+    assert (attended[0].kept[0] != learned[0].kept[0]).any()
+
+
+def test_csp_changes_the_answer_a_little_and_off_is_the_plain_forward(session, image):
+    session.configure(rates=(0.0,))
+    plain = session.segment(image, ["drink"])[0].probability
+    session.configure(csp="65")
+    fewer = session.segment(image, ["drink"])[0].probability
+    session.configure(csp="off")
+    assert 0 < np.abs(fewer - plain).max() < 0.5
+    assert np.allclose(session.segment(image, ["drink"])[0].probability, plain, atol=1e-6)
 
 
 def test_the_last_mask_keeps_its_place_in_the_next_frame(session, image):

@@ -18,8 +18,9 @@ from vltp_ros.config import SAM_ENCODERS, ModelConfig, model_config
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.network.prune_decoder import WIDTH
+from vltp_ros.network.run import Run, directly
 from vltp_ros.network.token_selection import fixed_budget
-from vltp_ros.network.vltp import Run, Vltp, directly
+from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.graphs import GraphRunner
 
 OFFICIAL = "official"

@@ -17,7 +17,6 @@ from vltp_ros.network.preprocessing import to_square_frame
 from vltp_ros.network.token_selection import (
     SELECTORS,
     Score,
-    map_scores,
     oracle_scores,
     random_scores,
 )
@@ -31,6 +30,7 @@ class Setting:
 
     selector: str
     rate: float = 0.0  # share frozen at every stage; not for ``keep_all`` and ``adaptive``
+    csp: str = "off"  # image tokens of LLaVA's layers, one of CSP_NAMES
 
 
 DEFAULT_SETTINGS = (
@@ -61,7 +61,7 @@ def evaluate(
     settings: Sequence[Setting] = DEFAULT_SETTINGS,
     progress: bool = True,
 ) -> list[dict]:
-    """Rows of ``{"split", "selector", "rate", "giou", "ciou", "gmacs", "count"}``.
+    """Rows of ``{"split", "selector", "rate", "csp", "giou", "ciou", "gmacs", "count"}``.
 
     Args:
         session: its stages are used, its rates are replaced.
@@ -83,7 +83,12 @@ def evaluate(
     samples = rendered_samples(split, count)
     for number, sample in enumerate(tqdm(samples, total=count, disable=not progress)):
         for setting, metric, ran in zip(settings, metrics, tokens, strict=True):
-            session.configure(rates=(setting.rate,), adaptive=setting.selector == "adaptive")
+            session.configure(
+                rates=(setting.rate,),
+                adaptive=setting.selector == "adaptive",
+                selector="attention" if setting.selector == "attention" else "prune_decoder",
+                csp=setting.csp,
+            )
             score = _score(session, setting, sample, number)
             result = session.segment(sample.image, [sample.text], score)[0]
             metric.add(result.mask, sample.mask)
@@ -93,6 +98,7 @@ def evaluate(
             "split": split,
             "selector": setting.selector,
             "rate": _mean_rate(session, ran) if setting.selector == "adaptive" else setting.rate,
+            "csp": setting.csp,
             "giou": metric.giou,
             "ciou": metric.ciou,
             "gmacs": _mean_cost(session, setting.selector, ran),
@@ -103,7 +109,7 @@ def evaluate(
 
 
 def _score(session: Session, setting: Setting, sample: Sample, number: int) -> Score | None:
-    """The ranking that a selector stands for; None is the prune decoder's."""
+    """The ranking that a selector stands for; None is one of the session's own."""
     config = session.model.config
     side, grid = config.encoder.img_size, config.encoder.grid
     if setting.selector == "random":
@@ -112,10 +118,6 @@ def _score(session: Session, setting: Setting, sample: Sample, number: int) -> S
     if setting.selector == "oracle":
         mask = torch.from_numpy(sample.mask).unsqueeze(0)
         scores = oracle_scores(to_square_frame(mask, side), (grid, grid)).to(session.device)
-        return lambda stage, tokens: scores
-    if setting.selector == "attention":
-        seen = session.attention(sample.image, [sample.text])
-        scores = map_scores(seen, sample.mask.shape, side, grid)
         return lambda stage, tokens: scores
     return None
 

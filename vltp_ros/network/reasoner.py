@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerBase
+from transformers import (
+    LlamaModel,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.clip.modeling_clip import CLIPEncoder
 
+from vltp_ros.config import CspConfig
+from vltp_ros.network import csp as selection
+from vltp_ros.network.csp import spans
+from vltp_ros.network.prefill import KeysAndValues, read, remember
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.network.prune_decoder import WIDTH
+from vltp_ros.network.run import Run, directly
 
 SEG_TOKEN = "[SEG]"
+
+WORDS_MULTIPLE = 8
+"""The words after the image are padded to a multiple of this."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the vision tower made of B images."""
+
+    tokens: Tensor  # [B, N, D], in the language model's width
+    cls: Tensor | None  # [B, N]: what the CLS token attends to, mean over heads
+
+
+@dataclass(frozen=True)
+class Reasoned:
+    """What the language model made of T tasks on each of B images, R = B * T."""
+
+    seg: Tensor  # float [R, 1, 256]
+    attention: Tensor | None  # float [R, g, g] over LLaVA's square input, N = g * g; see read()
 
 
 class Reasoner(nn.Module):
@@ -36,11 +70,15 @@ class Reasoner(nn.Module):
             framing: "pad" or "crop", see :func:`llava_input`.
 
         Raises:
-            ValueError: if the tokenizer has no ``[SEG]`` or does not fit the model's vocabulary.
+            ValueError: if the tokenizer has no ``[SEG]`` or does not fit the model's vocabulary,
+                or the language model is no LLaMA.
         """
         super().__init__()
         if tokenizer.convert_tokens_to_ids(SEG_TOKEN) in (None, tokenizer.unk_token_id):
             raise ValueError(f"the tokenizer has no token {SEG_TOKEN}")
+        if not isinstance(llava.model.language_model, LlamaModel):
+            kind = type(llava.model.language_model).__name__
+            raise ValueError(f"the language model is a {kind}; allowed: LlamaModel")
         vocabulary = llava.config.text_config.vocab_size
         if len(tokenizer) > vocabulary:
             raise ValueError(
@@ -55,6 +93,9 @@ class Reasoner(nn.Module):
         self.projection = nn.Sequential(
             nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, WIDTH)
         )
+        self._changes = 0
+        self.forget()
+        self.register_load_state_dict_post_hook(lambda module, keys: module.forget())
 
     def forward(self, images: Tensor, tasks: list[list[str]]) -> Tensor:
         """Embeddings for several tasks on each image; the vision tower runs once per image.
@@ -70,70 +111,115 @@ class Reasoner(nn.Module):
             ValueError: if a task is longer than the language model's context allows, or holds a
                 special token.
         """
-        return self.embed(self.see(images), tasks)
+        return self.reason(self.see(images), tasks).seg
 
-    def see(self, images: Tensor) -> Tensor:
-        """Image tokens [B, n, width] of uint8 [B, 3, H, W] RGB images."""
-        side = self.llava.config.vision_config.image_size
-        pixels = llava_input(images, side, self.framing).to(self.llava.dtype)
-        return torch.stack(list(self.llava.model.get_image_features(pixels).pooler_output))
-
-    def embed(self, image_tokens: Tensor, tasks: list[list[str]]) -> Tensor:
-        """<SEG> embeddings [B * T, 1, 256] from image tokens [B, n, width]; see :meth:`forward`."""
-        tokens, _, read_out = self._sequence(image_tokens, tasks)
-        hidden = self.llava.model.language_model(
-            inputs_embeds=tokens, use_cache=False
-        ).last_hidden_state
-        state = hidden[torch.arange(len(hidden), device=hidden.device), read_out]
-        return self.projection(state.to(self.projection[0].weight.dtype)).unsqueeze(1)
-
-    def attention(self, image_tokens: Tensor, tasks: list[list[str]]) -> Tensor:
-        """How much the position that predicts ``[SEG]`` attends to each image token.
-
-        Mean over heads and over the second half of the layers.
+    def see(self, images: Tensor, cls: bool = False) -> Seen:
+        """What the vision tower makes of uint8 [B, 3, H, W] RGB images.
 
         Args:
-            image_tokens: [B, n, width] from :meth:`see`.
-            tasks: as in :meth:`forward`.
-
-        Returns:
-            float [B * T, g, g] over LLaVA's square input, n = g * g.
+            images: one for each row.
+            cls: also say what the CLS token attends to.
         """
-        tokens, first, read_out = self._sequence(image_tokens, tasks)
-        language_model = self.llava.model.language_model
-        usual = language_model.config._attn_implementation
-        language_model.set_attn_implementation("eager")  # the fused ones do not return weights
-        try:
-            layers = language_model(
-                inputs_embeds=tokens, use_cache=False, output_attentions=True
-            ).attentions
-        finally:
-            language_model.set_attn_implementation(usual)
-        rows = torch.arange(len(tokens), device=tokens.device)
-        seen = slice(first, first + image_tokens.shape[1])
-        late = torch.stack([layer[rows, :, read_out, seen] for layer in layers[len(layers) // 2 :]])
-        side = math.isqrt(image_tokens.shape[1])
-        return late.float().mean((0, 2)).unflatten(1, (side, side))
+        model = self.llava.model
+        pixels = llava_input(images, self.llava.config.vision_config.image_size, self.framing)
+        with _listening(model.vision_tower, self.llava.config, cls) as heard:
+            features = model.get_image_features(pixels.to(self.llava.dtype)).pooler_output
+        return Seen(torch.stack(list(features)), heard[0] if heard else None)
 
-    def _sequence(self, image_tokens: Tensor, tasks: list[list[str]]) -> tuple[Tensor, int, Tensor]:
-        """Input embeddings [B * T, n, width], the first image token's place, [B * T] read-outs."""
-        device = image_tokens.device
+    def reason(
+        self,
+        seen: Seen,
+        tasks: list[list[str]],
+        *,
+        csp: CspConfig | None = None,
+        instances: Tensor | None = None,
+        listen: bool = False,
+        run: Run = directly,
+    ) -> Reasoned:
+        """Think about several tasks on each image.
+
+        Args:
+            seen: from :meth:`see` for B images, with ``cls`` where ``csp`` selects by it.
+            tasks: B lists of T sentences.
+            csp: which image tokens each layer sees; None: all of them.
+            instances: int64 [B, N], the instance at each image token, 0 for none; needed where the
+                selector of ``csp`` is "instances".
+            listen: return the attention too.
+            run: runs the language model.
+
+        Raises:
+            ValueError: as for :meth:`forward`, or if what the selector needs is missing.
+        """
+        batch, total, _ = seen.tokens.shape
+        language_model = self.llava.model.language_model
+        before, words, last = self._words(tasks, total, seen.tokens.device)
+        known = self._known_prompt(before)
+        plan = spans(csp, len(language_model.layers), total) if csp else None
+        chosen = (
+            _representatives(csp.selector, plan.clustered, seen, instances)
+            if plan and plan.scatter_from
+            else torch.zeros(batch, 0, dtype=torch.int64, device=words.device)
+        )
+
+        def work(image: Tensor, words: Tensor, last: Tensor, chosen: Tensor) -> tuple[Tensor, ...]:
+            reading = read(
+                language_model,
+                before,
+                image,
+                words,
+                last,
+                known=known,
+                spans=plan,
+                representatives=chosen,
+                listen=listen,
+            )
+            seg = self.projection(reading.state.to(self.projection[0].weight.dtype))
+            return (seg.unsqueeze(1), *((reading.attention,) if listen else ()))
+
+        key = ("reason", self._changes, plan, listen)
+        seg, *heard = run(key, work, seen.tokens, words, last, chosen)
+        side = math.isqrt(total)
+        return Reasoned(seg, heard[0].unflatten(1, (side, side)) if heard else None)
+
+    def forget(self) -> None:
+        """Drop what is remembered of the prompt; for whoever changes weights in place."""
+        self._known: dict[torch.dtype | None, list[KeysAndValues]] = {}
+        self._changes += 1
+
+    def train(self, mode: bool = True) -> Reasoner:
+        """As for every module; weights may change from here on."""
+        self.forget()
+        return super().train(mode)
+
+    def _apply(self, *args, **kwargs) -> Reasoner:
+        self.forget()  # what is remembered does not move to another device or type
+        return super()._apply(*args, **kwargs)
+
+    def _known_prompt(self, before: Tensor) -> list[KeysAndValues]:
+        """Keys and values of the prompt before the image; none in training, where they change."""
+        if self.training or torch.is_grad_enabled():
+            return []
+        kind = before.device.type
+        reduced = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        if reduced not in self._known:
+            self._known[reduced] = remember(self.llava.model.language_model, before)
+        return self._known[reduced]
+
+    def _words(
+        self, tasks: list[list[str]], image_tokens: int, device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings before the image [p, D] and after it [B * T, m, D], and the words to read."""
         prompts = [self._prompt_ids(task) for row in tasks for task in row]
         before, rows = prompts[0][0], [after for _, after in prompts]
-        self._check_length(rows, tasks, len(before) + image_tokens.shape[1])
-        lengths = torch.tensor([len(row) for row in rows], device=device)
+        self._check_length(rows, tasks, len(before) + image_tokens)
         # Padding on the right is never seen: attention is causal and each row is read at its end.
-        padded = [row + [0] * (max(map(len, rows)) - len(row)) for row in rows]
-        words = self.llava.get_input_embeddings()
-        tokens = torch.cat(
-            [
-                words(torch.tensor([before] * len(rows), device=device)),
-                image_tokens.repeat_interleave(len(tasks[0]), 0),
-                words(torch.tensor(padded, device=device)),
-            ],
-            1,
-        )
-        return tokens, len(before), len(before) + image_tokens.shape[1] + lengths - 1
+        # Few different lengths are few graphs to capture.
+        longest = -(-max(map(len, rows)) // WORDS_MULTIPLE) * WORDS_MULTIPLE
+        padded = [row + [0] * (longest - len(row)) for row in rows]
+        embed = self.llava.get_input_embeddings()
+        last = torch.tensor([len(row) - 1 for row in rows], device=device)
+        words = embed(torch.tensor(padded, device=device))
+        return embed(torch.tensor(before, device=device)), words, last
 
     def _prompt_ids(self, task: str) -> tuple[list[int], list[int]]:
         """Token ids before the image, and from it to just before ``[SEG]``."""
@@ -157,3 +243,51 @@ class Reasoner(nn.Module):
                 f"task {task[:40]!r}… gives {len(rows[longest])} tokens; the language model's "
                 f"context of {context} leaves {context - taken}"
             )
+
+
+def _representatives(selector: str, count: int, seen: Seen, instances: Tensor | None) -> Tensor:
+    """The image tokens int64 [B, count] that the first layers see, by one of CSP_SELECTORS."""
+    batch, total, _ = seen.tokens.shape
+    if selector == "cls":
+        if seen.cls is None:
+            raise ValueError("the selector 'cls' needs see(…, cls=True)")
+        return selection.most_attended(seen.cls, count)
+    if selector == "instances":
+        if instances is None or instances.shape != (batch, total):
+            shape = None if instances is None else tuple(instances.shape)
+            raise ValueError(
+                f"instances is {shape}; the selector 'instances' needs int64 {(batch, total)}"
+            )
+        rows = [selection.seg_first(row, count) for row in instances.cpu()]
+    elif selector == "random":
+        rows = [selection.random(total, count) for _ in range(batch)]
+    else:
+        rows = [selection.uniform(total, count)] * batch
+    return torch.stack(rows).to(seen.tokens.device)
+
+
+@contextmanager
+def _listening(tower: PreTrainedModel, config: LlavaConfig, wanted: bool) -> Iterator[list[Tensor]]:
+    """Collects the CLS token's attention [B, N] in the layer whose output becomes image tokens."""
+    heard: list[Tensor] = []
+    if not wanted:
+        yield heard
+        return
+    layers = next(m for m in tower.modules() if isinstance(m, CLIPEncoder)).layers
+    feature = config.vision_feature_layer  # of the hidden states, the embeddings being the first
+    attn = layers[feature - 1 if feature > 0 else len(layers) + feature].self_attn
+
+    def listen(module: nn.Module, arguments: tuple, named: dict) -> None:
+        states = named["hidden_states"] if "hidden_states" in named else arguments[0]
+        query, keys = (
+            linear(some).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
+            for linear, some in ((attn.q_proj, states[:, :1]), (attn.k_proj, states))
+        )
+        weights = (query @ keys.mT * attn.scale).float().softmax(-1)
+        heard.append(weights[:, :, 0, 1:].mean(1))
+
+    hook = attn.register_forward_pre_hook(listen, with_kwargs=True)
+    try:
+        yield heard
+    finally:
+        hook.remove()

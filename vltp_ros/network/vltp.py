@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from segment_anything.modeling import (
@@ -21,19 +20,8 @@ from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.preprocessing import sam_input
 from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder
 from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.run import Run, directly
 from vltp_ros.network.token_selection import Budget, Score, top_k
-
-Run = Callable[..., Any]
-"""(key, function, *tensors) -> function(*tensors): directly, or as a captured CUDA graph.
-
-Equal keys promise equal functions, which depend on nothing but their tensors and have static
-shapes.
-"""
-
-
-def directly(key: Hashable, function: Callable, *tensors: Tensor) -> Any:
-    """Run a function as it is."""
-    return function(*tensors)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class GraphRunner:
-    """Replays functions of tensors as CUDA graphs; a :data:`vltp_ros.network.vltp.Run`.
+    """Replays functions of tensors as CUDA graphs; a :data:`vltp_ros.network.run.Run`.
 
     Inputs are copied into static buffers and outputs out of them, so that graphs can share one
     memory pool in whatever order they are replayed. Of one thread only. When a capture fails,

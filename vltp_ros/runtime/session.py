@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vltp_ros.config import MAX_TASK_CHARACTERS, check_stages
+from vltp_ros.config import (
+    MAX_TASK_CHARACTERS,
+    RANKINGS,
+    CspConfig,
+    ReuseConfig,
+    check_stages,
+    csp_config,
+)
 from vltp_ros.network.checkpoint import load_model
 from vltp_ros.network.preprocessing import (
     from_llava_frame,
@@ -18,15 +26,18 @@ from vltp_ros.network.preprocessing import (
     to_square_frame,
     valid_grid,
 )
+from vltp_ros.network.run import directly
 from vltp_ros.network.token_selection import (
     Budget,
     Score,
     adaptive_budget,
     fixed_budget,
+    map_scores,
     with_prior,
 )
-from vltp_ros.network.vltp import Vltp, directly
+from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.graphs import GraphRunner
+from vltp_ros.runtime.reuse import SegMemory, Thought
 from vltp_ros.runtime.timing import StageTimes
 from vltp_ros.types import Segmentation
 
@@ -43,9 +54,15 @@ class Session:
         self.prune_after: tuple[int, ...] = model.config.pruning.prune_after
         self.rates: tuple[float, ...] = model.config.pruning.rates
         self.adaptive = model.config.pruning.adaptive
+        self.selector = model.config.pruning.selector
+        self.csp: CspConfig | None = None
         self.threshold = model.config.threshold
         self.precision = torch.float32
-        self._run = GraphRunner(device) if device.type == "cuda" else directly
+        self._memory = SegMemory(ReuseConfig())
+        graphs = device.type == "cuda"
+        self._run = GraphRunner(device) if graphs else directly
+        # A pool of its own: a language model that cannot be captured leaves SAM's graphs alone.
+        self._think = GraphRunner(device) if graphs else directly
 
     @classmethod
     def load(
@@ -54,6 +71,7 @@ class Session:
         device: str = "cpu",
         *,
         threads: int = 0,
+        quantization: str | None = None,
         **settings: object,
     ) -> Session:
         """Load a model directory.
@@ -62,6 +80,7 @@ class Session:
             model_dir: see :mod:`vltp_ros.network.checkpoint`.
             device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
             threads: CPU threads of the process; 0 leaves torch's default.
+            quantization: of LLaVA, one of QUANTIZATIONS; None: the model's own.
             **settings: as for :meth:`configure`.
 
         Raises:
@@ -71,7 +90,7 @@ class Session:
         place = resolve_device(device)
         if threads:
             torch.set_num_threads(threads)
-        session = cls(load_model(model_dir, place), place)
+        session = cls(load_model(model_dir, place, quantization), place)
         session.configure(**settings)
         return session
 
@@ -93,6 +112,9 @@ class Session:
         rates: Sequence[float] | None = None,
         prune_after: Sequence[int] | None = None,
         adaptive: bool | None = None,
+        selector: str | None = None,
+        csp: str | None = None,
+        reuse: ReuseConfig | None = None,
         threshold: float | None = None,
         precision: str | None = None,
     ) -> None:
@@ -103,6 +125,9 @@ class Session:
                 stages; () goes back to the model's own. All zero: nothing is pruned.
             prune_after: 1-based global-attention layers after which tokens are selected.
             adaptive: keep as many tokens as matter, by the model's shares, whatever the rates.
+            selector: what ranks the tokens, one of RANKINGS.
+            csp: which image tokens LLaVA's layers see, one of CSP_NAMES.
+            reuse: when a <SEG> serves for a later image of a stream.
             threshold: mask where the probability exceeds this, 0..1.
             precision: float32, bfloat16 or float16 (autocast).
 
@@ -115,14 +140,19 @@ class Session:
         shares = shares * len(stages) if len(shares) == 1 else shares
         check_stages(stages, shares)
         self.model.encoder(stages)
+        adaptive = self.adaptive if adaptive is None else adaptive
+        selector = self.selector if selector is None else selector
+        _check_selector(selector, adaptive)
+        spans = self.csp if csp is None else csp_config(csp)
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; it must be between 0 and 1")
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
         self.prune_after, self.rates = stages, shares
-        self.adaptive = self.adaptive if adaptive is None else adaptive
+        self.adaptive, self.selector, self.csp = adaptive, selector, spans
         self.threshold = self.threshold if threshold is None else threshold
         self.precision = self.precision if precision is None else PRECISIONS[precision]
+        self._memory = SegMemory(self._memory.config if reuse is None else reuse)
 
     def warm_up(self) -> None:
         """Run once on a blank image, so that the first real one takes no longer than the rest."""
@@ -135,15 +165,21 @@ class Session:
         tasks: Sequence[str],
         score: Score | None = None,
         prior: np.ndarray | None = None,
+        *,
+        stamp: float | None = None,
+        stream: str = "",
     ) -> list[Segmentation]:
         """Find what serves each task.
 
         Args:
             image: uint8 [H, W, 3] RGB.
             tasks: sentences; the work that does not depend on the task is shared.
-            score: ranks image tokens instead of the prune decoder, for baselines.
+            score: ranks image tokens instead of the selector, for baselines.
             prior: bool [T, H, W], the last mask of each task in a video; what was part of it, or
                 is next to it, is more likely to be kept.
+            stamp: when the image was taken, seconds; what LLaVA thought of an earlier image of the
+                stream is used again where ``reuse`` allows it. None: it thinks anew.
+            stream: name of the camera, where there are several.
 
         Returns:
             One result per task, in their order, at the size of the image.
@@ -162,11 +198,12 @@ class Session:
                 pixels = self._pixels(image)
                 square = model.preprocess(pixels)
             with times.stage("reasoner"):
-                seg = model.reasoner(pixels, [tasks]).float()
+                thoughts = self._thoughts(image, pixels, tasks, stamp, stream)
+                seg = torch.cat([thought.seg for thought in thoughts]).float()
             with times.stage("stem"):
                 tokens = model.stem(square, stages, self._run).expand(len(tasks), -1, -1)
             with times.stage("pruned blocks" if stages else "stem"):
-                score = score or model.score(seg, self._run)
+                score = score or self._score(thoughts, seg, image.shape[:2])
                 if prior is not None:
                     score = self._with_prior(score, prior, (len(tasks), *image.shape[:2]))
                 encoded = model.encode(tokens, stages, self._budget(), score, self._run)
@@ -180,28 +217,59 @@ class Session:
             counts = tuple(index.shape[1] for index in encoded.kept)
         spent = times.milliseconds()
         return [
-            self._result(task, probability[i], tuple(stage[i] for stage in kept), spent, counts)
+            self._result(
+                task,
+                probability[i],
+                kept=tuple(stage[i] for stage in kept),
+                times_ms=dict(spent),
+                tokens=counts,
+                seg_age_s=0.0 if stamp is None else stamp - thoughts[i].stamp,
+            )
             for i, task in enumerate(tasks)
         ]
 
-    @torch.inference_mode()
-    def attention(self, image: np.ndarray, tasks: Sequence[str]) -> Tensor:
-        """LLaVA's attention to the image: float [T, h, w] over it, h and w smaller than its own.
-
-        Arguments and errors as for :meth:`segment`.
-        """
-        check_image(image)
-        reasoner = self.model.reasoner
-        with self._autocast():
-            image_tokens = reasoner.see(self._pixels(image))
-            seen = reasoner.attention(image_tokens, [[check_task(task) for task in tasks]])
-        return from_llava_frame(seen, image.shape[:2], reasoner.framing)
-
     def close(self) -> None:
         """Let go of the model and the memory that it holds; the session cannot be used after."""
-        self.model = self._run = None
+        self.model = self._run = self._think = self._memory = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _thoughts(
+        self,
+        image: np.ndarray,
+        pixels: Tensor,
+        tasks: list[str],
+        stamp: float | None,
+        stream: str,
+    ) -> list[Thought]:
+        """What LLaVA makes of each task, or has made of it on an earlier image of the stream."""
+        cells = self._memory.look(image, stamp)
+        thoughts = {task: self._memory.recall(stream, task, stamp, cells) for task in tasks}
+        fresh = [task for task, thought in thoughts.items() if thought is None]
+        if fresh:
+            reasoner = self.model.reasoner
+            found = reasoner.reason(
+                reasoner.see(pixels, cls=self.csp is not None and self.csp.selector == "cls"),
+                [fresh],
+                csp=self.csp,
+                listen=self.selector == "attention",
+                run=self._think,
+            )
+            for i, task in enumerate(fresh):
+                attention = None if found.attention is None else found.attention[i : i + 1]
+                thoughts[task] = Thought(found.seg[i : i + 1], attention, stamp, cells)
+        self._memory.keep(stream, thoughts)
+        return [thoughts[task] for task in tasks]
+
+    def _score(self, thoughts: list[Thought], seg: Tensor, size: tuple[int, int]) -> Score:
+        """The selector's ranking for an image of ``size``."""
+        if self.selector == "prune_decoder":
+            return self.model.score(seg, self._run)
+        encoder = self.model.config.encoder
+        seen = torch.cat([thought.attention for thought in thoughts])
+        seen = from_llava_frame(seen, size, self.model.reasoner.framing)
+        scores = map_scores(seen, size, encoder.img_size, encoder.grid)
+        return lambda stage, tokens: scores
 
     def _pixels(self, image: np.ndarray) -> Tensor:
         """uint8 [1, 3, H, W] on the device."""
@@ -239,17 +307,10 @@ class Session:
         rows, columns = valid_grid(size, config.img_size, config.patch_size)
         return kept.unflatten(1, (config.grid,) * 2)[:, :rows, :columns].cpu().numpy()
 
-    def _result(
-        self,
-        task: str,
-        probability: np.ndarray,
-        kept: tuple[np.ndarray, ...],
-        times_ms: dict[str, float],
-        counts: tuple[int, ...],
-    ) -> Segmentation:
+    def _result(self, task: str, probability: np.ndarray, **rest: Any) -> Segmentation:
         mask = probability > self.threshold
         score = probability[mask].mean() if mask.any() else 1 - probability.max()
-        return Segmentation(task, mask, probability, float(score), kept, dict(times_ms), counts)
+        return Segmentation(task, mask, probability, float(score), **rest)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -267,6 +328,16 @@ def resolve_device(name: str) -> torch.device:
             f"device is {name!r}; this machine has {torch.cuda.device_count()} CUDA devices"
         )
     return device
+
+
+def _check_selector(selector: str, adaptive: bool) -> None:
+    if selector not in RANKINGS:
+        raise ValueError(f"selector is {selector!r}; allowed: {', '.join(RANKINGS)}")
+    if adaptive and selector != "prune_decoder":
+        raise ValueError(
+            f"selector is {selector!r}; adaptive needs prune_decoder, whose scores are "
+            "probabilities"
+        )
 
 
 def check_image(image: np.ndarray) -> None:

@@ -1,0 +1,99 @@
+"""<SEG> for a stream of images: thought anew when the task, the time or the view asks for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from builders import tiny_model
+
+from vltp_ros.config import ReuseConfig
+from vltp_ros.runtime.session import Session
+
+TASK = "something to drive a nail"
+
+
+@pytest.fixture
+def session(monkeypatch):
+    """A session that counts the tasks LLaVA thinks about."""
+    session = Session(tiny_model(), torch.device("cpu"))
+    session.configure(reuse=ReuseConfig(max_age=1.0, max_change=0.1))
+    reason = session.model.reasoner.reason
+    session.thoughts = []
+
+    def counted(seen, tasks, **rest):
+        session.thoughts.append([task for row in tasks for task in row])
+        return reason(seen, tasks, **rest)
+
+    monkeypatch.setattr(session.model.reasoner, "reason", counted)
+    return session
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 200, (90, 120, 3), np.uint8)
+
+
+def ages(session, image, stamp, tasks=(TASK,), stream=""):
+    results = session.segment(image, tasks, stamp=stamp, stream=stream)
+    return [result.seg_age_s for result in results]
+
+
+def test_age_decides(session, image):
+    found = [ages(session, image, stamp)[0] for stamp in (5.0, 5.5, 6.0, 6.25, 6.5)]
+    assert found == [0.0, 0.5, 1.0, 0.0, 0.25]
+    assert len(session.thoughts) == 2
+
+
+def test_an_older_image_does_not_use_a_newer_thought(session, image):
+    assert ages(session, image, 5.0) + ages(session, image, 4.5) == [0.0, 0.0]
+
+
+def test_a_new_task_is_thought_about_and_the_old_one_is_not(session, image):
+    ages(session, image, 5.0)
+    assert ages(session, image, 5.5, (TASK, "drink", TASK)) == [0.5, 0.0, 0.5]
+    assert session.thoughts == [[TASK], ["drink"]]
+
+
+def test_the_view_decides(session, image):
+    ages(session, image, 5.0)
+    noisy = image + np.random.default_rng(1).integers(0, 20, image.shape, np.uint8)
+    assert ages(session, noisy, 5.1) == [pytest.approx(0.1)]
+    changed = image.copy()
+    changed[40:60, 50:70] = 255  # something came in: a few cells change by much
+    assert ages(session, changed, 5.2) == [0.0]
+    assert ages(session, image[::-1], 5.3) == [0.0]
+
+
+def test_streams_do_not_share_thoughts(session, image):
+    assert ages(session, image, 5.0, stream="left") == [0.0]
+    assert ages(session, image, 5.1, stream="right") == [0.0]
+    assert ages(session, image, 5.2, stream="left") == [pytest.approx(0.2)]
+
+
+def test_nothing_is_reused_without_a_stamp_or_unasked(session, image):
+    assert [session.segment(image, [TASK])[0].seg_age_s for _ in range(2)] == [0.0, 0.0]
+    session.configure(reuse=ReuseConfig())
+    assert ages(session, image, 5.0) + ages(session, image, 5.1) == [0.0, 0.0]
+    assert len(session.thoughts) == 4
+
+
+def test_settings_that_thoughts_depend_on_drop_them(session, image):
+    ages(session, image, 5.0)
+    session.configure(csp="65")
+    assert ages(session, image, 5.1) == [0.0]
+
+
+@pytest.mark.parametrize("selector", ["prune_decoder", "attention"])
+def test_a_reused_thought_gives_the_same_answer(session, image, selector):
+    session.configure(selector=selector)
+    fresh = session.segment(image, [TASK], stamp=5.0)[0]
+    again = session.segment(image, [TASK], stamp=5.1)[0]
+    assert len(session.thoughts) == 1
+    assert np.array_equal(fresh.probability, again.probability)
+
+
+@pytest.mark.parametrize("settings", [{"max_age": -1.0}, {"max_change": 2.0}])
+def test_bad_settings_are_refused(settings):
+    with pytest.raises(ValueError, match=f"ReuseConfig.{next(iter(settings))} is"):
+        ReuseConfig(**settings)

@@ -1,0 +1,116 @@
+"""LVLM_CSP: which image tokens each layer of the language model sees, without any training.
+
+*Clustering*: the first layers see a few representatives. *Scattering*: all image tokens are back.
+*Pruning*: the last layers see only those that the read-out attends to most. Only the summary of the
+paper is public; what it leaves open is decided here and in :class:`vltp_ros.config.CspConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vltp_ros.config import CspConfig
+
+
+@dataclass(frozen=True)
+class Spans:
+    """A :class:`CspConfig` for a model of a certain depth and number of image tokens."""
+
+    scatter_from: int  # 0-based: the first layer that sees all image tokens
+    prune_from: int  # 0-based: the first layer that sees only the most attended
+    clustered: int  # image tokens of the layers before ``scatter_from``
+    kept: int  # image tokens of the layers from ``prune_from`` on
+
+    def tokens_per_layer(self, layers: int, tokens: int) -> list[int]:
+        """Image tokens that each layer sees."""
+        scattering, pruning = self.prune_from - self.scatter_from, layers - self.prune_from
+        return [
+            *[self.clustered] * self.scatter_from,
+            *[tokens] * scattering,
+            *[self.kept] * pruning,
+        ]
+
+
+def spans(config: CspConfig, layers: int, tokens: int) -> Spans:
+    """The spans of a model with so many decoder layers and image tokens.
+
+    Shares are rounded, halves up; at least one layer scatters, as its attention ranks the tokens.
+
+    Raises:
+        ValueError: for a model of fewer than two layers.
+    """
+    if layers < 2:
+        raise ValueError(f"the language model has {layers} layers; LVLM_CSP needs two or more")
+    prune_from = min(max(_rounded(config.prune_from * layers), 1), layers)
+    scatter_from = min(_rounded(config.scatter_from * layers), prune_from - 1)
+    return Spans(
+        scatter_from,
+        prune_from,
+        clustered=max(1, _rounded(config.clustered * tokens)),
+        kept=max(1, _rounded(config.kept * tokens)),
+    )
+
+
+def _rounded(value: float) -> int:
+    return int(value + 0.5)
+
+
+def image_token_gmacs(per_layer: Sequence[int], width: int, mlp: int) -> float:
+    """Giga-MACs of the image tokens alone: 4 n d^2 + 2 n^2 d + 3 n d m for each layer.
+
+    Args:
+        per_layer: image tokens n that each layer sees.
+        width: d of the language model.
+        mlp: m, hidden width of its MLP.
+    """
+    return sum(4 * n * width**2 + 2 * n * n * width + 3 * n * width * mlp for n in per_layer) / 1e9
+
+
+def uniform(tokens: int, count: int) -> Tensor:
+    """int64 [count]: every so many-th of ``tokens``, S[i] = i * floor(N / N_c)."""
+    return torch.arange(count) * (tokens // count)
+
+
+def random(tokens: int, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """int64 [count]: drawn without replacement, ascending."""
+    return torch.randperm(tokens, generator=generator)[:count].sort().values
+
+
+def most_attended(attention: Tensor, count: int) -> Tensor:
+    """int64 [B, count], ascending: the largest of attentions [B, N]."""
+    return attention.topk(count, dim=1).indices.sort(dim=1).values
+
+
+def seg_first(instances: Tensor, count: int) -> Tensor:
+    """Tokens of every instance of a light segmenter, by area.
+
+    Each instance gets max(1, floor(count * area / total area)) of its tokens, evenly spaced; what
+    is left of ``count`` is filled up with evenly spaced others.
+
+    Args:
+        instances: int64 [N], the instance at each image token; 0 is background.
+        count: tokens to choose.
+
+    Returns:
+        int64 [count], ascending.
+    """
+    names, areas = instances[instances > 0].unique(return_counts=True)
+    chosen = torch.zeros(len(instances), dtype=torch.bool)
+    order = areas.argsort(descending=True)  # where there are too many instances, the large ones
+    for name, area in zip(names[order].tolist(), areas[order].tolist(), strict=True):
+        share = max(1, count * area // int(areas.sum()))
+        share = min(share, count - int(chosen.sum()))
+        own = (instances == name).nonzero().flatten()
+        chosen[own[_spread(len(own), share)]] = True
+    others = (~chosen).nonzero().flatten()
+    chosen[others[_spread(len(others), count - int(chosen.sum()))]] = True
+    return chosen.nonzero().flatten()
+
+
+def _spread(length: int, count: int) -> Tensor:
+    """int64 [count], evenly spaced below ``length``."""
+    return (torch.arange(count) * length).div(max(1, count), rounding_mode="floor")
