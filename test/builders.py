@@ -31,7 +31,7 @@ def random_keep(batch: int, total: int, keep: int, seed: int = 0) -> torch.Tenso
     return torch.stack([torch.randperm(total, generator=generator)[:keep] for _ in range(batch)])
 
 
-def tiny_model(seed: int = 0) -> Vltp:
+def tiny_model(seed: int = 0, pruned_half: bool = True) -> Vltp:
     """The whole network with a small random encoder of 10 x 10 tokens that prunes half, twice."""
     torch.manual_seed(seed)
     config = dataclasses.replace(
@@ -42,6 +42,6 @@ def tiny_model(seed: int = 0) -> Vltp:
     )
     tokenizer = train_tokenizer(["something to drive a nail", config.prompt])
     reasoner = Reasoner(build_llava(tokenizer), tokenizer, config.prompt, config.framing)
-    model = Vltp(config, reasoner)
+    model = Vltp(config, reasoner, pruned_half)
     model.image_encoder = random_encoder(SMALL, seed)
     return model.eval().requires_grad_(False)

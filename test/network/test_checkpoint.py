@@ -11,6 +11,7 @@ import yaml
 from builders import tiny_model
 
 from vltp_ros.network.checkpoint import ModelError, load_model, save_model
+from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.runtime.session import Session
 
 
@@ -104,3 +105,63 @@ def test_saved_and_live_model_segment_alike(saved):
     live = Session(tiny_model(), torch.device("cpu")).segment(image, ["drive a nail"])[0]
     loaded = Session.load(saved).segment(image, ["drive a nail"])[0]
     assert np.abs(live.probability - loaded.probability).max() < 0.02
+
+
+# --- without a pruned half -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory):
+    """A model that nobody trained a prune decoder for, where there was one with it before."""
+    directory = tmp_path_factory.mktemp("model") / "dense"
+    provenance = {"licence": "Apache-2.0", "sources": []}
+    save_model(tiny_model(), directory, provenance)
+    save_model(tiny_model(pruned_half=False), directory, provenance)
+    return directory
+
+
+def test_a_model_without_a_pruned_half_has_no_file_for_it(dense):
+    assert not (dense / "pruned.safetensors").exists()
+    assert "pruned" not in (dense / "model.yaml").read_text().partition("sha256:")[2]
+    model = load_model(dense)
+    assert model.prune_decoder is None and model.pruned_mask_decoder is None
+    assert not any(name.startswith("prune") for name in model.state_dict())
+
+
+def test_it_prunes_by_another_ranking_and_draws_with_the_one_decoder(dense):
+    model = load_model(dense)
+    square, seg = torch.rand(1, 3, 160, 160), torch.rand(1, 1, 256)
+    ranking = torch.rand(1, 100)
+    with torch.inference_mode():
+        tokens = model.stem(square, (2, 3))
+        budget = fixed_budget((0.5, 0.5))
+        encoded = model.encode(tokens, (2, 3), budget, lambda stage, tokens: ranking)
+        features = model.encoder(()).merge(encoded.tokens)
+        drawn = model.decode(model.mask_decoder, features, seg)
+        assert torch.equal(model.draw(encoded, seg), drawn)
+    assert [kept.shape for kept in encoded.kept] == [(1, 50), (1, 50)]
+
+
+def test_it_cannot_rank_and_says_what_can(dense):
+    image = np.zeros((48, 64, 3), np.uint8)
+    reason = r"tiny has no trained prune decoder; .*selector attention.*vltp train --stage prune"
+    with pytest.raises(ValueError, match=reason):
+        Session.load(dense).segment(image, ["cut"])
+    Session.load(dense, rates=(0.0,)).segment(image, ["cut"])  # ranks nothing
+
+
+def test_a_listed_pruned_half_must_be_there(broken):
+    (broken / "pruned.safetensors").unlink()
+    with pytest.raises(
+        ModelError, match=r"pruned\.safetensors is missing; model\.yaml .* lists it"
+    ):
+        load_model(broken)
+
+
+def test_inherit_makes_the_pruned_half(dense):
+    model = load_model(dense)
+    model.inherit()
+    start, made = model.mask_decoder.state_dict(), model.pruned_mask_decoder.state_dict()
+    assert all(torch.equal(made[name], value) for name, value in start.items())
+    assert model.prune_decoder(torch.rand(1, 100, 32), torch.rand(1, 1, 256), (10, 10)).shape
+    assert model.state_dict().keys() == tiny_model().state_dict().keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -116,6 +117,28 @@ def test_the_model_directory_says_what_it_was_made_of(data, tmp_path):
     trained, start = load_model(out), load_model(tmp_path / "dense")
     assert not torch.equal(trained.prune_decoder.query.weight, start.prune_decoder.query.weight)
     assert torch.equal(trained.mask_decoder.iou_token.weight, start.mask_decoder.iou_token.weight)
+
+
+def test_the_prune_stage_makes_the_half_that_a_model_lacks(data, tmp_path):
+    provenance = {"licence": "Apache-2.0", "sources": []}
+    model = tiny_model(pruned_half=False)
+    pruning = dataclasses.replace(model.config.pruning, rates=(0.0, 0.0))
+    model.config = dataclasses.replace(model.config, pruning=pruning)
+    save_model(model, tmp_path / "dense", provenance)
+    settings = config(steps=1, rates=(0.7,), bfloat16=False)
+    out = tmp_path / "pruned"
+    run(Train("prune", data.directory, tmp_path / "run", out, tmp_path / "dense", settings))
+    trained = load_model(out)
+    assert trained.prune_decoder is not None and trained.config.pruning.rates == (0.7, 0.7)
+
+
+def test_the_dense_stage_leaves_a_model_without_a_pruned_half(data, tmp_path):
+    provenance = {"licence": "Apache-2.0", "sources": []}
+    save_model(tiny_model(pruned_half=False), tmp_path / "start", provenance)
+    settings = config(steps=1, bfloat16=False)
+    out = tmp_path / "dense"
+    run(Train("dense", data.directory, tmp_path / "run", out, tmp_path / "start", settings))
+    assert load_model(out).prune_decoder is None
 
 
 def test_prune_stage_without_a_model_to_start_from_is_refused(data, tmp_path):

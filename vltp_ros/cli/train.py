@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ def run(args: Train) -> dict:
         made = {"encoder": EncoderStage, "dense": DenseStage}[args.stage]
         stage = made(model, args.config, len(data.kinds))
     seconds = fit(stage.train(), source, args.config, args.run)
-    if args.stage == "dense":
+    if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
     save_model(model, args.out, _provenance(args, seconds, len(data)))
     return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
@@ -61,10 +62,21 @@ def run(args: Train) -> dict:
 
 def _initial_model(args: Train) -> Vltp:
     if args.init is not None:
-        return load_model(args.init)
+        model = load_model(args.init)
+        if args.stage == "prune" and model.prune_decoder is None:
+            _add_pruned_half(model, args.config.rates[0])
+        return model
     if args.stage == "prune":
         raise ValueError("--init is missing; the prune stage starts from a trained dense model")
     return new_model([text for task in TASKS for text in task.phrasings], args.config.seed)
+
+
+def _add_pruned_half(model: Vltp, rate: float) -> None:
+    """For a model that pruned nothing by default, as it could not: after training it does."""
+    model.inherit()
+    pruning = model.config.pruning
+    pruning = dataclasses.replace(pruning, rates=(rate,) * len(pruning.prune_after))
+    model.config = dataclasses.replace(model.config, pruning=pruning)
 
 
 def _provenance(args: Train, seconds: float, scenes: int) -> dict:

@@ -2,7 +2,8 @@
 
 model.yaml           sizes, stages, rates, preprocessing; licence; files with SHA-256
 dense.safetensors    image encoder, prompt encoder, mask decoder, <SEG> projection
-pruned.safetensors   prune decoder and the mask decoder that was fine-tuned with it
+pruned.safetensors   prune decoder and the mask decoder that was fine-tuned with it; a model
+                     without a trained one, which model.yaml does not list it for, has none
 llava/               transformers directory with its tokenizer
 
 A directory that :mod:`vltp_ros.network.sam_checkpoint` made has model.yaml and sam.safetensors: SAM
@@ -43,6 +44,9 @@ PARTS = {
 }
 """File -> the modules whose parameters it holds."""
 
+PRUNED_FILE = "pruned.safetensors"
+"""The one of :data:`PARTS` that a model directory may lack."""
+
 SAM_FILE = "sam.safetensors"
 """What a directory has instead that holds SAM alone."""
 
@@ -64,7 +68,8 @@ def save_model(model: Vltp, directory: Path, provenance: dict[str, Any]) -> None
             "whole weights can be saved (float32 or bfloat16)"
         )
     with replacing(directory) as fresh:
-        for name, modules in PARTS.items():
+        (fresh / PRUNED_FILE).unlink(missing_ok=True)
+        for name, modules in parts_of(pruned_half=model.prune_decoder is not None).items():
             write_tensors(_gather(model, modules), fresh / name)
         half = {
             k: v.half() if v.is_floating_point() else v
@@ -137,13 +142,19 @@ def load_model(
         config = dataclasses.replace(config, quantization=quantization)
     verify(directory, checksums)
     reasoner = load_reasoner(directory / "llava", config, device)
-    model = Vltp(config, reasoner)
-    for name, modules in PARTS.items():
+    pruned_half = PRUNED_FILE in checksums
+    model = Vltp(config, reasoner, pruned_half)
+    for name, modules in parts_of(pruned_half).items():
         fill(model, modules, directory / name)
     model.reasoner = None  # quantised weights lie on the device and cannot be moved
     reasoner.projection.to(device)
     model.to(device).reasoner = reasoner
     return model.eval().requires_grad_(False)
+
+
+def parts_of(pruned_half: bool) -> dict[str, tuple[str, ...]]:
+    """The files of :data:`PARTS` that a model with or without the pruned half has."""
+    return {name: modules for name, modules in PARTS.items() if pruned_half or name != PRUNED_FILE}
 
 
 def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:

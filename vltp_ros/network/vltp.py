@@ -23,6 +23,11 @@ from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.run import Run, directly
 from vltp_ros.network.token_selection import Budget, Score, top_k
 
+NO_PRUNE_DECODER = (
+    "{} has no trained prune decoder; attention-guided pruning (selector attention) works without "
+    "one, rate 0 prunes nothing, and vltp train --stage prune makes one"
+)
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -38,13 +43,17 @@ class Vltp(nn.Module):
 
     Two mask decoders: ``mask_decoder`` was trained on features of the dense encoder and draws when
     nothing is pruned; ``pruned_mask_decoder`` was fine-tuned with the prune decoder (Table 3).
+    Where nobody has trained these two, both are None, and ``mask_decoder`` draws always.
     """
 
-    def __init__(self, config: ModelConfig, reasoner: Reasoner | None) -> None:
+    def __init__(
+        self, config: ModelConfig, reasoner: Reasoner | None, pruned_half: bool = True
+    ) -> None:
         """
         Args:
             config: sizes; weights are random.
             reasoner: None where <SEG> embeddings come from elsewhere, as in benchmarks.
+            pruned_half: with prune decoder and ``pruned_mask_decoder``.
         """
         super().__init__()
         self.config = config
@@ -52,14 +61,23 @@ class Vltp(nn.Module):
         self.image_encoder = build_image_encoder(config.encoder)
         self.prompt_encoder = build_prompt_encoder(config.encoder)
         self.mask_decoder = build_mask_decoder(config.mask_decoder)
-        self.pruned_mask_decoder = build_mask_decoder(config.mask_decoder)
-        self.prune_decoder = PruneDecoder(config.encoder.embed_dim, config.prune_decoder)
-        self.inherit()
+        self.pruned_mask_decoder: MaskDecoder | None = None
+        self.prune_decoder: PruneDecoder | None = None
+        if pruned_half:
+            self.inherit()
         self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(config.pixel_std), persistent=False)
 
     def inherit(self) -> None:
-        """Start the pruned half from the dense one: decoder weights, positions, no-mask prompt."""
+        """Start the pruned half from the dense one: decoder weights, positions, no-mask prompt.
+
+        Where there is none, it is made, the rest of its weights random.
+        """
+        if self.prune_decoder is None:
+            config, device = self.config, self.mask_decoder.iou_token.weight.device
+            self.pruned_mask_decoder = build_mask_decoder(config.mask_decoder).to(device)
+            made = PruneDecoder(config.encoder.embed_dim, config.prune_decoder)
+            self.prune_decoder = made.to(device)
         self.pruned_mask_decoder.load_state_dict(self.mask_decoder.state_dict())
         if self.config.prune_decoder.width != WIDTH:
             return
@@ -80,10 +98,19 @@ class Vltp(nn.Module):
         return run(("stem", stages), self.encoder(stages).stem, square)
 
     def score(self, seg: Tensor, run: Run = directly) -> Score:
-        """The prune decoder's ranking for <SEG> embeddings [T, 1, 256]."""
+        """The prune decoder's ranking for <SEG> embeddings [T, 1, 256].
+
+        It raises ValueError where it is asked to rank and the model has no prune decoder: a dense
+        run ranks nothing.
+        """
         grid = (self.config.encoder.grid, self.config.encoder.grid)
-        relevance = partial(self.prune_decoder, grid=grid)
-        return lambda stage, tokens: run(("score",), relevance, tokens, seg)
+
+        def rank(stage: int, tokens: Tensor) -> Tensor:
+            if self.prune_decoder is None:
+                raise ValueError(NO_PRUNE_DECODER.format(self.config.name))
+            return run(("score",), partial(self.prune_decoder, grid=grid), tokens, seg)
+
+        return rank
 
     def encode(
         self,
@@ -120,7 +147,7 @@ class Vltp(nn.Module):
 
     def draw(self, encoded: Encoded, seg: Tensor, run: Run = directly) -> Tensor:
         """Mask logits [T, S/4, S/4] in SAM's padded square, for <SEG> embeddings [T, 1, 256]."""
-        pruned = bool(encoded.kept)
+        pruned = bool(encoded.kept) and self.pruned_mask_decoder is not None
         decoder = self.pruned_mask_decoder if pruned else self.mask_decoder
 
         def draw(tokens: Tensor, seg: Tensor) -> Tensor:
