@@ -169,7 +169,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
 def test_a_checkpoint_of_something_else_is_refused(tmp_path, content):
     path = tmp_path / "own.pth"
     torch.save(content, path)
-    with pytest.raises(ModelError, match=r"own\.pth is not a SAM checkpoint"):
+    with pytest.raises(ModelError, match=r"own\.pth is not a checkpoint of named tensors"):
         convert_own(path, tmp_path / "out")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder
-from torch import Tensor, nn
+from torch import nn
 
 from vltp_ros.config import ModelConfig, model_config
 from vltp_ros.network.checkpoint import (
@@ -31,6 +30,7 @@ from vltp_ros.network.checkpoint import (
     write_description,
     write_tensors,
 )
+from vltp_ros.network.source_files import check_tensors, read_tensors
 from vltp_ros.network.vltp import build_image_encoder, build_mask_decoder, build_prompt_encoder
 
 log = logging.getLogger(__name__)
@@ -97,8 +97,9 @@ def convert_sam(
     log.info("checking %s", file)
     name, provenance = identify(file, sam, checksum)
     config = dataclasses.replace(model_config(name), name=f"sam_{name}")
-    tensors = _read(file)
-    _check(tensors, config, file)
+    tensors = read_tensors(file)
+    what = f"{file} is not a checkpoint of {config.name}"
+    check_tensors(tensors, _empty(config).state_dict(), what)
     log.info("writing %s", directory)
     with replacing(directory) as fresh:
         write_tensors({key: value.contiguous() for key, value in tensors.items()}, fresh / SAM_FILE)
@@ -169,37 +170,6 @@ def _release_of_size(file: Path) -> str:
     raise ModelError(
         f"{file} has {size} bytes: truncated, or not one of Meta's checkpoints ({allowed}); {OWN}"
     )
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    try:
-        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ModelError(f"{file} is not a checkpoint that torch.load reads: {reason}") from error
-    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
-        raise ModelError(
-            f"{file} is not a SAM checkpoint: it holds more or else than named tensors"
-        )
-    return tensors
-
-
-def _check(tensors: dict[str, Tensor], config: ModelConfig, file: Path) -> None:
-    """ModelError unless the tensors are those of the modules in these sizes."""
-    expected = _empty(config).state_dict()
-    wrong = {
-        "missing": [key for key in expected if key not in tensors],
-        "unknown": [key for key in tensors if key not in expected],
-        "of another shape or type": [
-            f"{key} {list(tensors[key].shape)} instead of {list(value.shape)}"
-            for key, value in expected.items()
-            if key in tensors
-            and not (tensors[key].shape == value.shape and tensors[key].is_floating_point())
-        ],
-    }
-    if any(wrong.values()):
-        found = "; ".join(f"{len(w)} {what}: {', '.join(w[:3])}" for what, w in wrong.items() if w)
-        raise ModelError(f"{file} is not a checkpoint of {config.name}; tensors {found}")
 
 
 def _empty(config: ModelConfig) -> nn.ModuleDict:
