@@ -71,7 +71,7 @@ install_python_packages() {
     [ "$(cat .venv/.ros 2>/dev/null || echo "$requirements")" = "$requirements" ] || rm -rf .venv
     "$python" -m venv "${options[@]}" .venv
     .venv/bin/pip install --quiet --disable-pip-version-check \
-        --editable ".[bags,lora,quantization,simulation,test]" --requirement "$requirements"
+        --editable ".[bags,lisa,lora,quantization,simulation,test]" --requirement "$requirements"
     echo "$requirements" >.venv/.ros
     ros_is_sourced || .venv/bin/python scripts/fix_ros_wheels.py
 }

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
+from vltp_ros.config import ModelConfig
+from vltp_ros.network.lisa_checkpoint import convert_lisa
+from vltp_ros.network.llava_checkpoint import convert_llava
 from vltp_ros.network.sam_checkpoint import convert_sam
 
 
 @dataclass
-class Convert:
-    """Make a model directory of a checkpoint on this disk; nothing is downloaded."""
+class Sam:
+    """One of Meta's SAM checkpoints, which becomes a directory with SAM alone."""
 
-    source: tyro.conf.Positional[Literal["sam"]]
-    """sam: one of Meta's SAM checkpoints, which becomes a directory with SAM alone."""
     file: tyro.conf.Positional[Path]
     """The checkpoint; Meta's files are recognised by their SHA-256."""
     out: Path
@@ -28,11 +29,60 @@ class Convert:
     json: bool = False
     """Print one JSON object on stdout."""
 
+    def convert(self) -> ModelConfig:
+        """Write the directory."""
+        return convert_sam(self.file, self.out, self.sam, self.sha256)
+
+
+@dataclass
+class Lisa:
+    """A LISA checkpoint (LLaVA, [SEG] and SAM ViT-H): a whole model without a prune decoder."""
+
+    directory: tyro.conf.Positional[Path]
+    """The checkpoint, e.g. of xinlai/LISA-7B-v1."""
+    clip: Path
+    """Directory of its vision tower, openai/clip-vit-large-patch14."""
+    out: Path
+    """Model directory to write. A run that was stopped leaves OUT.partial, and goes on there when
+    its command is given again."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+    def convert(self) -> ModelConfig:
+        """Write the directory."""
+        return convert_lisa(self.directory, self.clip, self.out)
+
+
+@dataclass
+class Llava:
+    """LLaVA-1.5 and SAM: a model to train from, whose <SEG> means nothing yet."""
+
+    directory: tyro.conf.Positional[Path]
+    """LLaVA as transformers has it, e.g. of llava-hf/llava-1.5-7b-hf."""
+    sam: Path
+    """Directory that `vltp convert sam` wrote."""
+    out: Path
+    """Model directory to write. A run that was stopped leaves OUT.partial, and goes on there when
+    its command is given again."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+    def convert(self) -> ModelConfig:
+        """Write the directory."""
+        return convert_llava(self.directory, self.sam, self.out)
+
+
+Convert = (
+    Annotated[Sam, tyro.conf.subcommand("sam")]
+    | Annotated[Lisa, tyro.conf.subcommand("lisa")]
+    | Annotated[Llava, tyro.conf.subcommand("llava")]
+)
+"""Make a model directory of files on this disk; nothing is downloaded."""
+
 
 def run(args: Convert) -> dict:
     """Convert; ValueError for a file that is missing, unknown, truncated, altered or unfit."""
-    config = convert_sam(args.file, args.out, args.sam, args.sha256)
-    return {"out": str(args.out), "name": config.name}
+    return {"out": str(args.out), "name": args.convert().name}
 
 
 def describe(answer: dict) -> str:

@@ -1,0 +1,283 @@
+"""A model directory out of other tools' tensors: file by file, with little memory, resumable.
+
+DIR.partial is written first, and takes DIR's place when it is whole. A file in it that has its
+final name is finished: another run of the same conversion goes on after it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+from vltp_ros.config import ModelConfig
+from vltp_ros.network.checkpoint import (
+    PARTS,
+    SAM_FILE,
+    ModelError,
+    replacing,
+    sha256,
+    write_description,
+    write_tensors,
+)
+from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.source_files import Stored, read_tensors
+from vltp_ros.network.vltp import Vltp
+
+log = logging.getLogger(__name__)
+
+SHARD_BYTES = 10**9
+"""A file of LLaVA's is closed before it exceeds this: so much is in memory at once."""
+
+SPARE_BYTES = 10**8
+"""Room for tokenizer, indexes and the like."""
+
+RECORD = "conversion.json"
+"""In DIR.partial: what it is made of, which another run must match to go on."""
+
+LLAVA = "reasoner.llava."
+"""Start of the names of LLaVA's parameters in the whole network."""
+
+COMPUTED = ("rotary_emb.inv_freq", "embeddings.position_ids")
+"""Ends of the names of buffers that older checkpoints hold and transformers makes by itself."""
+
+Read = Callable[[Path], dict[str, Tensor]]
+"""Path -> the file's tensors, mapped."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tensor to be written: its form, and how it is made when its turn comes."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    make: Callable[[Read], Tensor]
+
+    @property
+    def bytes(self) -> int:
+        """Its size in the file."""
+        return self.shape.numel() * self.dtype.itemsize
+
+
+def copied(stored: Stored, dtype: torch.dtype | None = None) -> Part:
+    """A tensor as it is stored, in another type if one is given."""
+    return Part(stored.shape, dtype or stored.dtype, lambda read: read(stored.path)[stored.name])
+
+
+def empty_llava(config: LlavaConfig) -> LlavaForConditionalGeneration:
+    """LLaVA without memory for its parameters."""
+    with torch.device("meta"):
+        return LlavaForConditionalGeneration(config)
+
+
+def empty_model(config: ModelConfig, reasoner: Reasoner) -> Vltp:
+    """The network around a reasoner, without a pruned half and without memory for SAM."""
+    with torch.device("meta"):
+        return Vltp(config, reasoner, pruned_half=False)
+
+
+def dense_config(sam: ModelConfig, name: str, prompt: str, framing: str) -> ModelConfig:
+    """The configuration with SAM's sizes, which prunes nothing by default: there is no decoder."""
+    pruning = dataclasses.replace(sam.pruning, rates=(0.0,) * len(sam.pruning.rates))
+    return dataclasses.replace(sam, name=name, prompt=prompt, framing=framing, pruning=pruning)
+
+
+def plain(name: str) -> str:
+    """A parameter's name without the modules that transformers wraps around, which it moves.
+
+    ``language_model.model.layers.0.…``, ``model.language_model.layers.0.…`` and LLaMA's own
+    ``model.layers.0.…`` all become ``layers.0.…``.
+    """
+    wraps = ("model", "language_model", "vision_model")
+    return ".".join(part for part in name.split(".") if part not in wraps)
+
+
+def by_plain_name(located: dict[str, Stored], directory: Path) -> dict[str, Stored]:
+    """The tensors of a directory by :func:`plain` name, without those that are computed anyway.
+
+    Raises:
+        ModelError: if two have the same.
+    """
+    found: dict[str, Stored] = {}
+    for name, stored in located.items():
+        if name.endswith(COMPUTED):
+            continue
+        if plain(name) in found:
+            raise ModelError(f"{directory} has {name} twice, also as {found[plain(name)].name}")
+        found[plain(name)] = stored
+    return found
+
+
+def write_model(
+    directory: Path, model: Vltp, parts: dict[str, Part], sources: list[Path], licence: str
+) -> None:
+    """Write a model directory without a pruned half, all of it or nothing.
+
+    A run that was stopped goes on where it was when the same is asked for again.
+
+    Args:
+        directory: must hold no model; other files in it, like a card, are kept.
+        model: gives configuration and tokenizer; its parameters may be on the meta device.
+        parts: for each of the names in ``model.state_dict()``, what to write.
+        sources: the files that the parts come from; ``model.yaml`` lists them with their SHA-256.
+        licence: for ``model.yaml``.
+
+    Raises:
+        ModelError: if the directory holds a model, the disk has too little room, or a file cannot
+            be read or written.
+    """
+    directory = directory.absolute()
+    check_unoccupied(directory)
+    files = _files(parts)
+    partial = directory.with_name(f"{directory.name}.partial")
+    record = _resume(partial, _record(files, sources))
+    left = {name: held for name, held in files.items() if not (partial / name).exists()}
+    _check_room(directory, sum(part.bytes for held in left.values() for part in held.values()))
+    (partial / "llava").mkdir(parents=True, exist_ok=True)
+    _write_json(record, partial / RECORD)
+    size = sum(part.bytes for part in parts.values()) + sum(p.stat().st_size for p in sources)
+    with tqdm(total=size, unit="B", unit_scale=True, mininterval=2) as bar:
+        for name, held in files.items():
+            if name in left:
+                _write_parts(held, partial / name)
+            bar.update(sum(part.bytes for part in held.values()))
+        for path in sources:
+            _hash_source(path, record, partial / RECORD)
+            bar.update(path.stat().st_size)
+    _write_llava(partial / "llava", model, files, parts[f"{LLAVA}lm_head.weight"].dtype)
+    log.info("checksums of %s", partial)
+    listed = [{"file": _short(path), "sha256": record["sha256"][str(path)]} for path in sources]
+    write_description(partial, model.config, {"licence": licence, "sources": listed})
+    _put_in_place(partial, directory)
+
+
+def check_unoccupied(directory: Path) -> None:
+    """ModelError if a directory to be written is a file or holds a model already."""
+    if directory.exists() and not directory.is_dir():
+        raise ModelError(f"{directory} is a file; a model needs a directory")
+    for name in ("model.yaml", "llava", SAM_FILE, *PARTS):
+        if (directory / name).exists():
+            raise ModelError(f"{directory} holds {name} already; remove it or give another --out")
+
+
+def _files(parts: dict[str, Part]) -> dict[str, dict[str, Part]]:
+    """File in the model directory -> its tensors by their names there."""
+    shards: list[dict[str, Part]] = [{}]
+    for name, part in parts.items():
+        if not name.startswith(LLAVA):
+            continue
+        if sum(p.bytes for p in shards[-1].values()) + part.bytes > SHARD_BYTES and shards[-1]:
+            shards.append({})
+        shards[-1][name.removeprefix(LLAVA)] = part
+    files = {
+        f"llava/model-{number:05}-of-{len(shards):05}.safetensors": shard
+        for number, shard in enumerate(shards, 1)
+    }
+    dense = {name: part for name, part in parts.items() if not name.startswith(LLAVA)}
+    return {**files, "dense.safetensors": dense}
+
+
+def _record(files: dict[str, dict[str, Part]], sources: list[Path]) -> dict:
+    """What must be equal for an interrupted conversion to go on."""
+    stats = {str(path): path.stat() for path in sources}
+    return {
+        "sources": {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()},
+        "files": {
+            file: {name: f"{part.dtype} {list(part.shape)}" for name, part in parts.items()}
+            for file, parts in files.items()
+        },
+    }
+
+
+def _resume(partial: Path, record: dict) -> dict:
+    """The record, with the checksums that are known already; ``partial`` is gone if it differs."""
+    path = partial / RECORD
+    if partial.exists() and not path.is_file():
+        raise ModelError(f"{partial} is in the way: it is no interrupted conversion; remove it")
+    if partial.exists():
+        found = _read_record(path)
+        if {key: found.get(key) for key in record} == record:
+            log.info("going on with %s", partial)
+            return found
+        log.warning("%s was made of something else; starting afresh", partial)
+        shutil.rmtree(partial)
+    return {**record, "sha256": {}}
+
+
+def _read_record(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _check_room(directory: Path, needed: int) -> None:
+    free = shutil.disk_usage(next(path for path in directory.parents if path.exists())).free
+    if free < needed + SPARE_BYTES:
+        raise ModelError(
+            f"{directory} needs {(needed + SPARE_BYTES) / 1e9:.1f} GB more and its disk has "
+            f"{free / 1e9:.1f} GB left; make room or give another --out, then run this again"
+        )
+
+
+def _write_parts(parts: dict[str, Part], path: Path) -> None:
+    """Write beside, then rename; the source files are mapped while this one is written."""
+    read = cache(read_tensors)
+    tensors = {name: part.make(read).to(part.dtype).contiguous() for name, part in parts.items()}
+    beside = path.with_name(f"{path.name}.part")
+    write_tensors(tensors, beside)
+    os.replace(beside, path)
+
+
+def _hash_source(path: Path, record: dict, file: Path) -> None:
+    """Add a checksum to the record unless it is there."""
+    if str(path) not in record["sha256"]:
+        record["sha256"][str(path)] = sha256(path)
+        _write_json(record, file)
+
+
+def _write_llava(
+    directory: Path, model: Vltp, files: dict[str, dict[str, Part]], dtype: torch.dtype
+) -> None:
+    """Index, configuration and tokenizer: what transformers needs beside the shards."""
+    shards = {Path(file).name: parts for file, parts in files.items() if file not in PARTS}
+    index = {
+        "metadata": {"total_size": sum(p.bytes for s in shards.values() for p in s.values())},
+        "weight_map": {name: file for file, parts in shards.items() for name in parts},
+    }
+    _write_json(index, directory / "model.safetensors.index.json")
+    config = model.reasoner.llava.config
+    config.architectures = [LlavaForConditionalGeneration.__name__]
+    config.dtype = dtype
+    config.save_pretrained(directory)
+    model.reasoner.tokenizer.save_pretrained(directory)
+
+
+def _put_in_place(partial: Path, directory: Path) -> None:
+    with replacing(directory) as fresh:
+        for path in partial.iterdir():
+            if path.name != RECORD:
+                os.replace(path, fresh / path.name)
+    shutil.rmtree(partial)
+
+
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _write_json(content: dict, path: Path) -> None:
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(beside, path)

@@ -1,0 +1,207 @@
+"""The public LISA checkpoints (LLaVA, [SEG] and SAM in one) -> a model directory.
+
+LISA-7B-v1 holds LLaMA, one linear projector, the <SEG> projection and SAM, its mask decoder
+fine-tuned; CLIP, which it left as it was, comes from a directory of its own. Nobody has trained a
+prune decoder for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, PreTrainedTokenizerFast
+
+from vltp_ros.config import ModelConfig, model_config
+from vltp_ros.network.checkpoint import ModelError
+from vltp_ros.network.conversion import (
+    LLAVA,
+    Part,
+    by_plain_name,
+    check_unoccupied,
+    copied,
+    dense_config,
+    empty_llava,
+    empty_model,
+    plain,
+    write_model,
+)
+from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
+from vltp_ros.network.source_files import (
+    Stored,
+    check_tensors,
+    locate,
+    make_config,
+    read_json,
+    read_tokenizer,
+)
+
+SYSTEM = (
+    "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
+    "helpful, detailed, and polite answers to the human's questions."
+)
+"""How LLaVA's first versions open a conversation."""
+
+REQUEST = "Please output segmentation mask."
+
+# LISA's tokenizer swallowed the space on both sides of an added token; today's keep it. The one
+# after <im_end> is the start of a word, which the old one put there by itself.
+PROMPT = f"{SYSTEM} USER:<im_start>{{image}}<im_end> {{task}} {REQUEST} ASSISTANT:{SEG_TOKEN}."
+
+IMAGE_TOKEN = "<im_patch>"
+TOKENS = (IMAGE_TOKEN, "<im_start>", "<im_end>", SEG_TOKEN)
+"""What LISA added to LLaMA's vocabulary."""
+
+LICENCE = (
+    "LLaMA's and Vicuna's terms, from which LISA's weights derive: non-commercial research; "
+    "SAM Apache-2.0, CLIP MIT"
+)
+
+SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "vocab_size",
+)
+"""What LISA's config.json must say of the language model."""
+
+OPTIONS = (
+    "num_key_value_heads",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "hidden_act",
+    "rope_theta",
+    "rope_scaling",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+)
+"""What it may say."""
+
+RENAMED = {"multi_modal_projector.linear_1.": "mm_projector.", "projection.": "text_hidden_fcs.0."}
+"""Start of a name in our reasoner -> in LISA's checkpoint."""
+
+TOWER = "vision_tower."
+"""Start of the names of what CLIP has."""
+
+IDENTITY = "multi_modal_projector.linear_2."
+"""The second layer of transformers' projector, which LISA does not have."""
+
+
+def convert_lisa(
+    directory: Path, clip: Path, out: Path, sam: ModelConfig | None = None
+) -> ModelConfig:
+    """Write the model directory of a LISA checkpoint, all of it or nothing.
+
+    It has no pruned half, and prunes nothing by default.
+
+    Args:
+        directory: the checkpoint: config.json, tokenizer, PyTorch shards with their index.
+        clip: a transformers directory with the vision tower that LISA was trained with,
+            ``openai/clip-vit-large-patch14``.
+        out: must hold no model; other files in it, like a card, are kept.
+        sam: SAM's sizes and stages; default: ViT-H's, as in all that was published.
+
+    Raises:
+        ModelError: for a file that is missing, truncated or does not fit the others, an ``out``
+            that holds a model, or a disk that is too small.
+    """
+    directory, clip, out = (Path(path).absolute() for path in (directory, clip, out))
+    check_unoccupied(out)
+    config = dense_config(sam or model_config("vit_h"), directory.name, PROMPT, "crop")
+    tokenizer = _read_tokenizer(directory)
+    vision = _read_vision(clip)
+    llava = empty_llava(_llava_config(directory, vision, tokenizer))
+    with torch.device("meta"):
+        reasoner = Reasoner(llava, tokenizer, config.prompt, config.framing)
+    model = empty_model(config, reasoner)
+    lisa, tower = by_plain_name(locate(directory), directory), _clip_tensors(clip)
+    parameters = model.state_dict()
+    _check_width(lisa, vision.hidden_size, directory, clip)
+    expected = {_origin(name): p for name, p in parameters.items() if IDENTITY not in name}
+    of_clip = {name: expected.pop(name) for name in list(expected) if name.startswith(TOWER)}
+    check_tensors(tower, of_clip, f"{clip} does not hold the vision tower in its config.json")
+    check_tensors(lisa, expected, f"{directory} is not a LISA of its config.json's sizes")
+    found = lisa | tower
+    parts = {name: _part(name, value, found) for name, value in parameters.items()}
+    write_model(out, model, parts, sorted({stored.path for stored in found.values()}), LICENCE)
+    return config
+
+
+def _read_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
+    tokenizer = read_tokenizer(directory)
+    for token in TOKENS:
+        if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
+            raise ModelError(f"{directory}'s tokenizer has no token {token}; LISA's has one")
+    return tokenizer
+
+
+def _read_vision(clip: Path) -> CLIPVisionConfig:
+    """Of the whole of CLIP, or of its vision tower alone."""
+    path = clip / "config.json"
+    values = read_json(path)
+    return make_config(CLIPVisionConfig, values.get("vision_config", values), path)
+
+
+def _llava_config(
+    directory: Path, vision: CLIPVisionConfig, tokenizer: PreTrainedTokenizerFast
+) -> LlavaConfig:
+    """Transformers' configuration of what LISA's config.json describes in its own way."""
+    path = directory / "config.json"
+    values = read_json(path)
+    missing = [name for name in SIZES if name not in values]
+    if missing:
+        raise ModelError(f"{path} does not say {', '.join(missing)}; LISA's does")
+    if values["vocab_size"] != len(tokenizer):
+        raise ModelError(
+            f"{path} has vocab_size {values['vocab_size']}, but the tokenizer beside it has "
+            f"{len(tokenizer)} tokens; they must be equal"
+        )
+    known = {name: values[name] for name in (*SIZES, *OPTIONS) if name in values}
+    return LlavaConfig(
+        vision_config=vision,
+        text_config=make_config(LlamaConfig, known, path),
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+        image_seq_length=(vision.image_size // vision.patch_size) ** 2,
+        projector_hidden_act="linear",
+        vision_feature_layer=values.get("mm_vision_select_layer", -2),
+        vision_feature_select_strategy="default",
+    )
+
+
+def _clip_tensors(clip: Path) -> dict[str, Stored]:
+    """The vision tower's, by plain name after :data:`TOWER`; the rest of CLIP is left out."""
+    located = locate(clip)
+    vision = {k: v for k, v in located.items() if k.startswith("vision_model.")} or located
+    return {f"{TOWER}{name}": v for name, v in by_plain_name(vision, clip).items()}
+
+
+def _check_width(found: dict[str, Stored], width: int, directory: Path, clip: Path) -> None:
+    """ModelError if LISA's projector takes tokens of another width than CLIP gives."""
+    projector = found.get("mm_projector.weight")
+    if projector is not None and projector.shape[1:] != (width,):
+        raise ModelError(
+            f"{clip} gives tokens of width {width}, the mm_projector in {directory} takes "
+            f"{list(projector.shape[1:])}: it was trained with another vision tower"
+        )
+
+
+def _part(name: str, parameter: Tensor, found: dict[str, Stored]) -> Part:
+    """What to write for a parameter: LLaVA in bfloat16, the rest as it is."""
+    if IDENTITY in name:
+        make = torch.eye if name.endswith("weight") else torch.zeros
+        return Part(parameter.shape, torch.bfloat16, lambda read: make(*parameter.shape))
+    return copied(found[_origin(name)], torch.bfloat16 if name.startswith(LLAVA) else None)
+
+
+def _origin(name: str) -> str:
+    """Plain name, among LISA's and CLIP's tensors, of the one that a parameter comes from."""
+    if not name.startswith("reasoner."):
+        return f"visual_model.{name}"
+    name = plain(name.removeprefix(LLAVA).removeprefix("reasoner."))
+    for ours, theirs in RENAMED.items():
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name

@@ -1,0 +1,152 @@
+"""LLaVA-1.5 and SAM -> a model directory to train from.
+
+LLaVA knows no [SEG] yet: its vocabulary gets one more row, and the <SEG> projection is random.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import LlavaConfig, PreTrainedTokenizerFast
+
+from vltp_ros.config import ModelConfig
+from vltp_ros.network.checkpoint import SAM_FILE, ModelError, read_description, verify
+from vltp_ros.network.conversion import (
+    LLAVA,
+    Part,
+    Read,
+    by_plain_name,
+    check_unoccupied,
+    copied,
+    dense_config,
+    empty_llava,
+    empty_model,
+    plain,
+    write_model,
+)
+from vltp_ros.network.lisa_checkpoint import REQUEST, SYSTEM
+from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
+from vltp_ros.network.source_files import (
+    Stored,
+    check_tensors,
+    locate,
+    make_config,
+    read_json,
+    read_tokenizer,
+    stored_tensors,
+)
+
+PROMPT = f"{SYSTEM} USER: {{image}}\n{{task}} {REQUEST} ASSISTANT:{SEG_TOKEN}."
+
+LICENCE = (
+    "LLaMA 2 Community License, from whose model LLaVA-1.5's weights derive; CLIP MIT; SAM as its "
+    "source"
+)
+
+TABLES = ("embed_tokens.weight", "lm_head.weight")
+"""Plain names of what has a row for each token."""
+
+SEED = 0
+"""Of the <SEG> projection."""
+
+
+def convert_llava(directory: Path, sam: Path, out: Path) -> ModelConfig:
+    """Write a model directory of LLaVA and SAM, all of it or nothing; as precise as its sources.
+
+    Args:
+        directory: config.json, tokenizer and weights of LLaVA as transformers has it.
+        sam: what ``vltp convert sam`` wrote.
+        out: must hold no model; other files in it, like a card, are kept.
+
+    Raises:
+        ModelError: for a file that is missing, truncated or does not fit the others, an ``out``
+            that holds a model, or a disk that is too small.
+    """
+    directory, sam, out = (Path(path).absolute() for path in (directory, sam, out))
+    check_unoccupied(out)
+    sizes = _read_sam(sam)
+    config = dense_config(sizes, f"{directory.name} with {sizes.name}", PROMPT, "pad")
+    llava = make_config(LlavaConfig, read_json(directory / "config.json"), directory)
+    tokenizer = read_tokenizer(directory)
+    _check_tokens(tokenizer, llava, directory)
+    found = by_plain_name(locate(directory), directory)
+    expected = {plain(name): p for name, p in empty_llava(llava).state_dict().items()}
+    check_tensors(found, expected, f"{directory} is not a LLaVA of its config.json's sizes")
+    new = _add_seg(tokenizer, llava)
+    model = empty_model(config, _new_reasoner(llava, tokenizer, config))
+    parameters = model.state_dict()
+    seen = stored_tensors(sam / SAM_FILE)
+    expected = {k: p for k, p in parameters.items() if not k.startswith("reasoner.")}
+    check_tensors(seen, expected, f"{sam / SAM_FILE} does not fit the model.yaml beside it")
+    found |= seen
+    parts = {name: _part(name, value, found, new) for name, value in parameters.items()}
+    write_model(out, model, parts, sorted({stored.path for stored in found.values()}), LICENCE)
+    return config
+
+
+def _read_sam(directory: Path) -> ModelConfig:
+    """SAM's sizes; ModelError unless the directory is whole and has SAM alone."""
+    config, checksums = read_description(directory)
+    if SAM_FILE not in checksums:
+        raise ModelError(
+            f"{directory / 'model.yaml'} lists no {SAM_FILE}; vltp convert sam makes a directory "
+            "that has it"
+        )
+    verify(directory, checksums)
+    return config
+
+
+def _check_tokens(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig, directory: Path) -> None:
+    vocabulary = llava.text_config.vocab_size
+    if len(tokenizer) > vocabulary:
+        raise ModelError(
+            f"{directory}'s tokenizer has {len(tokenizer)} tokens, more than the vocab_size "
+            f"{vocabulary} of its config.json"
+        )
+    if llava.image_token_id >= len(tokenizer):
+        raise ModelError(
+            f"{directory}'s config.json has image token {llava.image_token_id}; its tokenizer has "
+            f"{len(tokenizer)} tokens"
+        )
+
+
+def _add_seg(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig) -> range:
+    """The ids of what is new: ``[SEG]``, unless the tokenizer has it."""
+    known = len(tokenizer)
+    tokenizer.add_tokens([SEG_TOKEN], special_tokens=True)
+    text = llava.text_config
+    text.vocab_size = max(text.vocab_size, len(tokenizer))  # llava-1.5's has rows to spare
+    return range(known, len(tokenizer))
+
+
+def _new_reasoner(
+    llava: LlavaConfig, tokenizer: PreTrainedTokenizerFast, config: ModelConfig
+) -> Reasoner:
+    """LLaVA without memory; the <SEG> projection random, the same each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        return Reasoner(empty_llava(llava), tokenizer, config.prompt, config.framing)
+
+
+def _part(name: str, parameter: Tensor, found: dict[str, Stored], new: range) -> Part:
+    """What to write for a parameter."""
+    if name.startswith("reasoner.projection."):
+        return Part(parameter.shape, parameter.dtype, lambda read: parameter)
+    origin = plain(name.removeprefix(LLAVA))
+    return _grown(found[origin], new) if origin in TABLES else copied(found[origin])
+
+
+def _grown(stored: Stored, new: range) -> Part:
+    """A table in which new tokens start as the mean of the known ones."""
+    shape = torch.Size((max(stored.shape[0], new.stop), stored.shape[1]))
+
+    def make(read: Read) -> Tensor:
+        old = read(stored.path)[stored.name]
+        table = old.new_zeros(shape)
+        table[: len(old)] = old
+        table[new.start : new.stop] = old[: new.start].float().mean(0)
+        return table
+
+    return Part(shape, stored.dtype, make)
