@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 from builders import SMALL, tiny_model
+from tokenizers import Tokenizer
 from transformers import (
     CLIPConfig,
     CLIPModel,
@@ -86,7 +87,7 @@ def lisa_tensors(vocabulary):
     tensors = {
         "lm_head.weight": exact(vocabulary, WIDTH),
         "model.embed_tokens.weight": exact(vocabulary, WIDTH, scale=1),
-        "model.norm.weight": 1 + exact(WIDTH, scale=0.1).bfloat16().float(),
+        "model.norm.weight": exact(WIDTH, scale=1),
         "model.mm_projector.weight": exact(WIDTH, VISION.hidden_size),
         "model.mm_projector.bias": exact(WIDTH),
         "model.text_hidden_fcs.0.0.weight": exact(WIDTH, WIDTH),
@@ -108,16 +109,15 @@ def lisa_tensors(vocabulary):
             f"{layer}.mlp.up_proj.weight": exact(INNER, WIDTH),
             f"{layer}.mlp.down_proj.weight": exact(WIDTH, INNER),
         }
-    tensors["model.norm.weight"] = exact(WIDTH, scale=1)
     tensors |= {f"model.visual_model.{key}": value for key, value in sam_tensors().items()}
     half = [key for number, key in enumerate(sorted(tensors)) if number % 2]
     return tensors | {key: tensors[key].bfloat16() for key in half}
 
 
 def new_tokenizer(*tokens):
-    """With these and no other special tokens that a text has."""
-    made = train_tokenizer([SENTENCE]).backend_tokenizer.to_str().replace("[SEG]", "[CUT]")
-    backend = type(train_tokenizer([SENTENCE]).backend_tokenizer).from_str(made)
+    """One that knows SENTENCE, without [SEG] unless it is among these added tokens."""
+    trained = train_tokenizer([SENTENCE]).backend_tokenizer.to_str()
+    backend = Tokenizer.from_str(trained.replace("[SEG]", "[CUT]"))
     backend.add_tokens(list(tokens))
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
@@ -505,6 +505,7 @@ class Writer:
     def __call__(self, tensors, path):
         if len(self.written) == self.stop_at:
             path.write_bytes(b"half")
+            path.with_name(".tmpXYZ").write_bytes(b"half")  # where the library writes at first
             raise KeyboardInterrupt
         self.written.append(path.name.removesuffix(".part"))
         self.real(tensors, path)
@@ -644,7 +645,7 @@ def test_a_tokenizer_model_that_is_none_is_refused(sentencepiece):
 def test_a_missing_package_is_named_with_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(source_files, "is_sentencepiece_available", lambda: False)
     (tmp_path / "tokenizer.model").write_bytes(b"any")
-    with pytest.raises(ModelError, match=r"sentencepiece and protobuf; pip install 'vltp_ros\[lis"):
+    with pytest.raises(ModelError, match=r"model needs .*; pip install sentencepiece protobuf$"):
         source_files.read_tokenizer(tmp_path)
 
 

@@ -26,8 +26,6 @@ class Sam:
     """Size of a checkpoint of your own in the same format; needs --sha256."""
     sha256: str | None = None
     """Its checksum, 64 hexadecimal digits; needs --sam."""
-    json: bool = False
-    """Print one JSON object on stdout."""
 
     def convert(self) -> ModelConfig:
         """Write the directory."""
@@ -43,10 +41,7 @@ class Lisa:
     clip: Path
     """Directory of its vision tower, openai/clip-vit-large-patch14."""
     out: Path
-    """Model directory to write. A run that was stopped leaves OUT.partial, and goes on there when
-    its command is given again."""
-    json: bool = False
-    """Print one JSON object on stdout."""
+    """Model directory to write; it is OUT.partial until it is whole, and another run goes on."""
 
     def convert(self) -> ModelConfig:
         """Write the directory."""
@@ -62,27 +57,30 @@ class Llava:
     sam: Path
     """Directory that `vltp convert sam` wrote."""
     out: Path
-    """Model directory to write. A run that was stopped leaves OUT.partial, and goes on there when
-    its command is given again."""
-    json: bool = False
-    """Print one JSON object on stdout."""
+    """Model directory to write; it is OUT.partial until it is whole, and another run goes on."""
 
     def convert(self) -> ModelConfig:
         """Write the directory."""
         return convert_llava(self.directory, self.sam, self.out)
 
 
-Convert = (
-    Annotated[Sam, tyro.conf.subcommand("sam")]
-    | Annotated[Lisa, tyro.conf.subcommand("lisa")]
-    | Annotated[Llava, tyro.conf.subcommand("llava")]
-)
-"""Make a model directory of files on this disk; nothing is downloaded."""
+@tyro.conf.configure(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitSubcommandPrefixes)
+@dataclass
+class Convert:
+    """Make a model directory of files on this disk; nothing is downloaded."""
+
+    source: (
+        Annotated[Sam, tyro.conf.subcommand("sam")]
+        | Annotated[Lisa, tyro.conf.subcommand("lisa")]
+        | Annotated[Llava, tyro.conf.subcommand("llava")]
+    )
+    json: bool = False
+    """Print one JSON object on stdout."""
 
 
 def run(args: Convert) -> dict:
     """Convert; ValueError for a file that is missing, unknown, truncated, altered or unfit."""
-    return {"out": str(args.out), "name": args.convert().name}
+    return {"out": str(args.source.out), "name": args.source.convert().name}
 
 
 def describe(answer: dict) -> str:

@@ -209,10 +209,18 @@ def _resume(partial: Path, record: dict) -> dict:
         found = _read_record(path)
         if {key: found.get(key) for key in record} == record:
             log.info("going on with %s", partial)
+            _remove_all_but(partial, {path, *(partial / name for name in record["files"])})
             return found
         log.warning("%s was made of something else; starting afresh", partial)
         shutil.rmtree(partial)
     return {**record, "sha256": {}}
+
+
+def _remove_all_but(directory: Path, whole: set[Path]) -> None:
+    """What a killed run leaves: its own half of a file, and the safetensors library's."""
+    for path in directory.rglob("*"):
+        if path.is_file() and path not in whole:
+            path.unlink()
 
 
 def _read_record(path: Path) -> dict:

@@ -36,6 +36,7 @@ from vltp_ros.network.source_files import (
     read_json,
     read_tokenizer,
 )
+from vltp_ros.network.vltp import Vltp
 
 SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
@@ -111,23 +112,34 @@ def convert_lisa(
     directory, clip, out = (Path(path).absolute() for path in (directory, clip, out))
     check_unoccupied(out)
     config = dense_config(sam or model_config("vit_h"), directory.name, PROMPT, "crop")
-    tokenizer = _read_tokenizer(directory)
-    vision = _read_vision(clip)
-    llava = empty_llava(_llava_config(directory, vision, tokenizer))
-    with torch.device("meta"):
-        reasoner = Reasoner(llava, tokenizer, config.prompt, config.framing)
-    model = empty_model(config, reasoner)
-    lisa, tower = by_plain_name(locate(directory), directory), _clip_tensors(clip)
-    parameters = model.state_dict()
-    _check_width(lisa, vision.hidden_size, directory, clip)
-    expected = {_origin(name): p for name, p in parameters.items() if IDENTITY not in name}
-    of_clip = {name: expected.pop(name) for name in list(expected) if name.startswith(TOWER)}
-    check_tensors(tower, of_clip, f"{clip} does not hold the vision tower in its config.json")
-    check_tensors(lisa, expected, f"{directory} is not a LISA of its config.json's sizes")
-    found = lisa | tower
-    parts = {name: _part(name, value, found) for name, value in parameters.items()}
+    model = _empty_lisa(directory, clip, config)
+    found = _find(model, directory, clip)
+    parts = {name: _part(name, value, found) for name, value in model.state_dict().items()}
     write_model(out, model, parts, sorted({stored.path for stored in found.values()}), LICENCE)
     return config
+
+
+def _empty_lisa(directory: Path, clip: Path, config: ModelConfig) -> Vltp:
+    """The network in LISA's and CLIP's sizes, with LISA's tokenizer."""
+    path = directory / "config.json"
+    values = read_json(path)
+    vision = _read_vision(clip)
+    tokenizer = _read_tokenizer(directory)
+    llava = empty_llava(_llava_config(values, vision, tokenizer, path))
+    with torch.device("meta"):
+        reasoner = Reasoner(llava, tokenizer, config.prompt, config.framing)
+    return empty_model(config, reasoner)
+
+
+def _find(model: Vltp, directory: Path, clip: Path) -> dict[str, Stored]:
+    """LISA's and CLIP's tensors by plain name; ModelError unless they are the model's, all used."""
+    lisa, tower = by_plain_name(locate(directory), directory), _clip_tensors(clip)
+    expected = {_origin(name): p for name, p in model.state_dict().items() if IDENTITY not in name}
+    of_clip = {name: expected.pop(name) for name in list(expected) if name.startswith(TOWER)}
+    _check_width(lisa, model.reasoner.llava.config.vision_config.hidden_size, directory, clip)
+    check_tensors(tower, of_clip, f"{clip} does not hold the vision tower in its config.json")
+    check_tensors(lisa, expected, f"{directory} is not a LISA of its config.json's sizes")
+    return lisa | tower
 
 
 def _read_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
@@ -146,11 +158,9 @@ def _read_vision(clip: Path) -> CLIPVisionConfig:
 
 
 def _llava_config(
-    directory: Path, vision: CLIPVisionConfig, tokenizer: PreTrainedTokenizerFast
+    values: dict, vision: CLIPVisionConfig, tokenizer: PreTrainedTokenizerFast, path: Path
 ) -> LlavaConfig:
-    """Transformers' configuration of what LISA's config.json describes in its own way."""
-    path = directory / "config.json"
-    values = read_json(path)
+    """Transformers' configuration of what LISA's config.json at ``path`` says in its own way."""
     missing = [name for name in SIZES if name not in values]
     if missing:
         raise ModelError(f"{path} does not say {', '.join(missing)}; LISA's does")

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import LlavaConfig, PreTrainedTokenizerFast
 
 from vltp_ros.config import ModelConfig
-from vltp_ros.network.checkpoint import SAM_FILE, ModelError, read_description, verify
+from vltp_ros.network.checkpoint import SAM_FILE, ModelError
 from vltp_ros.network.conversion import (
     LLAVA,
     Part,
@@ -28,6 +28,7 @@ from vltp_ros.network.conversion import (
 )
 from vltp_ros.network.lisa_checkpoint import REQUEST, SYSTEM
 from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
+from vltp_ros.network.sam_checkpoint import read_sam_description
 from vltp_ros.network.source_files import (
     Stored,
     check_tensors,
@@ -37,6 +38,7 @@ from vltp_ros.network.source_files import (
     read_tokenizer,
     stored_tensors,
 )
+from vltp_ros.network.vltp import Vltp
 
 PROMPT = f"{SYSTEM} USER: {{image}}\n{{task}} {REQUEST} ASSISTANT:{SEG_TOKEN}."
 
@@ -66,35 +68,17 @@ def convert_llava(directory: Path, sam: Path, out: Path) -> ModelConfig:
     """
     directory, sam, out = (Path(path).absolute() for path in (directory, sam, out))
     check_unoccupied(out)
-    sizes = _read_sam(sam)
+    sizes = read_sam_description(sam)
     config = dense_config(sizes, f"{directory.name} with {sizes.name}", PROMPT, "pad")
     llava = make_config(LlavaConfig, read_json(directory / "config.json"), directory)
     tokenizer = read_tokenizer(directory)
     _check_tokens(tokenizer, llava, directory)
-    found = by_plain_name(locate(directory), directory)
-    expected = {plain(name): p for name, p in empty_llava(llava).state_dict().items()}
-    check_tensors(found, expected, f"{directory} is not a LLaVA of its config.json's sizes")
+    found = _llava_tensors(llava, directory)
     new = _add_seg(tokenizer, llava)
     model = empty_model(config, _new_reasoner(llava, tokenizer, config))
-    parameters = model.state_dict()
-    seen = stored_tensors(sam / SAM_FILE)
-    expected = {k: p for k, p in parameters.items() if not k.startswith("reasoner.")}
-    check_tensors(seen, expected, f"{sam / SAM_FILE} does not fit the model.yaml beside it")
-    found |= seen
-    parts = {name: _part(name, value, found, new) for name, value in parameters.items()}
+    found |= _sam_tensors(model, sam / SAM_FILE)
+    parts = {name: _part(name, value, found, new) for name, value in model.state_dict().items()}
     write_model(out, model, parts, sorted({stored.path for stored in found.values()}), LICENCE)
-    return config
-
-
-def _read_sam(directory: Path) -> ModelConfig:
-    """SAM's sizes; ModelError unless the directory is whole and has SAM alone."""
-    config, checksums = read_description(directory)
-    if SAM_FILE not in checksums:
-        raise ModelError(
-            f"{directory / 'model.yaml'} lists no {SAM_FILE}; vltp convert sam makes a directory "
-            "that has it"
-        )
-    verify(directory, checksums)
     return config
 
 
@@ -110,6 +94,23 @@ def _check_tokens(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig, direct
             f"{directory}'s config.json has image token {llava.image_token_id}; its tokenizer has "
             f"{len(tokenizer)} tokens"
         )
+
+
+def _llava_tensors(llava: LlavaConfig, directory: Path) -> dict[str, Stored]:
+    """By plain name; ModelError unless they are those of the configuration."""
+    found = by_plain_name(locate(directory), directory)
+    expected = {plain(name): p for name, p in empty_llava(llava).state_dict().items()}
+    check_tensors(found, expected, f"{directory} is not a LLaVA of its config.json's sizes")
+    return found
+
+
+def _sam_tensors(model: Vltp, path: Path) -> dict[str, Stored]:
+    """By name; ModelError unless they are those of the model."""
+    found = stored_tensors(path)
+    parameters = model.state_dict().items()
+    expected = {name: p for name, p in parameters if not name.startswith("reasoner.")}
+    check_tensors(found, expected, f"{path} does not fit the model.yaml beside it")
+    return found
 
 
 def _add_seg(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig) -> range:

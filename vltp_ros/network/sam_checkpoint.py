@@ -116,6 +116,15 @@ def load_sam(
         ModelError: for a missing, truncated, altered or mismatching file.
     """
     directory = Path(directory)
+    config = read_sam_description(directory)
+    model = _empty(config)
+    fill(model, MODULES, directory / SAM_FILE, assign=True)
+    model = model.float().eval().requires_grad_(False).to(device)
+    return config, *(model.get_submodule(name) for name in MODULES)
+
+
+def read_sam_description(directory: Path) -> ModelConfig:
+    """What ``model.yaml`` says of SAM; ModelError unless its files are there and unaltered."""
     config, checksums = read_description(directory)
     if SAM_FILE not in checksums:
         raise ModelError(
@@ -123,10 +132,7 @@ def load_sam(
             "that has it"
         )
     verify(directory, checksums)
-    model = _empty(config)
-    fill(model, MODULES, directory / SAM_FILE, assign=True)
-    model = model.float().eval().requires_grad_(False).to(device)
-    return config, *(model.get_submodule(name) for name in MODULES)
+    return config
 
 
 def identify(file: Path, sam: str | None, checksum: str | None) -> tuple[str, dict[str, Any]]:

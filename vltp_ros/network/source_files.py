@@ -142,8 +142,8 @@ def _read_sentencepiece(directory: Path) -> PreTrainedTokenizerFast:
     """LLaMA's tokenizer as its first users had it: each text begins with the start of a word."""
     if not (is_sentencepiece_available() and is_protobuf_available()):
         raise ModelError(
-            f"{directory / 'tokenizer.model'} needs the packages sentencepiece and protobuf; "
-            "pip install 'vltp_ros[lisa]' brings them"
+            f"{directory / 'tokenizer.model'} needs two packages that are missing; "
+            "pip install sentencepiece protobuf"
         )
     from sentencepiece import SentencePieceProcessor
 
