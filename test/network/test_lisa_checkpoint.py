@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import math
@@ -39,6 +40,8 @@ from vltp_ros.network.llava_checkpoint import convert_llava
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.runtime.session import Session
 from vltp_ros.training.tabletop import train_tokenizer
+
+whole = functools.partial(load_model, quantization="float32")
 
 SAM = dataclasses.replace(
     model_config("tabletop"),
@@ -257,14 +260,14 @@ def lisa_seg(made, image):
 def test_seg_is_what_lisa_computes(made, converted):
     image = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)
     expected = lisa_seg(made, image)
-    found = load_model(converted).reasoner(image, [[TASK]])[0, 0]
+    found = whole(converted).reasoner(image, [[TASK]])[0, 0]
     assert (found - expected).norm() < 1e-4 * expected.norm()
-    other = load_model(converted).reasoner(255 - image, [[TASK]])[0, 0]
+    other = whole(converted).reasoner(255 - image, [[TASK]])[0, 0]
     assert (other - expected).norm() > 1e-2 * expected.norm()  # it does look at the image
 
 
 def test_every_tensor_comes_through_unchanged(made, converted):
-    model = load_model(converted)
+    model = whole(converted)
     for name, value in sam_tensors().items():
         assert torch.equal(model.state_dict()[name], value), name
     head = model.reasoner.llava.lm_head.weight
@@ -287,7 +290,8 @@ def test_the_directory_says_what_it_is(made, converted):
     assert names(converted.parent) == ["lisa_tiny"]
     description = yaml.safe_load((converted / "model.yaml").read_text())
     assert description["config"]["name"] == "lisa" and description["config"]["framing"] == "crop"
-    assert description["config"]["pruning"]["rates"] == [0, 0]
+    assert description["config"]["pruning"]["selector"] == "attention"
+    assert description["config"]["quantization"] == "nf4"
     assert "non-commercial" in description["licence"]
     shard = "pytorch_model-00001-of-00002.bin"
     listed = {source["file"]: source["sha256"] for source in description["sources"]}
@@ -298,14 +302,14 @@ def test_the_directory_says_what_it_is(made, converted):
 
 
 def test_it_segments_with_and_without_pruning_by_attention(converted):
-    session = Session.load(converted)
+    session = Session.load(converted, quantization="bfloat16")
     image = torch.randint(0, 256, (48, 64, 3), dtype=torch.uint8).numpy()
+    (pruned,) = session.segment(image, [TASK])
+    assert pruned.tokens == (50, 50) and pruned.mask.shape == (48, 64)
+    session.configure(rates=(0.0,))
     (dense,) = session.segment(image, [TASK])
     assert dense.tokens == () and dense.mask.shape == (48, 64)
-    session.configure(rates=(0.5,))
-    scores = torch.rand(1, 100)
-    (pruned,) = session.segment(image, [TASK], score=lambda stage, tokens: scores)
-    assert pruned.tokens == (50, 50)
+    session.configure(rates=(0.5,), selector="prune_decoder")
     with pytest.raises(ValueError, match=r"lisa has no trained prune decoder; .* --stage prune"):
         session.segment(image, [TASK])
 
@@ -467,8 +471,8 @@ def test_a_vision_tower_alone_will_do_for_clip(made, converted, tmp_path):
     clip = CLIPVisionModel.from_pretrained(made[0] / "clip", local_files_only=True)
     clip.save_pretrained(tmp_path / "clip")
     convert_lisa(made[0] / "lisa", tmp_path / "clip", tmp_path / "out", SAM)
-    found = load_model(tmp_path / "out").state_dict()
-    for name, value in load_model(converted).state_dict().items():
+    found = whole(tmp_path / "out").state_dict()
+    for name, value in whole(converted).state_dict().items():
         assert torch.equal(found[name], value), name
 
 
@@ -544,7 +548,7 @@ def test_another_source_starts_afresh(broken, interrupted, monkeypatch):
     writer = Writer(monkeypatch)
     convert(broken, interrupted)
     assert sorted(writer.written)[0] == "dense.safetensors" and len(writer.written) > 4
-    assert not load_model(interrupted).reasoner.llava.lm_head.weight.any()
+    assert not whole(interrupted).reasoner.llava.lm_head.weight.any()
 
 
 def test_a_record_that_is_broken_starts_afresh(broken, interrupted, monkeypatch):
@@ -568,7 +572,7 @@ def test_the_command_writes_a_directory(made, tmp_path, monkeypatch):
     with contextlib.redirect_stdout(io.StringIO()) as stdout:
         assert main(["convert", "lisa", lisa, "--clip", clip, "--out", out, "--json"]) == 0
     assert json.loads(stdout.getvalue()) == {"out": out, "name": "lisa"}
-    assert load_model(out).prune_decoder is None
+    assert whole(out).prune_decoder is None
 
 
 def test_another_sam_than_vit_h_is_one_line_of_the_command(made, tmp_path, capsys):
@@ -629,7 +633,7 @@ def test_llamas_own_tokenizer_gives_the_tokens_that_lisa_was_trained_on(
         ),
     )
     convert_lisa(lisa, made[0] / "clip", tmp_path / "out", SAM)
-    before, after = load_model(tmp_path / "out").reasoner._prompt_ids(TASK)
+    before, after = whole(tmp_path / "out").reasoner._prompt_ids(TASK)
     # LISA split at the added tokens, without the space around them, and encoded each piece alone.
     start, end = SENTENCE.split("<im_start><im_patch><im_end> ")
     assert before == [pieces.bos_id(), *pieces.encode(start), numbers["<im_start>"]]
@@ -686,7 +690,7 @@ def test_llava_gets_a_seg_and_keeps_the_rest(sam, tmp_path, spare):
     source = save_llava(tmp_path / "llava", spare)
     config = convert_llava(tmp_path / "llava", sam, tmp_path / "out")
     assert config.name == "llava with sam_tiny" and config.framing == "pad"
-    model = load_model(tmp_path / "out")
+    model = whole(tmp_path / "out")
     reasoner, grown = model.reasoner, ("lm_head.weight", "model.language_model.embed_tokens.weight")
     seg, llava = len(reasoner.tokenizer) - 1, reasoner.llava.state_dict()
     assert reasoner.tokenizer.convert_tokens_to_ids("[SEG]") == seg
@@ -709,7 +713,7 @@ def test_llavas_projection_is_random_and_the_same_each_time(sam, tmp_path):
     for out in ("one", "two"):
         convert_llava(tmp_path / "llava", sam, tmp_path / out)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert load_model(tmp_path / "one").reasoner.projection[2].weight.std() > 0.01
+    assert whole(tmp_path / "one").reasoner.projection[2].weight.std() > 0.01
 
 
 @pytest.mark.parametrize(

@@ -64,18 +64,17 @@ def _initial_model(args: Train) -> Vltp:
     if args.init is not None:
         model = load_model(args.init)
         if args.stage == "prune" and model.prune_decoder is None:
-            _add_pruned_half(model, args.config.rates[0])
+            _add_pruned_half(model)
         return model
     if args.stage == "prune":
         raise ValueError("--init is missing; the prune stage starts from a trained dense model")
     return new_model([text for task in TASKS for text in task.phrasings], args.config.seed)
 
 
-def _add_pruned_half(model: Vltp, rate: float) -> None:
-    """For a model that pruned nothing by default, as it could not: after training it does."""
+def _add_pruned_half(model: Vltp) -> None:
+    """For a model whose image tokens LLaVA's attention ranks: after training a decoder does."""
     model.inherit()
-    pruning = model.config.pruning
-    pruning = dataclasses.replace(pruning, rates=(rate,) * len(pruning.prune_after))
+    pruning = dataclasses.replace(model.config.pruning, selector="prune_decoder")
     model.config = dataclasses.replace(model.config, pruning=pruning)
 
 

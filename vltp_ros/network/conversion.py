@@ -87,10 +87,12 @@ def empty_model(config: ModelConfig, reasoner: Reasoner) -> Vltp:
         return Vltp(config, reasoner, pruned_half=False)
 
 
-def dense_config(sam: ModelConfig, name: str, prompt: str, framing: str) -> ModelConfig:
-    """The configuration with SAM's sizes, which prunes nothing by default: there is no decoder."""
-    pruning = dataclasses.replace(sam.pruning, rates=(0.0,) * len(sam.pruning.rates))
-    return dataclasses.replace(sam, name=name, prompt=prompt, framing=framing, pruning=pruning)
+def whole_config(sam: ModelConfig, name: str, prompt: str, framing: str) -> ModelConfig:
+    """The configuration with SAM's sizes; LLaVA in 4 bits, its attention ranks the image tokens."""
+    pruning = dataclasses.replace(sam.pruning, selector="attention")
+    return dataclasses.replace(
+        sam, name=name, prompt=prompt, framing=framing, pruning=pruning, quantization="nf4"
+    )
 
 
 def plain(name: str) -> str:

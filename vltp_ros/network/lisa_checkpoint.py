@@ -21,10 +21,10 @@ from vltp_ros.network.conversion import (
     by_plain_name,
     check_unoccupied,
     copied,
-    dense_config,
     empty_llava,
     empty_model,
     plain,
+    whole_config,
     write_model,
 )
 from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
@@ -96,7 +96,7 @@ def convert_lisa(
 ) -> ModelConfig:
     """Write the model directory of a LISA checkpoint, all of it or nothing.
 
-    It has no pruned half, and prunes nothing by default.
+    It has no pruned half: LLaVA's attention ranks the image tokens.
 
     Args:
         directory: the checkpoint: config.json, tokenizer, PyTorch shards with their index.
@@ -111,7 +111,7 @@ def convert_lisa(
     """
     directory, clip, out = (Path(path).absolute() for path in (directory, clip, out))
     check_unoccupied(out)
-    config = dense_config(sam or model_config("vit_h"), directory.name, PROMPT, "crop")
+    config = whole_config(sam or model_config("vit_h"), directory.name, PROMPT, "crop")
     model = _empty_lisa(directory, clip, config)
     found = _find(model, directory, clip)
     parts = {name: _part(name, value, found) for name, value in model.state_dict().items()}

@@ -20,10 +20,10 @@ from vltp_ros.network.conversion import (
     by_plain_name,
     check_unoccupied,
     copied,
-    dense_config,
     empty_llava,
     empty_model,
     plain,
+    whole_config,
     write_model,
 )
 from vltp_ros.network.lisa_checkpoint import REQUEST, SYSTEM
@@ -69,7 +69,7 @@ def convert_llava(directory: Path, sam: Path, out: Path) -> ModelConfig:
     directory, sam, out = (Path(path).absolute() for path in (directory, sam, out))
     check_unoccupied(out)
     sizes = read_sam_description(sam)
-    config = dense_config(sizes, f"{directory.name} with {sizes.name}", PROMPT, "pad")
+    config = whole_config(sizes, f"{directory.name} with {sizes.name}", PROMPT, "pad")
     llava = make_config(LlavaConfig, read_json(directory / "config.json"), directory)
     tokenizer = read_tokenizer(directory)
     _check_tokens(tokenizer, llava, directory)
