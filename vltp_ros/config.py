@@ -240,6 +240,43 @@ def check_stages(prune_after: tuple[int, ...], rates: tuple[float, ...]) -> None
             raise ValueError(f"rate is {rate}; it must be at least 0 and below 1")
 
 
+@documented
+@dataclass(frozen=True)
+class LlavaSizes:
+    """Sizes of transformers' LLaVA: a LLaMA behind a CLIP vision tower."""
+
+    width: int = setting(4096, "of the language model's tokens", low=8)
+    mlp: int = setting(11008, "hidden width of its MLPs", low=8)
+    layers: int = setting(32, "decoder layers", low=2)
+    heads: int = setting(32, "attention heads", low=1)
+    vocabulary: int = setting(32004, "tokens, [SEG] included", low=8)
+    context: int = setting(2048, "longest sequence, tokens", low=8)
+    image_size: int = setting(224, "side of the vision tower's input, pixels", low=8)
+    patch_size: int = setting(14, "side of a patch, pixels", low=1)
+    vision_width: int = setting(1024, "of the vision tower's tokens", low=8)
+    vision_mlp: int = setting(4096, "hidden width of its MLPs", low=8)
+    vision_layers: int = setting(24, "its layers", low=1)
+    vision_heads: int = setting(16, "its attention heads", low=1)
+    feature_layer: int = setting(-2, "of its hidden states, which becomes image tokens")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def image_tokens(self) -> int:
+        """Patches of an image."""
+        return (self.image_size // self.patch_size) ** 2
+
+
+LLAVA_SIZES = {
+    "tabletop": LlavaSizes(128, 384, 8, 4, 1024, 512, 192, 24, 128, 384, 4, 4, -1),
+    "1b": LlavaSizes(2048, 5632, 22, 32),
+    "7b": LlavaSizes(),
+}
+"""Name -> sizes: LISA-7B's, those of a language model of 1.1 billion parameters behind the same
+vision tower, and the model that ships."""
+
+
 CSP_SELECTORS = ("uniform", "random", "cls", "instances")
 
 

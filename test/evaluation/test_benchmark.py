@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 import torch
+from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.cli.main import main
-from vltp_ros.config import model_config
-from vltp_ros.evaluation.benchmark import benchmark_encoder
-from vltp_ros.evaluation.flops import model_gmacs
+from vltp_ros.config import LLAVA_SIZES, LlavaSizes, model_config
+from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
+from vltp_ros.evaluation.flops import count_gmacs, model_gmacs
+from vltp_ros.evaluation.reasoner_benchmark import (
+    TASKS,
+    benchmark_reasoner,
+    transformers_forward,
+    write_random_llava,
+)
+from vltp_ros.network.checkpoint import load_reasoner
+from vltp_ros.network.csp import image_token_gmacs
+from vltp_ros.network.llava_checkpoint import PROMPT
+from vltp_ros.training.tabletop import llava_config, train_tokenizer
 
 
 def test_rows_compare_with_the_official_encoder_of_the_same_run(capsys):
@@ -52,3 +64,64 @@ def test_bad_requests_are_refused(changes, reason):
     sam, rates = request.pop("sam"), request.pop("rates")
     with pytest.raises(ValueError, match=reason):
         benchmark_encoder(sam, torch.device("cpu"), torch.float32, rates, **request)
+
+
+def test_reasoner_rows_compare_with_transformers_forward_of_the_same_run(capsys):
+    command = (
+        "benchmark reasoner --size tabletop --device cpu --quantization nf4 --csp off 65 "
+        "--tasks 1 3 --repeats 3 --baseline"
+    )
+    assert main([*command.split(), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["load_s"] > 0 and answer["quantization"] == "nf4"
+    rows = answer["rows"]
+    assert [(row["csp"], row["tasks"]) for row in rows] == [
+        ("off", 1), ("65", 1), ("off", 3), ("65", 3)
+    ]  # fmt: skip
+    assert [row["average_tokens"] for row in rows] == [64, 22, 64, 22]
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["baseline_ms"] / row["median_ms"], rel=0.01)
+    assert rows[0]["baseline_ms"] == rows[1]["baseline_ms"] != rows[2]["baseline_ms"]
+
+
+def test_the_baseline_computes_what_ours_does(tmp_path):
+    config = dataclasses.replace(model_config("tabletop"), prompt=PROMPT)
+    write_random_llava(tmp_path, LLAVA_SIZES["tabletop"])
+    reasoner = load_reasoner(tmp_path, config, torch.device("cpu")).eval()
+    image = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        found = reasoner(image, [list(TASKS[:1])])
+        states = transformers_forward(reasoner, image, list(TASKS[:1]))(output_hidden_states=True)
+        expected = reasoner.projection(states.hidden_states[-1][:, -1])
+    assert torch.allclose(found[0], expected, atol=1e-4)
+
+
+def test_bad_numbers_of_tasks_are_refused():
+    with pytest.raises(ValueError, match="tasks is 9; allowed: 1 to 4"):
+        benchmark_reasoner("tabletop", torch.device("cpu"), "float32", ("off",), (9,))
+
+
+@pytest.mark.parametrize(("preset", "reduction"), [("65", 0.65), ("70", 0.70)])
+def test_presets_save_what_their_names_say_at_7b(capsys, preset, reduction):
+    assert main(["flops", "--llava", "7b", "--csp", preset, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["image_token_reduction"] == pytest.approx(reduction, abs=0.01)
+    assert len(answer["tokens_per_layer"]) == 32
+    saved = 1 - answer["image_token_gmacs"] / answer["dense_image_token_gmacs"]
+    assert saved == pytest.approx(answer["image_token_reduction"])
+    assert main(["flops", "--llava", "7b", "--csp", preset]) == 0
+    assert f"-{100 * saved:.1f}%" in capsys.readouterr().out
+
+
+def test_image_token_macs_are_those_of_the_real_layers():
+    """Each image token more costs what the formula says, counted on the real modules."""
+    sizes = LlavaSizes(64, 96, 3, 4, 1024, 512, 32, 16, 32, 32, 2, 2, -1)
+    tokenizer = train_tokenizer([PROMPT])
+    with torch.device("meta"):
+        model = LlavaForConditionalGeneration(llava_config(sizes, tokenizer)).model.language_model
+
+        def gmacs(count: int) -> float:
+            return count_gmacs(lambda: model(inputs_embeds=torch.zeros(1, count, 64)))[1]
+
+        found = gmacs(40)
+    assert found == pytest.approx(image_token_gmacs([40] * 3, 64, 96), rel=1e-6)

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedTokenizerFast
 
-from vltp_ros.config import PruneDecoderConfig
+from vltp_ros.config import CSP_PRESETS, PruneDecoderConfig
 from vltp_ros.network.preprocessing import (
     fitted_size,
     from_llava_frame,
@@ -25,7 +25,7 @@ from vltp_ros.network.preprocessing import (
     valid_grid,
 )
 from vltp_ros.network.prune_decoder import PruneDecoder
-from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.reasoner import Reasoner, Seen
 from vltp_ros.network.token_selection import fixed_budget
 
 
@@ -170,6 +170,24 @@ def test_stages_never_wait_for_the_host(model):
     assert ghost.draw(encoded, seg, run).shape == (2, side // 4, side // 4)
     assert [kept.shape for kept in encoded.kept] == [(2, 50), (2, 20)]
     assert [key[0] for key in ran] == ["stem", "score", "stage", "score", "stage", "draw"]
+
+
+@pytest.mark.parametrize("csp", [None, CSP_PRESETS["65"]])
+@torch.inference_mode()
+def test_the_language_model_never_waits_for_the_host(model, csp):
+    ghost = copy.deepcopy(model.reasoner).to("meta")
+    looked = Seen(torch.zeros(1, 64, 128, device="meta"), None)
+    ran = []
+
+    def run(key, function, *tensors):
+        ran.append(key)
+        function(*tensors)
+        with OneDevice():
+            return function(*tensors)
+
+    found = ghost.reason(looked, [["cut", "drink"]], csp=csp, listen=True, run=run)
+    assert found.seg.shape == (2, 1, 256) and found.attention.shape == (2, 8, 8)
+    assert len(ran) == 1
 
 
 @pytest.mark.parametrize(

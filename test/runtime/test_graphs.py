@@ -8,6 +8,7 @@ import pytest
 import torch
 from builders import tiny_model
 
+from vltp_ros.config import CSP_PRESETS
 from vltp_ros.network.run import directly
 from vltp_ros.network.token_selection import fixed_budget
 
@@ -46,6 +47,20 @@ def test_replay_equals_eager_for_changing_inputs_and_rates(runner, precision):
                     strict=True,
                 ):
                     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    assert not runner.failed and len(runner) > 0
+
+
+@pytest.mark.parametrize("csp", [None, CSP_PRESETS["65"]])
+@torch.inference_mode()
+def test_the_language_model_replays_as_eager(runner, csp):
+    reasoner = tiny_model().reasoner.to(DEVICE)
+    for tasks in (["cut"], ["drink", "something to drive a nail"], ["sit"]):
+        image = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8, device=DEVICE)
+        seen = reasoner.see(image)
+        found = reasoner.reason(seen, [tasks], csp=csp, listen=True, run=runner)
+        expected = reasoner.reason(seen, [tasks], csp=csp, listen=True)
+        torch.testing.assert_close(found.seg, expected.seg, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found.attention, expected.attention, rtol=1e-3, atol=1e-5)
     assert not runner.failed and len(runner) > 0
 
 

@@ -1,12 +1,13 @@
-"""vltp flops: what the encoder costs, counted on the real modules."""
+"""vltp flops: what the encoder costs, counted on the real modules, and LLaVA's image tokens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from vltp_ros.config import model_config
-from vltp_ros.evaluation.flops import model_gmacs
+from vltp_ros.evaluation.flops import image_token_cost, model_gmacs
 
 
 @dataclass
@@ -19,12 +20,18 @@ class Flops:
     """1-based global-attention layers; by default at half and three quarters of the depth."""
     rates: tuple[float, ...] = (0.5,)
     """Share of tokens frozen at each stage; one value serves all."""
+    llava: Literal["tabletop", "1b", "7b"] | None = None
+    """Size of LLaVA: say what its language model spends on image tokens instead."""
+    csp: Literal["off", "65", "70"] = "65"
+    """Which image tokens its layers see (LVLM_CSP); with --llava only."""
     json: bool = False
     """Print one JSON object on stdout."""
 
 
 def run(args: Flops) -> dict:
     """Count; ValueError for stages or rates that are not allowed."""
+    if args.llava is not None:
+        return {"llava": args.llava, "csp": args.csp, **image_token_cost(args.llava, args.csp)}
     config = model_config(args.sam)
     stages = config.pruning.prune_after if args.prune_after is None else args.prune_after
     rates = args.rates * len(stages) if len(args.rates) == 1 else args.rates
@@ -32,7 +39,9 @@ def run(args: Flops) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """The totals, then one line per stage."""
+    """The totals, then one line per stage, or per span of layers."""
+    if "llava" in answer:
+        return _describe_llava(answer)
     lines = [
         f"{answer['gmacs']:.1f} GMACs, dense {answer['dense_gmacs']:.1f}, "
         f"prune decoder {answer['prune_decoder_gmacs']:.2f} a call, "
@@ -42,4 +51,19 @@ def describe(answer: dict) -> str:
         f"  from layer {s['first_layer']}: {s['tokens']} tokens, {s['gmacs']:.1f} GMACs"
         for s in answer["stages"]
     ]
+    return "\n".join(lines)
+
+
+def _describe_llava(answer: dict) -> str:
+    lines = [
+        f"LLaVA {answer['llava']}, csp {answer['csp']}: "
+        f"{answer['image_token_gmacs']:.1f} GMACs on image tokens, "
+        f"dense {answer['dense_image_token_gmacs']:.1f} ({-answer['image_token_reduction']:+.1%}); "
+        f"{answer['average_tokens']:.1f} of them in a layer on average"
+    ]
+    first = 0
+    for tokens, layers in groupby(answer["tokens_per_layer"]):
+        count = len(list(layers))
+        lines.append(f"  layers {first} to {first + count - 1}: {tokens} tokens")
+        first += count
     return "\n".join(lines)

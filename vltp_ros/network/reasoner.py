@@ -200,7 +200,8 @@ class Reasoner(nn.Module):
         if self.training or torch.is_grad_enabled():
             return []
         kind = before.device.type
-        reduced = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        reduced = kind != "meta" and torch.is_autocast_enabled(kind)
+        reduced = torch.get_autocast_dtype(kind) if reduced else None
         if reduced not in self._known:
             self._known[reduced] = remember(self.llava.model.language_model, before)
         return self._known[reduced]

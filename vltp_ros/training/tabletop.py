@@ -16,11 +16,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from vltp_ros.config import model_config
+from vltp_ros.config import LLAVA_SIZES, LlavaSizes, model_config
 from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
 from vltp_ros.network.vltp import Vltp
 
-VOCABULARY = 1024
+VOCABULARY = LLAVA_SIZES["tabletop"].vocabulary
 
 
 def new_model(sentences: Iterable[str], seed: int) -> Vltp:
@@ -94,35 +94,39 @@ def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def build_llava(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """LLaVA in small: 64 image tokens, 8 decoder layers, random weights."""
+    """The tabletop model's LLaVA, random weights."""
+    return LlavaForConditionalGeneration(llava_config(LLAVA_SIZES["tabletop"], tokenizer))
+
+
+def llava_config(sizes: LlavaSizes, tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
+    """Transformers' configuration of these sizes."""
     vision = CLIPVisionConfig(
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        image_size=192,
-        patch_size=24,
+        hidden_size=sizes.vision_width,
+        intermediate_size=sizes.vision_mlp,
+        num_hidden_layers=sizes.vision_layers,
+        num_attention_heads=sizes.vision_heads,
+        image_size=sizes.image_size,
+        patch_size=sizes.patch_size,
     )
     text = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=8,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=512,
+        vocab_size=sizes.vocabulary,
+        hidden_size=sizes.width,
+        intermediate_size=sizes.mlp,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        num_key_value_heads=sizes.heads,
+        max_position_embeddings=sizes.context,
         tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    config = LlavaConfig(
+    return LlavaConfig(
         vision_config=vision,
         text_config=text,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        vision_feature_layer=-1,
+        vision_feature_layer=sizes.feature_layer,
         vision_feature_select_strategy="default",
-        image_seq_length=64,
+        image_seq_length=sizes.image_tokens,
         tie_word_embeddings=True,
     )
-    return LlavaForConditionalGeneration(config)

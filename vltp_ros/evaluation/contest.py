@@ -1,0 +1,123 @@
+"""Time and memory of several contenders in one process, turn by turn."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from tqdm import tqdm
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something to be timed, and what a row says of it beside its figures."""
+
+    work: Callable[[], object]
+    row: dict
+
+
+def contest(
+    contenders: Sequence[Contender],
+    device: torch.device,
+    *,
+    repeats: int,
+    progress: bool,
+    against: Callable[[Contender], Contender | None],
+) -> list[dict]:
+    """Measure the contenders in turns, so that a machine that slows down slows all.
+
+    Args:
+        contenders: at least one.
+        device: where they work; it is waited for.
+        repeats: measurements of each.
+        progress: show a bar on stderr.
+        against: the baseline of a contender, one of ``contenders``; None: it has none.
+
+    Returns:
+        For each contender its ``row`` and median_ms, quartiles_ms, peak_mib (growth of memory
+        during one run; None where the system does not tell), and with a baseline baseline_ms,
+        ratio (baseline / contender) and baseline_peak_mib.
+
+    Raises:
+        ValueError: for fewer than 3 repeats.
+    """
+    if repeats < 3:
+        raise ValueError(f"repeats is {repeats}; it must be at least 3 to show a spread")
+    for contender in contenders:
+        contender.work()  # sets libraries up
+    peaks = [watched(contender.work, device)[1] for contender in contenders]
+    times = _in_turns(contenders, repeats, device, progress)
+    rows = []
+    for contender, each, peak in zip(contenders, times, peaks, strict=True):
+        first, median, third = statistics.quantiles(each, n=4)
+        rows.append(
+            {
+                **contender.row,
+                "median_ms": round(1e3 * median, 2),
+                "quartiles_ms": [round(1e3 * first, 2), round(1e3 * third, 2)],
+                "peak_mib": peak,
+            }
+        )
+    for contender, row in zip(contenders, rows, strict=True):
+        baseline = against(contender)
+        if baseline is not None:
+            other = rows[contenders.index(baseline)]
+            row |= {
+                "baseline_ms": other["median_ms"],
+                "ratio": round(other["median_ms"] / row["median_ms"], 3),
+                "baseline_peak_mib": other["peak_mib"],
+            }
+    return rows
+
+
+def _in_turns(
+    contenders: Sequence[Contender], repeats: int, device: torch.device, progress: bool
+) -> list[list[float]]:
+    """Seconds of each run of each contender."""
+    times: list[list[float]] = [[] for _ in contenders]
+    for _ in tqdm(range(repeats), disable=not progress):
+        for contender, each in zip(contenders, times, strict=True):
+            _wait(device)
+            start = time.perf_counter()
+            contender.work()
+            _wait(device)
+            each.append(time.perf_counter() - start)
+    return times
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def watched(work: Callable[[], Answer], device: torch.device) -> tuple[Answer, float | None]:
+    """What ``work`` returns, and how much memory grew on the way, MiB; None: nobody tells."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        answer = work()
+        return answer, round((torch.cuda.max_memory_allocated(device) - before) / 2**20, 1)
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # what the allocator holds back would hide the growth
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+    except (OSError, AttributeError):
+        return work(), None
+    before = _status_kib("VmRSS")
+    answer = work()
+    return answer, round((_status_kib("VmHWM") - before) / 1024, 1)
+
+
+def _status_kib(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))

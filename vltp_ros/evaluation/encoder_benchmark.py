@@ -1,0 +1,129 @@
+"""The encoder against segment_anything's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from vltp_ros.config import SAM_ENCODERS, ModelConfig, model_config
+from vltp_ros.evaluation.contest import Contender, contest
+from vltp_ros.evaluation.flops import model_gmacs
+from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.network.prune_decoder import WIDTH
+from vltp_ros.network.run import Run, directly
+from vltp_ros.network.token_selection import fixed_budget
+from vltp_ros.network.vltp import Vltp
+from vltp_ros.runtime.graphs import GraphRunner
+
+
+def benchmark_encoder(
+    sam: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    rates: Sequence[float],
+    *,
+    baseline: bool = True,
+    repeats: int = 7,
+    progress: bool = True,
+) -> dict:
+    """One image through the encoder, prune decoder included, with random weights.
+
+    Args:
+        sam: size, a key of ``SAM_ENCODERS``.
+        device: where; on a GPU both eager and as captured graphs.
+        dtype: float32, or bfloat16 or float16 for autocast.
+        rates: share of tokens frozen at each of the default stages; 0 prunes nothing.
+        baseline: time segment_anything's own ``ImageEncoderViT`` too, with the same weights.
+        repeats: measurements of each.
+        progress: show a bar on stderr.
+
+    Returns:
+        ``hardware``, ``versions``, ``sam``, ``prune_after``, ``repeats`` and ``rows``: name, rate,
+        dtype, device, gmacs and what :func:`contest` measures.
+
+    Raises:
+        ValueError: for an unknown size, bad rates, or fewer than 3 repeats.
+    """
+    if sam not in SAM_ENCODERS:
+        raise ValueError(f"sam is {sam!r}; allowed: {', '.join(SAM_ENCODERS)}")
+    model = _random_model(sam).to(device)
+    stages = model.config.pruning.prune_after
+    official, ours = _contenders(model, device, dtype, rates)
+    entered = [official, *ours] if baseline else ours
+    with (
+        torch.inference_mode(),
+        torch.autocast(
+            device.type,
+            torch.bfloat16 if dtype is torch.float32 else dtype,
+            enabled=dtype is not torch.float32,
+            cache_enabled=False,
+        ),
+    ):
+        rows = contest(
+            entered,
+            device,
+            repeats=repeats,
+            progress=progress,
+            against=lambda each: official if baseline and each is not official else None,
+        )
+    return {
+        **measured_on(device),
+        "sam": sam,
+        "prune_after": list(stages),
+        "repeats": repeats,
+        "rows": rows[-len(ours) :],
+    }
+
+
+def _gmacs(config: ModelConfig, rate: float) -> float:
+    stages = config.pruning.prune_after if rate else ()
+    rates = (rate,) * len(stages)
+    return model_gmacs(config, stages, rates)["gmacs"]
+
+
+def _random_model(sam: str) -> Vltp:
+    """Everything but the reasoner; weights are random, relative positions too."""
+    torch.manual_seed(0)
+    model = Vltp(model_config(sam), None).eval().requires_grad_(False)
+    for name, parameter in model.image_encoder.named_parameters():
+        if "rel_pos" in name or name == "pos_embed":
+            nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+def _contenders(
+    model: Vltp, device: torch.device, dtype: torch.dtype, rates: Sequence[float]
+) -> tuple[Contender, list[Contender]]:
+    """The official encoder, and ours."""
+    side = model.config.encoder.img_size
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 3, side, side, generator=generator).to(device)
+    seg = torch.randn(1, 1, WIDTH, generator=generator).to(device)
+    costs = {rate: round(_gmacs(model.config, rate), 1) for rate in rates}
+
+    def ours(rate: float, run: Run) -> torch.Tensor:
+        stages = model.config.pruning.prune_after if rate else ()
+        tokens = model.stem(image, stages, run)
+        budget = fixed_budget((rate,) * len(stages))
+        encoded = model.encode(tokens, stages, budget, model.score(seg, run), run)
+        return run(("merge",), model.encoder(()).merge, encoded.tokens)
+
+    def row(name: str, rate: float) -> dict:
+        return {
+            "name": f"{model.config.name} encoder, {name}",
+            "rate": rate,
+            "dtype": str(dtype).removeprefix("torch."),
+            "device": device.type,
+            "gmacs": costs.get(rate),
+        }
+
+    runs = {"eager": directly}
+    if device.type == "cuda":
+        runs["captured"] = GraphRunner(device)
+    return Contender(lambda: model.image_encoder(image), row("official", 0.0)), [
+        Contender(lambda rate=rate, run=run: ours(rate, run), row(name, rate))
+        for name, run in runs.items()
+        for rate in rates
+    ]

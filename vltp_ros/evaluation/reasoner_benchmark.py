@@ -1,0 +1,183 @@
+"""LLaVA as a reasoner against transformers' own forward."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+from transformers import LlavaForConditionalGeneration
+
+from vltp_ros.config import LLAVA_SIZES, LlavaSizes, csp_config, model_config
+from vltp_ros.evaluation.contest import Contender, contest, watched
+from vltp_ros.evaluation.flops import image_token_cost
+from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.network.checkpoint import load_reasoner
+from vltp_ros.network.llava_checkpoint import PROMPT
+from vltp_ros.network.preprocessing import llava_input
+from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.run import Run, directly
+from vltp_ros.runtime.graphs import GraphRunner
+from vltp_ros.training.tabletop import llava_config, train_tokenizer
+
+TASKS = (
+    "something to scoop soup with",
+    "what could I drive a nail into the wall with?",
+    "a thing that cuts",
+    "something soft to sit on while waiting",
+)
+
+
+def benchmark_reasoner(
+    size: str,
+    device: torch.device,
+    quantization: str,
+    csp: Sequence[str],
+    tasks: Sequence[int],
+    *,
+    baseline: bool = True,
+    repeats: int = 5,
+    progress: bool = True,
+) -> dict:
+    """<SEG> for one 640x480 image and some tasks, vision tower included.
+
+    Random weights of the true shapes are written to a temporary directory in bfloat16 and loaded
+    as any model is.
+
+    Args:
+        size: a key of LLAVA_SIZES.
+        device: where; on a GPU both eager and with the language model as a captured graph.
+        quantization: one of QUANTIZATIONS.
+        csp: some of CSP_NAMES.
+        tasks: numbers of tasks on the image, 1 to 4.
+        baseline: time transformers' own forward too, with the same weights, on a batch with the
+            image once for each task.
+        repeats: measurements of each.
+        progress: show a bar on stderr.
+
+    Returns:
+        ``hardware``, ``versions``, ``size``, ``quantization``, ``parameters``, ``load_s``,
+        ``load_peak_mib`` (growth of memory while it is loaded), ``repeats`` and ``rows``: name,
+        csp, tasks, average_tokens (image tokens in a layer), device and what :func:`contest`
+        measures.
+
+    Raises:
+        ModelError: if there is too little memory, or no bitsandbytes.
+        ValueError: for a number of tasks or repeats that is not allowed.
+    """
+    for count in tasks:
+        if not 1 <= count <= len(TASKS):
+            raise ValueError(f"tasks is {count}; allowed: 1 to {len(TASKS)}")
+    with TemporaryDirectory() as scratch:
+        parameters = write_random_llava(Path(scratch), LLAVA_SIZES[size])
+        config = dataclasses.replace(
+            model_config("tabletop"), prompt=PROMPT, quantization=quantization
+        )
+        start = time.perf_counter()
+        reasoner, peak = watched(lambda: load_reasoner(Path(scratch), config, device), device)
+        load_s = time.perf_counter() - start
+    reasoner.eval().requires_grad_(False).projection.to(device)
+    entered = [
+        contender
+        for count in tasks
+        for contender in _contenders(reasoner, size, device, csp, count, baseline)
+    ]
+    official = {each.row["tasks"]: each for each in entered if each.row["csp"] is None}
+    with torch.inference_mode():
+        rows = contest(
+            entered,
+            device,
+            repeats=repeats,
+            progress=progress,
+            against=lambda each: official.get(each.row["tasks"]) if each.row["csp"] else None,
+        )
+    return {
+        **measured_on(device),
+        "size": size,
+        "quantization": quantization,
+        "parameters": parameters,
+        "load_s": round(load_s, 1),
+        "load_peak_mib": peak,
+        "repeats": repeats,
+        "rows": [row for row in rows if row["csp"]],
+    }
+
+
+def write_random_llava(directory: Path, sizes: LlavaSizes) -> int:
+    """Write LLaVA in bfloat16 and a small tokenizer; the number of parameters."""
+    tokenizer = train_tokenizer([PROMPT, *TASKS])
+    config = llava_config(sizes, tokenizer)
+    with torch.device("meta"):
+        llava = LlavaForConditionalGeneration(config)
+    llava = llava.to(torch.bfloat16).to_empty(device="cpu")
+    llava.tie_weights()
+    torch.manual_seed(0)
+    for name, parameter in llava.named_parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.02)
+        else:
+            torch.nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+    llava.save_pretrained(directory, max_shard_size="2GB")
+    tokenizer.save_pretrained(directory)
+    return sum(parameter.numel() for parameter in llava.parameters())
+
+
+def _contenders(
+    reasoner: Reasoner,
+    size: str,
+    device: torch.device,
+    csp: Sequence[str],
+    count: int,
+    baseline: bool,
+) -> list[Contender]:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (1, 3, 480, 640), dtype=torch.uint8, generator=generator)
+    image, tasks = image.to(device), list(TASKS[:count])
+
+    def ours(csp: str, run: Run) -> Tensor:
+        return reasoner.reason(reasoner.see(image), [tasks], csp=csp_config(csp), run=run).seg
+
+    def row(name: str, csp: str | None) -> dict:
+        average = image_token_cost(size, csp or "off")["average_tokens"]
+        described = {"csp": csp, "tasks": count, "average_tokens": round(average, 1)}
+        return {"name": f"{size} reasoner, {name}", **described, "device": device.type}
+
+    runs = {"eager": directly}
+    if device.type == "cuda":
+        runs["captured"] = GraphRunner(device)
+    found = [
+        Contender(partial(ours, preset, run), row(name, preset))
+        for name, run in runs.items()
+        for preset in csp
+    ]
+    if baseline:
+        found.append(
+            Contender(transformers_forward(reasoner, image, tasks), row("transformers", None))
+        )
+    return found
+
+
+def transformers_forward(reasoner: Reasoner, image: Tensor, tasks: list[str]) -> partial:
+    """A call of transformers' own forward on the same image and prompts, up to ``[SEG]``."""
+    llava, tokenizer = reasoner.llava, reasoner.tokenizer
+    side, tokens = llava.config.vision_config.image_size, llava.config.image_seq_length
+    prompt = reasoner.prompt.partition("[SEG]")[0]
+    prompts = [
+        prompt.replace("{image}", reasoner.image_token * tokens).replace("{task}", task)
+        for task in tasks
+    ]
+    inputs = tokenizer(prompts, return_tensors="pt", padding=True).to(image.device)
+    pixels = llava_input(image, side, reasoner.framing).to(llava.dtype)
+    return partial(
+        llava,
+        input_ids=inputs.input_ids,
+        attention_mask=inputs.attention_mask,
+        pixel_values=pixels.expand(len(tasks), -1, -1, -1),
+        use_cache=False,
+        logits_to_keep=1,
+    )
