@@ -14,7 +14,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "benchmarks"
-DOCUMENTS = ("README.md", "docs/benchmarks/README.md", "models/tabletop/README.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/benchmarks/README.md",
+    "docs/reasoner.md",
+    "models/tabletop/README.md",
+)
 PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 SELECTORS = {
@@ -75,6 +80,44 @@ def encoder() -> str:
     return _table([*head, "official MiB", "on"], rows)
 
 
+def reasoner() -> str:
+    """LVLM_CSP and attention-guided pruning on tabletop scenes."""
+    answer = _read("tabletop_reasoner.json")
+    rows = [
+        [
+            SELECTORS[r["selector"]],
+            f"{r['rate']:.0%}" if r["rate"] else "",
+            {"off": "all"}.get(r["csp"], f"preset {r['csp']}"),
+            f"{r['giou']:.3f}",
+            f"{r['ciou']:.3f}",
+        ]
+        for r in answer["rows"]
+    ]
+    head = ["SAM's tokens", "frozen", "LLaVA's tokens", "gIoU", "cIoU"]
+    return _table(head, rows) + _measured(answer, f"{answer['rows'][0]['count']} test scenes")
+
+
+def reasoner_speed() -> str:
+    """LLaVA against transformers' own forward."""
+    answers = [_read(path.name) for path in sorted(RESULTS.glob("reasoner_*.json"))]
+    rows = [
+        [
+            f"{row['name']}, {answer['quantization']}",
+            str(row["tasks"]),
+            f"{row['average_tokens']:.0f}",
+            *(f"{row[key]:.0f}" for key in ("median_ms", "baseline_ms")),
+            f"{row['ratio']:.2f}",
+            f"{row['peak_mib']:.0f}",
+            f"{answer['load_peak_mib']:.0f}",
+            _device(answer),
+        ]
+        for answer in answers
+        for row in answer["rows"]
+    ]
+    head = ["", "tasks", "image tokens in a layer", "ms", "transformers ms", "ratio", "MiB"]
+    return _table([*head, "MiB to load", "on"], rows)
+
+
 def demo() -> str:
     """The demo's stages."""
     answer = _read("demo.json")
@@ -87,6 +130,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "methods": methods,
     "encoder": encoder,
+    "reasoner": reasoner,
+    "reasoner_speed": reasoner_speed,
     "demo": demo,
 }
 

@@ -39,6 +39,27 @@ def test_masks_follow_the_task(session, samples, rate):
     assert metrics.giou > 0.6
 
 
+@pytest.mark.parametrize("settings", [{"csp": "65"}, {"csp": "70"}, {"selector": "attention"}])
+def test_masks_survive_what_needs_no_training(session, samples, settings):
+    session.configure(rates=(0.5,), **settings)
+    metrics = MaskMetrics()
+    for sample in samples:
+        metrics.add(session.segment(sample.image, [sample.text])[0].mask, sample.mask)
+    session.configure(csp="off", selector="prune_decoder")
+    assert metrics.giou > 0.6
+
+
+@pytest.mark.parametrize("quantization", ["int8", "nf4"])
+def test_few_bits_leave_most_of_the_masks_alone(session, samples, quantization):
+    session.configure(rates=(0.0,))
+    small = Session.load(default_model(), quantization=quantization, rates=(0.0,))
+    metrics = MaskMetrics()
+    for sample in samples[:8]:
+        exact = session.segment(sample.image, [sample.text])[0].mask
+        metrics.add(small.segment(sample.image, [sample.text])[0].mask, exact)
+    assert metrics.giou > 0.8
+
+
 def test_kept_tokens_cover_what_serves_the_task(session, samples):
     session.configure(rates=(0.8,))
     covered = []

@@ -510,6 +510,9 @@ class TrainConfig:
     kind_weight: float = setting(
         1.0, "weight of the auxiliary losses on kinds of objects (dense stage only)", low=0.0
     )
+    seg_weight: float = setting(
+        10.0, "weight of what <SEG> changes by, relative (attention stage only)", low=0.0
+    )
     rates: tuple[float, ...] = setting(
         (0.5,), "pruning rates, one drawn for each step (pruned stage only)", low=0.0, high=0.99
     )

@@ -21,6 +21,7 @@ from vltp_ros.network.preprocessing import (
     llava_input,
     sam_input,
     to_image_frame,
+    to_llava_frame,
     to_square_frame,
     valid_grid,
 )
@@ -134,6 +135,17 @@ def test_maps_over_llavas_square_find_their_place_in_the_image(size, framing):
     brightest = np.unravel_index(found[0].argmax(), found[0].shape)
     place = np.array(brightest) / found.shape[1:] * size
     assert np.abs(place - (240, 340)).max() < 640 / 8  # one of LLaVA's patches
+
+
+@pytest.mark.parametrize("framing", ["pad", "crop"])
+def test_masks_go_where_llava_sees_their_pixels(framing):
+    image = torch.zeros(1, 3, 480, 640, dtype=torch.uint8)
+    image[..., 200:300, 250:400] = 255
+    seen = llava_input(image, 192, framing)[0, 0]
+    mask = to_llava_frame((image[:, 0] > 0).float(), 192, framing)[0]
+    assert mask.shape == (192, 192)
+    bright = seen > (seen.max() + seen[96, 10]) / 2
+    assert ((mask > 0.5) == bright).float().mean() > 0.995
 
 
 class OneDevice(TorchDispatchMode):

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
 from builders import tiny_model
 
-from vltp_ros.cli.train import Train, run
+from vltp_ros.cli.train import STARTED, Train, run
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.network.checkpoint import load_model, read_sources, save_model
 from vltp_ros.simulation import TASKS, generate_dataset
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.loop import fit
-from vltp_ros.training.losses import dice_loss, mask_loss, pruning_loss
-from vltp_ros.training.stages import DenseStage, EncoderStage, PrunedStage
+from vltp_ros.training.losses import attention_loss, dice_loss, mask_loss, pruning_loss
+from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +61,12 @@ def test_mosaics_are_square_and_full_of_objects(data):
     assert len(quarters) == 8 and all((quarter > 0).any() for quarter in quarters)
 
 
-@pytest.mark.parametrize("stage", ["encoder", "dense", "prune"])
+@pytest.mark.parametrize("stage", ["encoder", "dense", "attention", "prune"])
 def test_each_stage_learns_and_leaves_the_rest_alone(data, tmp_path, stage):
     model, settings = tiny_model(), config(mosaic=stage == "encoder", bfloat16=False)
     before = {name: p.clone() for name, p in model.named_parameters()}
     made = {"encoder": EncoderStage, "dense": DenseStage}.get(stage)
-    step = made(model, settings, len(data.kinds)) if made else PrunedStage(model, settings)
+    step = made(model, settings, len(data.kinds)) if made else STARTED[stage](model, settings)
     fit(step, BatchSource(data, TASKS, settings), settings, tmp_path)
     moved = {n for n, p in model.named_parameters() if not torch.equal(before[n], p)}
     assert moved and all(name.startswith(step.trained) for name in moved)
@@ -73,6 +74,7 @@ def test_each_stage_learns_and_leaves_the_rest_alone(data, tmp_path, stage):
     heart = {
         "encoder": "image_encoder.blocks.3.mlp",
         "dense": "reasoner.projection",
+        "attention": "reasoner.llava.model.language_model.layers.4.self_attn",
         "prune": "prune_decoder.neck",
     }[stage]
     assert any(name.startswith(heart) for name in moved)
@@ -142,9 +144,35 @@ def test_the_dense_stage_leaves_a_model_without_a_pruned_half(data, tmp_path):
     assert load_model(out).prune_decoder is None
 
 
-def test_prune_stage_without_a_model_to_start_from_is_refused(data, tmp_path):
+def test_attention_moves_to_what_serves_and_seg_stays(data):
+    settings = config(steps=30, batch=3, warmup=2, bfloat16=False, learning_rate=3e-3)
+    stage = AttentionStage(tiny_model(), settings).train()
+    batch = BatchSource(data, TASKS, settings).batch(0)
+    optimiser = torch.optim.AdamW([p for p in stage.parameters() if p.requires_grad], lr=3e-3)
+    history = []
+    for step in range(settings.steps):
+        losses = stage(batch, step)
+        optimiser.zero_grad()
+        losses["loss"].backward()
+        optimiser.step()
+        history.append({name: value.item() for name, value in losses.items()})
+    assert history[-1]["attention"] < history[0]["attention"] - 0.3
+    assert history[0]["change"] < 1e-6 and history[-1]["change"] < 0.1
+
+
+def test_attention_loss_is_a_cross_entropy_that_skips_empty_targets():
+    attention, share = torch.full((2, 2, 2), 0.2), torch.zeros(2, 2, 2)
+    assert attention_loss(attention, share) == 0
+    share[0, 0, 0] = 0.7
+    assert attention_loss(attention, share).item() == pytest.approx(math.log(4), rel=1e-5)
+    attention[0, 0, 0] = 9.0
+    assert attention_loss(attention, share) < 0.1
+
+
+@pytest.mark.parametrize("stage", ["attention", "prune"])
+def test_a_stage_without_the_model_it_starts_from_is_refused(data, tmp_path, stage):
     with pytest.raises(ValueError, match="--init is missing"):
-        run(Train("prune", data.directory, tmp_path / "run", tmp_path / "out", config=config()))
+        run(Train(stage, data.directory, tmp_path / "run", tmp_path / "out", config=config()))
 
 
 def test_a_directory_without_scenes_is_refused(tmp_path):

@@ -18,17 +18,20 @@ from vltp_ros.network.vltp import Vltp
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.loop import fit
-from vltp_ros.training.stages import DenseStage, EncoderStage, PrunedStage
+from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
 from vltp_ros.training.tabletop import new_model
+
+STARTED = {"attention": AttentionStage, "prune": PrunedStage}
+"""The stages that need a trained dense model."""
 
 
 @dataclass
 class Train:
     """Train on tabletop scenes; a killed run continues when the same command is given again."""
 
-    stage: Literal["encoder", "dense", "prune"]
-    """encoder: the image encoder, from scratch; dense: everything but the pruned half; prune: that
-    half, all else frozen."""
+    stage: Literal["encoder", "dense", "attention", "prune"]
+    """encoder: the image encoder, from scratch; dense: everything but the pruned half; attention:
+    where LLaVA looks, all else frozen; prune: the pruned half, all else frozen."""
     data: Path
     """Data set written by `vltp scenes`."""
     run: Path
@@ -36,7 +39,8 @@ class Train:
     out: Path
     """Model directory to write when done."""
     init: Path | None = None
-    """Model directory to start from; needed by the prune stage, a new model without it."""
+    """Model directory to start from; needed by the attention and prune stages, a new model without
+    it."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     json: bool = False
     """Print one JSON object on stdout."""
@@ -48,8 +52,8 @@ def run(args: Train) -> dict:
     source = BatchSource(data, TASKS, args.config)
     torch.manual_seed(args.config.seed)
     model = _initial_model(args)
-    if args.stage == "prune":
-        stage = PrunedStage(model, args.config)
+    if args.stage in STARTED:
+        stage = STARTED[args.stage](model, args.config)
     else:
         made = {"encoder": EncoderStage, "dense": DenseStage}[args.stage]
         stage = made(model, args.config, len(data.kinds))
@@ -66,8 +70,10 @@ def _initial_model(args: Train) -> Vltp:
         if args.stage == "prune" and model.prune_decoder is None:
             _add_pruned_half(model)
         return model
-    if args.stage == "prune":
-        raise ValueError("--init is missing; the prune stage starts from a trained dense model")
+    if args.stage in STARTED:
+        raise ValueError(
+            f"--init is missing; the {args.stage} stage starts from a trained dense model"
+        )
     return new_model([text for task in TASKS for text in task.phrasings], args.config.seed)
 
 

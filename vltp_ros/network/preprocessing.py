@@ -44,18 +44,32 @@ def llava_input(image: Tensor, side: int, framing: str) -> Tensor:
     Returns:
         float [B, 3, side, side].
     """
-    height, width = image.shape[-2:]
     mean = torch.tensor(CLIP_MEAN, device=image.device).view(3, 1, 1)
     std = torch.tensor(CLIP_STD, device=image.device).view(3, 1, 1)
+    scaled, padding = _fitted(image, side, framing)
+    return F.pad((scaled.float() / 255 - mean) / std, padding)
+
+
+def to_llava_frame(values: Tensor, side: int, framing: str) -> Tensor:
+    """A map over the image, float [B, H, W] -> [B, side, side] over LLaVA's square input.
+
+    0 where :func:`llava_input` pads.
+    """
+    scaled, padding = _fitted(values, side, framing)
+    return F.pad(scaled, padding)
+
+
+def _fitted(image: Tensor, side: int, framing: str) -> tuple[Tensor, tuple[int, int, int, int]]:
+    """The part of [..., H, W] that LLaVA sees, scaled, and the padding that makes it square."""
+    height, width = image.shape[-2:]
     if framing == "crop":
         edge = min(height, width)
         top, left = (height - edge) // 2, (width - edge) // 2
-        square = resize(image[..., top : top + edge, left : left + edge], [side, side])
-        return (square.float() / 255 - mean) / std
+        return resize(image[..., top : top + edge, left : left + edge], [side, side]), (0, 0, 0, 0)
     size = fitted_size(height, width, side)
-    scaled = (resize(image, list(size), antialias=True).float() / 255 - mean) / std
     top, left = (side - size[0]) // 2, (side - size[1]) // 2
-    return F.pad(scaled, (left, side - size[1] - left, top, side - size[0] - top))
+    padding = (left, side - size[1] - left, top, side - size[0] - top)
+    return resize(image, list(size), antialias=True), padding
 
 
 def from_llava_frame(values: Tensor, size: tuple[int, int], framing: str) -> Tensor:

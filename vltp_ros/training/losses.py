@@ -35,3 +35,19 @@ def pruning_loss(scores: tuple[Tensor, ...], patches: Tensor) -> Tensor:
         patches: float [B, N], 1 where the patch holds a positive pixel (Eq. 13-14).
     """
     return torch.stack([mask_loss(stage, patches) for stage in scores]).mean()
+
+
+def attention_loss(attention: Tensor, share: Tensor) -> Tensor:
+    """Cross-entropy of attention over image tokens against where the targets are.
+
+    Args:
+        attention: [B, g, g], to each image token; of each row only the distribution matters.
+        share: [B, g, g], how much of each token's patch is target; rows without any do not count.
+    """
+    there = share.flatten(1).sum(1) > 0
+    if not there.any():
+        return attention.sum() * 0
+    found, wanted = (
+        x.flatten(1)[there] / x.flatten(1)[there].sum(1, True) for x in (attention, share)
+    )
+    return -(wanted * found.clamp(min=1e-6).log()).sum(1).mean()

@@ -1,4 +1,4 @@
-"""The stages of training: encoder, dense model, prune decoder (VLTP, Sections 4.3 and 5.3).
+"""The stages of training: encoder, dense model, attention, prune decoder (VLTP, Section 4.3).
 
 The paper starts from SAM's own encoder. The tabletop encoder starts from nothing, so it first
 learns to tell the kinds of object apart.
@@ -6,18 +6,20 @@ learns to tell the kinds of object apart.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltp_ros.config import TrainConfig
-from vltp_ros.network.preprocessing import fitted_size, to_square_frame
+from vltp_ros.network.preprocessing import fitted_size, to_llava_frame, to_square_frame
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.token_selection import fixed_budget, oracle_scores
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.training.batches import Batch
-from vltp_ros.training.losses import mask_loss, pruning_loss
+from vltp_ros.training.losses import attention_loss, mask_loss, pruning_loss
 
 MASK_STRIDE = 2
 """Masks are compared at the input's side / 2: a quarter of the pixels, the same outlines."""
@@ -78,6 +80,36 @@ class DenseStage(EncoderStage):
         )
         loss = mask + self.config.kind_weight * (kind + serving)
         return {"loss": loss, "mask": mask, "kind": kind, "serving": serving}
+
+
+class AttentionStage(nn.Module):
+    """LLaVA looks at what serves the task, and <SEG> stays what it was.
+
+    The tabletop model's <SEG> says which kinds of objects serve, for which LLaVA need not look at
+    them. Attention-guided pruning needs it to, as models do whose <SEG> alone says where.
+    """
+
+    trained = ("reasoner.llava",)
+
+    def __init__(self, model: Vltp, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        _train_only(model, self.trained)
+        self.before = copy.deepcopy(model.reasoner).requires_grad_(False)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Losses by name; ``loss`` is their weighted sum."""
+        reasoner = self.model.reasoner
+        with torch.no_grad():
+            expected = self.before(batch.images, batch.tasks).float()
+        found = reasoner.reason(reasoner.see(batch.images), batch.tasks, listen=True)
+        change = (found.seg.float() - expected).square().mean() / expected.square().mean()
+        side, grid = reasoner.llava.config.vision_config.image_size, found.attention.shape[-1]
+        share = to_llava_frame(batch.masks.float(), side, reasoner.framing)
+        share = F.adaptive_avg_pool2d(share, grid)
+        attention = attention_loss(found.attention.float(), share)
+        loss = attention + self.config.seg_weight * change
+        return {"loss": loss, "attention": attention, "change": change}
 
 
 class PrunedStage(nn.Module):
