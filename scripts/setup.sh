@@ -105,7 +105,7 @@ install_packages
 packages_key="$PWD $python ${ROS_DISTRO-} $(cat pyproject.toml setup.py "$requirements")"
 once packages "$packages_key" install_python_packages
 # Files are linked into install/, so a changed one needs no build, but a new one does.
-build_key="$packages_key $(cat CMakeLists.txt package.xml scripts/executable.in msg/* srv/*)
+build_key="$packages_key $(cat CMakeLists.txt package.xml scripts/executable.in action/* msg/* srv/*)
 $(linked_files)"
 [ -f "$install/setup.bash" ] || rm -f "$venv/.build"
 once build "$build_key" build_messages

@@ -30,7 +30,7 @@ def modules(room: Path) -> list[str]:
 def rooms() -> list[Path]:
     """Everything in the package but the nodes and what message generation adds."""
     found = [path for path in PACKAGE.glob("*") if path.suffix == ".py" or path.is_dir()]
-    others = ("node", "msg", "srv", "__pycache__", "__init__.py", "__main__.py")
+    others = ("node", "action", "msg", "srv", "__pycache__", "__init__.py", "__main__.py")
     return sorted(path for path in found if path.name not in others)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 MAX_TASK_CHARACTERS = 1000
+MAX_TASKS = 16  # worked on at once
 
 
 def setting(default: Any, description: str, **metadata: Any) -> Any:
@@ -407,6 +409,8 @@ def model_config(name: str) -> ModelConfig:
 
 # --- the ROS nodes ---------------------------------------------------------------------------
 
+NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+
 
 @documented
 @dataclass(frozen=True)
@@ -421,8 +425,29 @@ class NodeConfig:
     autostart: bool = setting(
         True, "configure and activate at the start; false: a manager does", read_only=True
     )
-    reliable_images: bool = setting(
-        False, "subscribe reliably to images; default: best effort", read_only=True
+    cameras: tuple[str, ...] = setting(
+        (), "namespaces of the cameras; empty: one, without a namespace", read_only=True
+    )
+    transport: str = setting(
+        "raw",
+        "raw: image (sensor_msgs/Image); compressed: image/compressed (JPEG or PNG)",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+    image_reliability: str = setting(
+        "best_effort",
+        "quality of service of images; best effort receives from every publisher",
+        choices=("best_effort", "reliable"),
+        read_only=True,
+    )
+    image_durability: str = setting(
+        "volatile",
+        "quality of service of images; transient_local also takes what came before, if latched",
+        choices=("volatile", "transient_local"),
+        read_only=True,
+    )
+    image_depth: int = setting(
+        1, "images that the middleware keeps for the node", low=1, high=100, read_only=True
     )
     rates: tuple[float, ...] = setting(
         (), "share of image tokens frozen at each stage; empty: the model's own", low=0.0, high=0.99
@@ -432,6 +457,7 @@ class NodeConfig:
     )
     task: str = setting("", "task to start with; empty: wait for one on the topic")
     overlay_alpha: float = setting(0.5, "opacity of the mask in the overlay", low=0.0, high=1.0)
+    overlay_labels: bool = setting(True, "write task and score into the overlay")
 
     def __post_init__(self) -> None:
         check(self)
@@ -440,6 +466,14 @@ class NodeConfig:
                 f"NodeConfig.task has {len(self.task)} characters; "
                 f"at most {MAX_TASK_CHARACTERS} are allowed"
             )
+        for name in self.cameras:
+            if not NAMESPACE.fullmatch(name):
+                raise ValueError(
+                    f"NodeConfig.cameras has {name!r}; a namespace is words of letters, digits and "
+                    "underscores, joined by slashes, none beginning with a digit"
+                )
+        if len({name.strip("/") for name in self.cameras}) < len(self.cameras):
+            raise ValueError(f"NodeConfig.cameras is {self.cameras}; each may be there once")
 
 
 @documented

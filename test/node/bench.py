@@ -5,8 +5,29 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from vltp_ros.node.conversions import to_image
+from vltp_ros.node.qos import NEWEST
+
+PIXELS = np.zeros((48, 64, 3), np.uint8)
+PIXELS[10:20, 30:50, 0] = 200
+
+
+def good_image(second: int, frame_id: str = "eye") -> Image:
+    """PIXELS with the given stamp."""
+    header = Header(frame_id=frame_id)
+    header.stamp.sec = second
+    return to_image(PIXELS, header)
 
 
 class Bench:
@@ -22,9 +43,12 @@ class Bench:
         self._spinning = []
         self.add(self.node)
 
-    def add(self, node):
+    def add(self, node, threads=1):
         """Spin ``node`` until the end of the test."""
-        executor = SingleThreadedExecutor(context=node.context)
+        if threads == 1:
+            executor = SingleThreadedExecutor(context=node.context)
+        else:
+            executor = MultiThreadedExecutor(threads, context=node.context)
         executor.add_node(node)
         thread = threading.Thread(target=executor.spin)
         thread.start()
@@ -65,3 +89,49 @@ class Bench:
             thread.join()
             node.destroy_node()
         self.context.try_shutdown()
+
+
+class Camera:
+    """Publishes an image with a new stamp at each call."""
+
+    def __init__(self, bench, topic="image", quality=NEWEST, kind=Image, make=good_image):
+        self._publisher = bench.node.create_publisher(kind, topic, quality)
+        self._make = make
+        self.sent = 0
+
+    def __call__(self, message=None):
+        self.sent += 1
+        self._publisher.publish(message or self._make(self.sent))
+
+
+def start(vltp, task="cut bread"):
+    """Configure and activate the node, and give it a task."""
+    vltp.set_parameters([Parameter("task", value=task)])
+    assert vltp.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert vltp.trigger_activate() == TransitionCallbackReturn.SUCCESS
+
+
+def change_state(bench, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bench.call(ChangeState, "vltp/change_state", request).success
+
+
+def state(bench) -> str:
+    return bench.call(GetState, "vltp/get_state", GetState.Request()).current_state.label
+
+
+def diagnosis(bench, condition, subject="inference", meanwhile=lambda: None):
+    """The next status of the node about ``subject`` for which ``condition`` holds."""
+    received = bench.listen(DiagnosticArray, "/diagnostics")
+
+    def fitting():
+        statuses = [status for array in received for status in array.status]
+        return [s for s in statuses if s.name.endswith(f": {subject}") and condition(s)]
+
+    bench.wait(fitting, meanwhile=meanwhile)
+    return fitting()[0]
+
+
+def values(status) -> dict[str, str]:
+    """What a diagnostic status holds."""
+    return {value.key: value.value for value in status.values}

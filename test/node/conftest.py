@@ -45,13 +45,31 @@ def bench(monkeypatch):
 
 
 @pytest.fixture
-def vltp(bench):
-    """The node with the fake session, unconfigured."""
+def make_vltp(bench):
+    """Makes the node with the fake session, unconfigured, with parameters as given."""
     from fake_session import FakeSession
     from rclpy.parameter import Parameter
 
-    from vltp_ros.node.node import VltpNode
+    from vltp_ros.node.node import THREADS, VltpNode
+
+    def make(**values):
+        options = [Parameter(name, value=value) for name, value in values.items()]
+        options.append(Parameter("model", value="/fake"))
+        return bench.add(VltpNode(FakeSession.load, parameter_overrides=options), THREADS)
 
     FakeSession.open = 0
-    model = Parameter("model", value="/fake")
-    return bench.add(VltpNode(FakeSession.load, parameter_overrides=[model]))
+    return make
+
+
+@pytest.fixture
+def vltp(make_vltp):
+    """The node with the fake session and default parameters, unconfigured."""
+    return make_vltp()
+
+
+@pytest.fixture
+def camera(bench):
+    """Publishes good images on ``image``."""
+    from bench import Camera
+
+    return Camera(bench)

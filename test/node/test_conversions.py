@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import array
+import io
 import math
+import zlib
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from vltp_ros.msg import Task
 from vltp_ros.node.conversions import (
     ENCODINGS,
     ConversionError,
+    decompress,
     to_affordance,
     to_image,
     to_kept,
@@ -152,6 +157,68 @@ def test_refused_images(change, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+def compressed(suffix: str, pixels: np.ndarray = RGB, tail=b"") -> CompressedImage:
+    data = cv2.imencode(suffix, pixels[..., ::-1])[1].tobytes() + tail
+    return CompressedImage(format=f"rgb8; {suffix}", data=array.array("B", data))
+
+
+def test_png_is_exact_and_jpeg_is_close():
+    np.testing.assert_array_equal(decompress(compressed(".png"), "image"), RGB)
+    smooth = np.broadcast_to(np.array((200, 100, 50), np.uint8), (48, 64, 3))
+    np.testing.assert_allclose(decompress(compressed(".jpg", smooth), "image"), smooth, atol=4)
+    np.testing.assert_array_equal(
+        decompress(compressed(".jpg", smooth, tail=bytes(9)), "image"),
+        decompress(compressed(".jpg", smooth), "image"),
+    )
+
+
+def test_png_of_16_bits_and_grey():
+    data = cv2.imencode(".png", RGB[..., 0] * np.uint16(256))[1].tobytes()
+    deep = CompressedImage(format="png", data=array.array("B", data))
+    np.testing.assert_array_equal(decompress(deep, "image"), GREY)
+
+
+def test_a_jpeg_s_orientation_is_ignored():
+    """The depth image and camera_info beside it know of none."""
+    file = io.BytesIO()
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    PIL.Image.fromarray(RGB).save(file, "JPEG", exif=exif)
+    sent = CompressedImage(format="jpeg", data=array.array("B", file.getvalue()))
+    assert decompress(sent, "image").shape == RGB.shape
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", ["/image", "data begin with ''", "JPEG, PNG"]),
+        (b"nonsense", ["/image", "6e 6f 6e 73"]),
+        (b"\xff\xd8\xff" + bytes(50), ["no whole jpeg"]),
+        (b"\xff\xd8\xff nonsense \xff\xd9", ["/image"]),
+        (bytes(compressed(".png").data)[:-20], ["no whole jpeg"]),
+    ],
+)
+def test_refused_compressed_images(data, words):
+    with pytest.raises(ConversionError) as error:
+        decompress(CompressedImage(format="jpeg", data=array.array("B", data)), "/image")
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_few_bytes_do_not_become_gigabytes():
+    wide = bytearray(compressed(".png").data)
+    wide[16:24] = (1 << 16).to_bytes(4, "big") * 2
+    wide[29:33] = zlib.crc32(wide[12:29]).to_bytes(4, "big")
+    with pytest.raises(ConversionError, match=r"65536x65536|decompression bomb"):
+        decompress(CompressedImage(format="png", data=array.array("B", bytes(wide))), "/image")
+
+
+def test_floats_become_32fc1():
+    pixels = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)
+    sent = to_image(pixels, Header())
+    assert (sent.encoding, sent.step, sent.is_bigendian) == ("32FC1", 32, 0)
+    np.testing.assert_array_equal(np.frombuffer(sent.data, "<f4").reshape(6, 8), pixels)
+
+
 @given(st.integers(1, 9), st.integers(1, 9), st.booleans())
 def test_images_there_and_back(width, height, colour):
     shape = (height, width, 3) if colour else (height, width)
@@ -172,7 +239,7 @@ def test_affordance_describes_its_mask():
     mask = np.zeros((6, 8), bool)
     mask[1:4, 2:7] = True
     header = Header(frame_id="eye")
-    sent = to_affordance(segmentation(mask), header, 3, "tabletop")
+    sent = to_affordance(segmentation(mask), header, Task(id=3, text="cut"), "tabletop")
     box = sent.box
     assert (box.x_offset, box.y_offset, box.width, box.height) == (2, 1, 5, 3)
     assert (sent.centroid_x, sent.centroid_y, sent.area) == (4, 2, 15)
@@ -183,7 +250,7 @@ def test_affordance_describes_its_mask():
 
 
 def test_affordance_of_nothing():
-    sent = to_affordance(segmentation(np.zeros((6, 8), bool)), Header(), 1, "tabletop")
+    sent = to_affordance(segmentation(np.zeros((6, 8), bool)), Header(), Task(), "tabletop")
     assert sent.area == sent.box.width == sent.box.height == 0
     assert math.isnan(sent.centroid_x) and math.isnan(sent.centroid_y)
 

@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from vltp_ros.msg import TaskList
+from vltp_ros.msg import Task, TaskList
 from vltp_ros.node.qos import LATCHED
 
 COMMANDS = {
@@ -71,13 +71,13 @@ def test_a_bad_parameter_ends_a_node_with_status_2(name, parameter, words):
 
 
 def test_the_planner_takes_the_scene_s_tasks(bench):
-    publisher = bench.node.create_publisher(TaskList, "tasks", LATCHED)
+    publisher = bench.node.create_publisher(TaskList, "scene_tasks", LATCHED)
     received = bench.listen(String, "task")
     process = start("planner", "tasks:=[a, b]", "period:=0.2")
     try:
         bench.wait(lambda: len(received) > 3, seconds=30)
         assert {message.data for message in received} == {"a", "b"}
-        publisher.publish(TaskList(tasks=["c", "d"]))
+        publisher.publish(TaskList(tasks=[Task(text="c"), Task(text="d")]))
         bench.wait(lambda: received[-1].data in ("c", "d"))
         received.clear()
         bench.wait(lambda: len(received) > 3)
@@ -89,7 +89,7 @@ def test_the_planner_takes_the_scene_s_tasks(bench):
 
 
 def test_the_camera_s_frames_and_tasks(bench):
-    images, tasks = bench.listen(Image, "image"), bench.listen(TaskList, "tasks", LATCHED)
+    images, tasks = bench.listen(Image, "image"), bench.listen(TaskList, "scene_tasks", LATCHED)
     process = start("sim_camera", "width:=160", "height:=120", "scene_seconds:=0.5")
     try:
         bench.wait(lambda: len(images) > 5 and len(tasks) > 1, seconds=60)
@@ -101,4 +101,4 @@ def test_the_camera_s_frames_and_tasks(bench):
     assert first.header.frame_id == "camera_optical_frame"
     assert first.header.stamp.sec <= last.header.stamp.sec and first.header != last.header
     assert first.data != last.data
-    assert all(message.tasks and all(message.tasks) for message in tasks)
+    assert all(message.tasks and all(t.text for t in message.tasks) for message in tasks)

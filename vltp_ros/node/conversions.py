@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import array
+import io
 import math
+import sys
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import Image, RegionOfInterest
+import PIL.Image
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from vltp_ros.msg import AffordanceMask, InferenceTiming, StageTiming
+from vltp_ros.msg import AffordanceMask, InferenceTiming, StageTiming, Task
 from vltp_ros.types import Segmentation
 
 # Encoding -> channels and OpenCV's conversion to RGB. OpenCV names a Bayer pattern after its
@@ -46,6 +49,10 @@ ENCODINGS = {
     "nv21": (1, cv2.COLOR_YUV2RGB_NV21),
 }
 
+MAX_PIXELS = 1 << 26  # of a compressed image: a few bytes of it may claim to be any number
+# The first bytes of a file and the last, before zeros that some cameras add.
+COMPRESSED = {"JPEG": (b"\xff\xd8\xff", b"\xff\xd9"), "PNG": (b"\x89PNG", b"IEND\xaeB`\x82")}
+
 
 class ConversionError(ValueError):
     """A message that cannot be used; says which value, from which topic, and what is allowed."""
@@ -72,6 +79,35 @@ def to_rgb(message: Image, topic: str) -> np.ndarray:
             f"{topic}: {message.width}x{message.height} is not a size that {message.encoding} "
             "can have; the pattern needs an even width and height"
         ) from error
+
+
+def decompress(message: CompressedImage, topic: str) -> np.ndarray:
+    """The pixels of a JPEG or PNG as uint8 [H, W, 3] RGB, whatever the message's format says.
+
+    They are left as they lie in the file: the camera's other messages know of no EXIF orientation.
+    Raises ConversionError.
+    """
+    data = bytes(message.data)
+    if not any(data.startswith(start) for start, _ in COMPRESSED.values()):
+        raise ConversionError(
+            f"{topic}: format {message.format[:40]!r}, data begin with {data[:4].hex(' ')!r}; "
+            f"allowed: {', '.join(COMPRESSED)}"
+        )
+    if not data.rstrip(b"\0").endswith(tuple(end for _, end in COMPRESSED.values())):
+        raise ConversionError(f"{topic}: the {len(data)} bytes are no whole {message.format[:40]}")
+    try:
+        width, height = PIL.Image.open(io.BytesIO(data)).size  # reads the head of the file alone
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise ConversionError(f"{topic}: {error}") from error
+    if width * height > MAX_PIXELS:
+        raise ConversionError(
+            f"{topic}: {width}x{height} is too large; at most {MAX_PIXELS} pixels are allowed"
+        )
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if pixels is None:
+        raise ConversionError(f"{topic}: the {len(data)} bytes cannot be decoded")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def _pixels(message: Image, channels: int, topic: str) -> np.ndarray:
@@ -102,24 +138,27 @@ def _pixels(message: Image, channels: int, topic: str) -> np.ndarray:
 
 
 def to_image(pixels: np.ndarray, header: Header) -> Image:
-    """A message from uint8 [H, W, 3] RGB, or from uint8 [H, W] grey; ``header`` is not copied."""
+    """A message from uint8 [H, W, 3] RGB, or uint8 or float32 [H, W]; ``header`` is not copied."""
     height, width = pixels.shape[:2]
-    colour = pixels.ndim == 3
     message = Image(header=header, height=height, width=width)
-    message.encoding = "rgb8" if colour else "mono8"
-    message.step = 3 * width if colour else width
+    if pixels.dtype == np.float32:
+        message.encoding = "32FC1"
+    else:
+        message.encoding = "rgb8" if pixels.ndim == 3 else "mono8"
+    message.is_bigendian = int(sys.byteorder == "big")
+    message.step = pixels.nbytes // height
     message.data = array.array("B", pixels.tobytes())  # rclpy checks any other type byte by byte
     return message
 
 
-def to_affordance(result: Segmentation, header: Header, task_id: int, model: str) -> AffordanceMask:
+def to_affordance(result: Segmentation, header: Header, task: Task, model: str) -> AffordanceMask:
     """The message for one answer, with its mask as mono8."""
     x, y, width, height = result.box
     column, row = _centroid(result.mask)
     return AffordanceMask(
         header=header,
-        task=result.task,
-        id=task_id,
+        task=task.text,
+        id=task.id,
         score=float(result.score),
         box=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
         centroid_x=column,
@@ -128,8 +167,13 @@ def to_affordance(result: Segmentation, header: Header, task_id: int, model: str
         kept_tokens=[int(kept.sum()) for kept in result.kept],
         total_tokens=result.kept[0].size if result.kept else 0,
         model=model,
-        mask=to_image(result.mask.astype(np.uint8) * 255, header),
+        mask=to_image(to_grey(result.mask), header),
     )
+
+
+def to_grey(mask: np.ndarray) -> np.ndarray:
+    """uint8 [H, W], 0 or 255, of bool [H, W]."""
+    return mask.astype(np.uint8) * 255
 
 
 def _centroid(mask: np.ndarray) -> tuple[float, float]:
@@ -141,7 +185,7 @@ def _centroid(mask: np.ndarray) -> tuple[float, float]:
 
 
 def to_timing(header: Header, times_ms: dict[str, float]) -> InferenceTiming:
-    """The message about the stages' times, milliseconds; the rest is left to the node."""
+    """The message about the stages' times, milliseconds; the rest is left to the caller."""
     stages = [StageTiming(name=k, milliseconds=float(v)) for k, v in times_ms.items()]
     return InferenceTiming(header=header, stages=stages)
 

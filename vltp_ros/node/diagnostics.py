@@ -14,24 +14,20 @@ STALE_SECONDS = 2.0  # without an image: a warning
 ERROR_SECONDS = 5.0  # a warning stays in the message this long after it last happened
 
 
-class Health:
-    """Counts and times of one node, from any thread."""
+class CameraHealth:
+    """Counts of one camera's images, from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str) -> None:
         self._lock = threading.Lock()
-        self.model = ""
-        self.device = ""
-        self.state = "unconfigured"
-        self.task = ""
+        self.topic = topic
         self.reset()
 
     def reset(self) -> None:
         """Start counting afresh, as when the node is activated."""
         with self._lock:
             self.received = self.dropped = self.answered = 0
+            self._dropped_before = 0  # when the last image was answered
             self._arrivals: deque[float] = deque(maxlen=WINDOW)
-            self._stages: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
-            self._error, self._error_time = "", -ERROR_SECONDS
 
     def arrival(self, dropped: bool) -> None:
         """Count an image, and the older one that it replaced."""
@@ -40,54 +36,32 @@ class Health:
             self.dropped += dropped
             self._arrivals.append(time.monotonic())
 
-    def answer(self, times_ms: dict[str, float]) -> None:
-        """Count an answered image and the time of each of its stages, milliseconds."""
+    def answer(self) -> tuple[int, int, int]:
+        """Count an answered image; received, dropped, and dropped since the one before."""
         with self._lock:
             self.answered += 1
-            for name, value in times_ms.items():
-                self._stages[name].append(value)
+            since, self._dropped_before = self.dropped - self._dropped_before, self.dropped
+            return self.received, self.dropped, since
 
-    def error(self, text: str) -> None:
-        """Remember what went wrong last."""
-        with self._lock:
-            self._error, self._error_time = text, time.monotonic()
-
-    def status(self, name: str) -> DiagnosticStatus:
-        """The node's diagnostic status."""
+    def status(self, name: str, active: bool) -> DiagnosticStatus:
+        """The camera's diagnostic status."""
         with self._lock:
             now = time.monotonic()
-            level, message = self._summary(now)
+            level, message = self._summary(now) if active else (DiagnosticStatus.OK, "inactive")
             values = {
-                "state": self.state,
-                "model": self.model,
-                "task": self.task,
                 "received": str(self.received),
                 "answered": str(self.answered),
                 "dropped": str(self.dropped),
-                "last error": self._error,
                 **self._input(now),
-                **self._latencies(),
             }
-        return DiagnosticStatus(
-            level=level,
-            name=f"{name}: inference",
-            message=message,
-            hardware_id=self.device,
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
-        )
+        return _status(level, f"{name}: {self.topic}", message, "", values)
 
     def _summary(self, now: float) -> tuple[bytes, str]:
-        if self.state == "unconfigured" and self._error:  # nothing works until somebody acts
-            return DiagnosticStatus.ERROR, self._error
-        if now - self._error_time < ERROR_SECONDS:
-            return DiagnosticStatus.WARN, self._error
-        if self.state == "active" and not self.task:
-            return DiagnosticStatus.WARN, "no task yet"
-        if self.state == "active" and not self._arrivals:
+        if not self._arrivals:
             return DiagnosticStatus.WARN, "no image yet"
-        if self.state == "active" and now - self._arrivals[-1] > STALE_SECONDS:
+        if now - self._arrivals[-1] > STALE_SECONDS:
             return DiagnosticStatus.STALE, f"no image for {now - self._arrivals[-1]:.0f} s"
-        return DiagnosticStatus.OK, self.state
+        return DiagnosticStatus.OK, "receiving"
 
     def _input(self, now: float) -> dict[str, str]:
         """Rate and age of the images, empty before there are any."""
@@ -99,6 +73,68 @@ class Health:
             "input age (s)": f"{now - self._arrivals[-1]:.2f}",
         }
 
+
+class Health:
+    """State and times of one node, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.model = ""
+        self.device = ""
+        self.enter("unconfigured")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget times and errors, as when the node is activated."""
+        with self._lock:
+            self._stages: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+            self._error, self._error_time = "", -ERROR_SECONDS
+
+    def answer(self, times_ms: dict[str, float]) -> None:
+        """Remember the time of each stage of an answered image, milliseconds."""
+        with self._lock:
+            for name, value in times_ms.items():
+                self._stages[name].append(value)
+
+    def enter(self, state: str, progress: str = "") -> None:
+        """Note the node's state, and how far it is."""
+        with self._lock:
+            self.state, self.progress, self._since = state, progress, time.monotonic()
+
+    def error(self, text: str) -> None:
+        """Remember what went wrong last."""
+        with self._lock:
+            self._error, self._error_time = text, time.monotonic()
+
+    def fail(self, text: str) -> None:
+        """The node is unconfigured, and why."""
+        self.enter("unconfigured")
+        self.error(text)
+
+    def status(self, name: str, tasks: int) -> DiagnosticStatus:
+        """The node's diagnostic status, while it works on so many tasks."""
+        with self._lock:
+            level, message = self._summary(time.monotonic(), tasks)
+            values = {
+                "state": self.state,
+                "model": self.model,
+                "tasks": str(tasks),
+                "last error": self._error,
+                **self._latencies(),
+            }
+        return _status(level, f"{name}: inference", message, self.device, values)
+
+    def _summary(self, now: float, tasks: int) -> tuple[bytes, str]:
+        if self.state == "unconfigured" and self._error:  # nothing works until somebody acts
+            return DiagnosticStatus.ERROR, self._error
+        if now - self._error_time < ERROR_SECONDS:
+            return DiagnosticStatus.WARN, self._error
+        if self.state == "active" and not tasks:
+            return DiagnosticStatus.WARN, "no task yet"
+        if self.progress:
+            return DiagnosticStatus.OK, f"{self.state}: {self.progress}, {now - self._since:.0f} s"
+        return DiagnosticStatus.OK, self.state
+
     def _latencies(self) -> dict[str, str]:
         """Median and 99th percentile of each stage."""
         return {
@@ -107,8 +143,20 @@ class Health:
         }
 
 
-def diagnostic_array(stamp, status: DiagnosticStatus) -> DiagnosticArray:
+def _status(
+    level: bytes, name: str, message: str, hardware: str, values: dict[str, str]
+) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=level,
+        name=name,
+        message=message,
+        hardware_id=hardware,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+
+
+def diagnostic_array(stamp, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
     """The message that /diagnostics takes."""
-    array = DiagnosticArray(status=[status])
+    array = DiagnosticArray(status=statuses)
     array.header.stamp = stamp
     return array

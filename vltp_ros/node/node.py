@@ -1,41 +1,39 @@
-"""The node: camera images and a task sentence in, affordance masks out."""
+"""The node: camera images and task sentences in, affordance masks out."""
 
 from __future__ import annotations
 
+import functools
 import sys
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.time import Time
-from sensor_msgs.msg import Image
-from std_msgs.msg import String
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 
 from vltp_ros.config import NodeConfig
-from vltp_ros.msg import AffordanceMask, InferenceTiming
-from vltp_ros.node import conversions
+from vltp_ros.node.camera import Camera
 from vltp_ros.node.diagnostics import Health, diagnostic_array
+from vltp_ros.node.inference import Frame
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import run
-from vltp_ros.node.qos import LATCHED, NEWEST, NEWEST_BEST_EFFORT
+from vltp_ros.node.tasks import ActiveTasks, checked_task
 from vltp_ros.node.worker import Worker
 from vltp_ros.paths import default_model
-from vltp_ros.runtime.overlay import draw_overlay
-from vltp_ros.runtime.session import Session, check_task
-from vltp_ros.types import Segmentation
+from vltp_ros.runtime.session import Session
 
-WARNING_SECONDS = 2.0  # at least this long between warnings about images
+THREADS = 8  # of the executor; some callbacks wait for the model while others are to be answered
+WARNING_SECONDS = 2.0  # at least this long between warnings about what came in
 
 
-class VltpNode(LifecycleNode):
-    """Segments the newest image for the active task.
+class VltpNode(LifecycleNodeMixin, Node):
+    """Segments the newest image of each camera for the active tasks.
 
     Loads the model on configure, subscribes on activate, and frees the model on cleanup. The model
-    belongs to the worker's thread; everything else happens in the executor's.
+    belongs to the worker's thread; everything else happens in the executor's, of which there are
+    several: a transition may wait for the model.
 
     Args:
         load: makes a session as Session.load does.
@@ -43,19 +41,20 @@ class VltpNode(LifecycleNode):
     """
 
     def __init__(self, load: Callable[..., Session] = Session.load, **options) -> None:
-        super().__init__("vltp", **options)
+        Node.__init__(self, "vltp", **options)
+        # LifecycleNode takes no group. Reentrant: the state can be asked for while it changes.
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self._load = load
         self._worker: Worker | None = None
         self._session: Session | None = None
-        self._session_lock = threading.Lock()  # a change of parameters waits for an image's end
-        self._task = ("", 0)  # the sentence and its number, replaced together
-        self._active_task = self.create_publisher(String, "~/active_task", LATCHED)
+        self._cameras: tuple[Camera, ...] = ()
         self._health = Health()
+        self._tasks = ActiveTasks(self, self._complain)
         self._settings = Parameters(self, NodeConfig, self._apply)
         if self.config.task:
-            self._set_task(_checked_task(self.config.task, "parameter task"))
+            self._tasks.set_sentence(checked_task(self.config.task, "parameter task"))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._diagnose)
+        self.create_timer(1.0, self._diagnose, callback_group=MutuallyExclusiveCallbackGroup())
 
     @property
     def config(self) -> NodeConfig:
@@ -63,12 +62,13 @@ class VltpNode(LifecycleNode):
         return self._settings.config
 
     def autostart(self) -> None:
-        """Configure and activate, where the parameter says so."""
-        if (
-            self.config.autostart
-            and self.trigger_configure() == TransitionCallbackReturn.SUCCESS
-            and self.context.ok()  # loading takes a while; a signal may have come
-        ):
+        """Configure and activate once the node spins, where the parameter says so."""
+        if self.config.autostart:
+            self._start = self.create_timer(0.0, self._autostart, MutuallyExclusiveCallbackGroup())
+
+    def _autostart(self) -> None:
+        self.destroy_timer(self._start)
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
     def destroy_node(self) -> None:
@@ -80,46 +80,51 @@ class VltpNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up the model; fails, and stays unconfigured, when it cannot be loaded."""
-        self._worker = Worker(self._load_session, self._answer)
+        began, config = time.monotonic(), self.config
+        names = config.cameras or ("",)
+        self._worker = Worker(functools.partial(self._load_session, config), len(names))
         try:
             self._session = self._worker.session()
-        except Exception as error:  # rclpy would end the node's life for any that leaves here
+        except (Exception, CancelledError) as error:  # rclpy would say nothing about any
             self._stop_worker()
-            self._health.error(f"model not loaded: {error}")
+            self._health.fail(f"model not loaded: {error}")
             self.get_logger().error(f"model not loaded: {error}")
             return TransitionCallbackReturn.FAILURE
+        if self.config != config:  # changed while the model was loaded
+            self._configure_session(self.config)
+        self._cameras = tuple(
+            Camera(self, name, functools.partial(self._offer, number))
+            for number, name in enumerate(names)
+        )
         self._health.model, self._health.device = self._session.name, self._session.device_name
-        self._create_outputs()
-        self._health.state = "inactive"
-        self.get_logger().info(f"loaded {self._session.name} on {self._session.device_name}")
+        self._health.enter("inactive")
+        self.get_logger().info(
+            f"loaded {self._session.name} on {self._session.device_name} "
+            f"in {time.monotonic() - began:.1f} s"
+        )
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to images and tasks."""
         self._health.reset()
-        self._health.state = "active"
-        quality = NEWEST if self.config.reliable_images else NEWEST_BEST_EFFORT
-        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible)
-        self._inputs = (
-            self.create_subscription(
-                Image, "image", self._on_image, quality, event_callbacks=events
-            ),
-            self.create_subscription(String, "task", self._on_task, NEWEST),
-        )
-        self._image_topic, self._task_topic = (each.topic_name for each in self._inputs)
+        group = MutuallyExclusiveCallbackGroup()
+        self._tasks.subscribe(group)
+        for camera in self._cameras:
+            camera.subscribe(self.config, self._complain, group)
+        self._health.enter("active")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening; the model stays loaded."""
         self._unsubscribe()
-        self._health.state = "inactive"
+        self._health.enter("inactive")
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model."""
         self._release()
         self._health.reset()
-        self._health.state = "unconfigured"
+        self._health.enter("unconfigured")
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -128,158 +133,99 @@ class VltpNode(LifecycleNode):
             self._unsubscribe()
         if state.label != "unconfigured":
             self._release()
-        self._health.state = "finalized"
+        self._health.enter("finalized")
         return super().on_shutdown(state)
 
-    def _create_outputs(self) -> None:
-        self._mask = self.create_lifecycle_publisher(Image, "~/mask", NEWEST)
-        self._affordance = self.create_lifecycle_publisher(AffordanceMask, "~/affordance", NEWEST)
-        self._overlay = self.create_lifecycle_publisher(Image, "~/overlay", NEWEST)
-        self._kept = self.create_lifecycle_publisher(Image, "~/kept", NEWEST)
-        self._timing = self.create_lifecycle_publisher(InferenceTiming, "~/timing", NEWEST)
-
     def _unsubscribe(self) -> None:
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._worker.slot.clear()
+        self._tasks.unsubscribe()
+        for camera in self._cameras:
+            camera.unsubscribe()
+        self._worker.clear()
 
     def _release(self) -> None:
         self._stop_worker()
-        for publisher in (self._mask, self._affordance, self._overlay, self._kept, self._timing):
-            self.destroy_lifecycle_publisher(publisher)
+        for camera in self._cameras:
+            camera.destroy()
+        self._cameras = ()
 
     def _stop_worker(self) -> None:
         if self._worker is not None:
             self._worker.stop()
         self._worker = self._session = None
 
-    # --- inputs: the executor's thread -------------------------------------------------------
+    # --- the executor's threads --------------------------------------------------------------
 
-    def _on_image(self, message: Image) -> None:
-        if self._task[0]:
-            self._health.arrival(dropped=self._worker.slot.put(message))
+    def _offer(self, number: int, frame: Frame) -> bool:
+        """Give a camera's newest frame to the model; True when an older one was waiting."""
+        if not self._tasks.current:
+            return False
+        work = functools.partial(self._answer, camera=self._cameras[number], frame=frame)
+        return self._worker.offer(number, work)
 
-    def _on_task(self, message: String) -> None:
-        try:
-            task = _checked_task(message.data, self._task_topic)
-        except ValueError as error:
-            self._health.error(str(error))
-            self.get_logger().warning(str(error), throttle_duration_sec=WARNING_SECONDS)
-        else:
-            if task != self._task[0]:
-                self._set_task(task)
-
-    def _set_task(self, task: str) -> None:
-        self._task = (task, self._task[1] + 1)
-        self._health.task = task
-        self._active_task.publish(String(data=task))
-        self.get_logger().info(f"task {self._task[1]}: {task}")
-
-    def _on_incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
-        text = (
-            f"{self._image_topic}: a publisher's quality of service does not match "
-            f"({event.last_policy_kind.name.lower()}); set reliable_images to false"
-        )
+    def _complain(self, text: str) -> None:
+        """Something that came in is refused: a warning, and a line in the diagnostics."""
         self._health.error(text)
-        self.get_logger().warning(text)
+        self.get_logger().warning(text, throttle_duration_sec=WARNING_SECONDS)
 
     def _apply(self, new: NodeConfig, old: NodeConfig) -> None:
         """Put a live change of parameters into effect, or raise ValueError and change nothing."""
-        task = _checked_task(new.task, "parameter task") if new.task != old.task else ""
+        task = checked_task(new.task, "parameter task") if new.task != old.task else ""
         if self._session is not None:
-            with self._session_lock:
-                self._configure_session(self._session, new)
+            self._configure_session(new)
         if task:
-            self._set_task(task)
+            self._tasks.set_sentence(task)
+
+    def _configure_session(self, config: NodeConfig) -> None:
+        """Give the session its settings between two images; raises its ValueError."""
+        settings = self._session_settings(config)
+        self._worker.ask(lambda session: session.configure(**settings)).result()
 
     def _diagnose(self) -> None:
-        status = self._health.status(self.get_fully_qualified_name())
-        self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), status))
+        name, active = self.get_fully_qualified_name(), self._health.state == "active"
+        statuses = [self._health.status(name, len(self._tasks.current))]
+        statuses += [camera.health.status(name, active) for camera in self._cameras]
+        self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), statuses))
 
     # --- the model: the worker's thread ------------------------------------------------------
 
-    def _load_session(self) -> Session:
-        config = self.config
+    def _load_session(self, config: NodeConfig) -> Session:
         directory = config.model or default_model()
+        self._report(f"loading {directory}")
         session = self._load(directory, device=config.device, threads=config.threads)
         self._own_threshold = session.threshold
-        self._configure_session(session, config)
+        session.configure(**self._session_settings(config))
+        self._report("warming up")
         session.warm_up()
         return session
 
-    def _configure_session(self, session: Session, config: NodeConfig) -> None:
+    def _report(self, progress: str) -> None:
+        self._health.enter("configuring", progress)
+        self.get_logger().info(progress)
+
+    def _session_settings(self, config: NodeConfig) -> dict:
+        """What Session.configure takes; the loaded model's own threshold in place of none."""
         own = config.threshold < 0
-        session.configure(
-            rates=config.rates, threshold=self._own_threshold if own else config.threshold
-        )
-
-    def _answer(self, session: Session, message: Image) -> None:
-        """Segment one image and publish what came of it; a bad one costs a warning."""
-        try:
-            self._segment(session, message)
-        except Exception as error:  # whatever one image does, the next one is to be answered
-            if not self.context.ok():  # a signal came while this one was published
-                return
-            text = str(error) if isinstance(error, ValueError) else repr(error)
-            self._health.error(text)
-            self.get_logger().warning(text, throttle_duration_sec=WARNING_SECONDS)
-
-    def _segment(self, session: Session, message: Image) -> None:
-        start = time.perf_counter()
-        task, task_id = self._task
-        image = conversions.to_rgb(message, self._image_topic)
-        converted = time.perf_counter()
-        with self._session_lock:
-            result = session.segment(image, [task])[0]
-        answered = time.perf_counter()
-        self._publish(message, image, result, task_id)
-        end = time.perf_counter()
-        times = {
-            "convert": 1e3 * (converted - start),
-            **result.times_ms,
-            "publish": 1e3 * (end - answered),
+        return {
+            "rates": config.rates,
+            "threshold": self._own_threshold if own else config.threshold,
         }
-        self._publish_timing(message, task, times, total_ms=1e3 * (end - start))
 
-    def _publish(
-        self, message: Image, image: np.ndarray, result: Segmentation, task_id: int
-    ) -> None:
-        """Publish the answer, with the header of its image; pictures only where one looks."""
-        header = message.header
-        affordance = conversions.to_affordance(result, header, task_id, self._health.model)
-        self._mask.publish(affordance.mask)
-        self._affordance.publish(affordance)
-        if self._overlay.get_subscription_count():
-            overlay = draw_overlay(image, result.mask, self.config.overlay_alpha)
-            self._overlay.publish(conversions.to_image(overlay, header))
-        if self._kept.get_subscription_count():
-            kept = conversions.to_kept(result.kept, result.mask.shape)
-            self._kept.publish(conversions.to_image(kept, header))
-
-    def _publish_timing(
-        self, message: Image, task: str, times_ms: dict[str, float], total_ms: float
-    ) -> None:
-        latency = self.get_clock().now() - Time.from_msg(message.header.stamp)
-        latency_ms = latency.nanoseconds * 1e-6
-        timing = conversions.to_timing(message.header, times_ms)
-        timing.task, timing.model, timing.device = task, self._health.model, self._health.device
-        timing.total_ms, timing.latency_ms = total_ms, latency_ms
-        timing.received, timing.dropped = self._health.received, self._health.dropped
-        self._timing.publish(timing)
-        self._health.answer({**times_ms, "total": total_ms, "latency": latency_ms})
-
-
-def _checked_task(text: str, source: str) -> str:
-    """The task without the space around it; ValueError naming ``source`` when it is refused."""
-    try:
-        return check_task(text)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+    def _answer(self, session: Session, camera: Camera, frame: Frame) -> None:
+        """Segment one image and publish what came of it; a bad one costs a warning."""
+        tasks, config = self._tasks.current, self.config
+        if not tasks:  # any more
+            return
+        try:
+            inference = camera.infer(session, frame, tasks)
+            self._health.answer(camera.publish(inference, config, self._health.device))
+        except Exception as error:  # whatever one image does, the next one is to be answered
+            if self.context.ok():  # or a signal came while this one was published
+                self._complain(str(error) if isinstance(error, ValueError) else repr(error))
 
 
 def main() -> int:
     """Run the node until SIGINT or SIGTERM; the exit status."""
-    return run(VltpNode, start=VltpNode.autostart)
+    return run(VltpNode, start=VltpNode.autostart, threads=THREADS)
 
 
 if __name__ == "__main__":

@@ -64,10 +64,13 @@ def _declare(node: Node, spec: dataclasses.Field, kind: Parameter.Type) -> Any:
     if spec.default != ():
         default = list(spec.default) if isinstance(spec.default, tuple) else spec.default
         return _plain(node.declare_parameter(spec.name, default, descriptor).value)
-    # rclpy takes an empty list for a list of bytes: declare the type, then set the value.
-    node.declare_parameter(spec.name, kind, descriptor)
-    if node.get_parameter_or(spec.name).type_ == Parameter.Type.NOT_SET:
+    # rclpy takes an empty list for a list of bytes, and one from a file for nothing at all: declare
+    # the type, set the value, and only then forbid to.
+    declared = node.declare_parameter(spec.name, kind)
+    if declared.type_ == Parameter.Type.NOT_SET:
         node.set_parameters([Parameter(spec.name, kind, [])])
+    descriptor.type = kind.value
+    node.set_descriptor(spec.name, descriptor)
     return _plain(node.get_parameter(spec.name).value)
 
 

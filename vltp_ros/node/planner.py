@@ -17,8 +17,8 @@ from vltp_ros.node.qos import LATCHED, NEWEST
 class Planner(Node):
     """Publishes ``task`` (std_msgs/String) every ``period`` seconds.
 
-    The sentences come from the parameter ``tasks``, until a list comes on ``tasks`` (TaskList):
-    then from that one, starting at once.
+    The sentences come from the parameter ``tasks``, until a list comes on ``scene_tasks``
+    (TaskList): then from that one, starting at once.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Planner(Node):
         self._tasks = self._settings.config.tasks
         self._next = 0
         self._publisher = self.create_publisher(String, "task", NEWEST)
-        self.create_subscription(TaskList, "tasks", self._on_tasks, LATCHED)
+        self.create_subscription(TaskList, "scene_tasks", self._on_tasks, LATCHED)
         self._timer = self.create_timer(self._settings.config.period, self._publish)
         self._publish()
 
@@ -38,9 +38,9 @@ class Planner(Node):
 
     def _on_tasks(self, message: TaskList) -> None:
         if not message.tasks:
-            self.get_logger().warning("tasks: an empty list; the old one stays")
+            self.get_logger().warning("scene_tasks: an empty list; the old one stays")
             return
-        self._tasks, self._next = tuple(message.tasks), 0
+        self._tasks, self._next = tuple(task.text for task in message.tasks), 0
         self._timer.reset()
         self._publish()
 

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import (
+    ExternalShutdownException,
+    MultiThreadedExecutor,
+    SingleThreadedExecutor,
+)
 from rclpy.node import Node
 
 from vltp_ros.paths import shipped
@@ -17,17 +21,21 @@ from vltp_ros.paths import shipped
 PROFILES, PROFILES_2 = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
-def run(make_node: Callable[[], Node], start: Callable[[Node], None] | None = None) -> int:
-    """Run one node until SIGINT or SIGTERM.
+def run(
+    make_node: Callable[[], Node],
+    start: Callable[[Node], None] | None = None,
+    threads: int = 1,
+) -> int:
+    """Run one node until SIGINT or SIGTERM, its callbacks in so many threads.
 
     ``start`` is called before the node spins. Returns the exit status: 0, or 2 when the node's
     parameters are not allowed.
     """
     make_room_for_images()
-    node = None
+    node = executor = None
     try:
         rclpy.init()
-        executor = SingleThreadedExecutor()
+        executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
         node = make_node()
         executor.add_node(node)
         if start is not None:
@@ -44,7 +52,9 @@ def run(make_node: Callable[[], Node], start: Callable[[Node], None] | None = No
             raise
     finally:
         if node is not None:
-            node.destroy_node()
+            node.destroy_node()  # ends what its callbacks wait for
+        if executor is not None:
+            executor.shutdown()
         rclpy.try_shutdown()
     return 0
 

@@ -10,7 +10,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from vltp_ros.config import CameraConfig
-from vltp_ros.msg import TaskList
+from vltp_ros.msg import Task, TaskList
 from vltp_ros.node.conversions import to_image
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import run
@@ -19,7 +19,7 @@ from vltp_ros.simulation import Scene, SceneRenderer, sample_scene
 
 
 class SimCamera(Node):
-    """Publishes ``image`` (rgb8) and, with each new scene, ``tasks`` (TaskList).
+    """Publishes ``image`` (rgb8) and, with each new scene, ``scene_tasks`` (TaskList).
 
     The tasks are sentences that something in the scene answers.
     """
@@ -29,7 +29,7 @@ class SimCamera(Node):
         self._settings = Parameters(self, CameraConfig)
         config = self._settings.config
         self._images = self.create_publisher(Image, "image", NEWEST)
-        self._tasks = self.create_publisher(TaskList, "tasks", LATCHED)
+        self._tasks = self.create_publisher(TaskList, "scene_tasks", LATCHED)
         self._renderer = SceneRenderer(config.width, config.height)
         self._seed = config.seed
         self._scene: Scene | None = None
@@ -56,11 +56,12 @@ class SimCamera(Node):
 
     def _show_next_scene(self, header: Header) -> None:
         """Take the next seed's scene in which something serves a task, and say which tasks."""
-        tasks: list[str] = []
+        tasks: list[Task] = []
         while not tasks:
             self._scene = sample_scene(self._seed, self._settings.config.split)
             queries = self._renderer.render(self._scene).queries
-            tasks = [query.text for query in queries if query.objects]
+            served = (query.text for query in queries if query.objects)
+            tasks = [Task(id=number, text=text) for number, text in enumerate(served)]
             self._seed += 1
         self._tasks.publish(TaskList(header=header, tasks=tasks))
 
