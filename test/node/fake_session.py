@@ -13,7 +13,7 @@ KEPT = (np.eye(4, dtype=bool), np.tri(4, dtype=bool))
 
 
 class FakeSession:
-    """Masks the pixels whose red is above 127, whatever the task is."""
+    """Masks the pixels whose red is above 127; whose green is, for a task that says green."""
 
     name, device_name = "fake", "no device"
     open = 0  # sessions loaded and not closed
@@ -34,11 +34,12 @@ class FakeSession:
     def segment(self, image: np.ndarray, tasks: list[str]) -> list[Segmentation]:
         if tasks == ["break"]:
             raise RuntimeError("broken on request")
-        mask = image[..., 0] > 127
-        return [
-            Segmentation(task, mask, mask.astype(np.float32), 0.5, KEPT, {"encode": 1.0}, (4, 10))
-            for task in tasks
-        ]
+        return [self._answer(image[..., int("green" in task)] > 127, task) for task in tasks]
+
+    @staticmethod
+    def _answer(mask: np.ndarray, task: str) -> Segmentation:
+        probability = mask.astype(np.float32)
+        return Segmentation(task, mask, probability, 0.5, KEPT, {"encode": 1.0}, (4, 10))
 
     def close(self) -> None:
         FakeSession.open -= 1

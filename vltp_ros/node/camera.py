@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin
 from sensor_msgs.msg import CompressedImage, Image
@@ -15,6 +17,7 @@ from vltp_ros.node.diagnostics import CameraHealth
 from vltp_ros.node.inference import Frame, Inference, infer
 from vltp_ros.node.inputs import CameraInput
 from vltp_ros.node.outputs import CameraOutputs
+from vltp_ros.node.search import Watch
 from vltp_ros.runtime.session import Session
 
 
@@ -36,6 +39,8 @@ class Camera:
         self._offer = offer
         self._input: CameraInput | None = None
         self._outputs = CameraOutputs(node, f"~/{self._prefix.lstrip('/')}")
+        self._watches: tuple[Watch, ...] = ()  # replaced, never changed: two threads use it
+        self.name = name.strip("/")
         self.health = CameraHealth(f"{self._prefix}image")
         self.newest: Frame | None = None
 
@@ -52,26 +57,65 @@ class Camera:
         self.health.topic = self._input.topic
 
     def unsubscribe(self) -> None:
-        """Stop listening and forget the newest image."""
+        """Stop listening, forget the newest image, and end all searches."""
         self._input.destroy()
         self.newest = None
+        self.close()
+
+    def close(self) -> None:
+        """End all searches."""
+        for watch in self._watches:
+            watch.closed = True
 
     def _receive(self, message: Image | CompressedImage) -> None:
         self.newest = Frame(message)
         self.health.arrival(dropped=self._offer(self.newest))
 
-    def infer(self, session: Session, frame: Frame, tasks: tuple[Task, ...]) -> Inference:
-        """Segment one of its images; raises ConversionError or what the session raises."""
-        return infer(session, frame, tasks, self._input.pixels)
+    @property
+    def topic(self) -> str:
+        """Of the images, while it is subscribed."""
+        return self._input.topic
+
+    def pixels(self, message: Image | CompressedImage) -> np.ndarray:
+        """uint8 [H, W, 3] RGB of one of its messages. Raises ConversionError."""
+        return self._input.pixels(message)
+
+    def watch(self, text: str) -> Watch:
+        """Have a task worked on, and its answers handed to the watch alone."""
+        watch = Watch(text)
+        self._watches = (*self._watches, watch)
+        return watch
+
+    def forget(self, watch: Watch) -> None:
+        """Nobody waits for this one's answers any more."""
+        self._watches = tuple(each for each in self._watches if each is not watch)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody waits for answers."""
+        return bool(self._watches)
+
+    def answer(self, session: Session, frame: Frame, tasks: tuple[Task, ...]) -> Inference | None:
+        """Segment one of its images for these tasks and for the watches', in one go.
+
+        The watches get their answers; the others are returned, None when there are none. Raises
+        ConversionError or what the session raises.
+        """
+        watches = self._watches
+        wanted = (*tasks, *(watch.task for watch in watches))
+        if not wanted:
+            return None
+        inference = infer(session, frame, wanted, self.pixels)
+        for watch, result in zip(watches, inference.results[len(tasks) :], strict=True):
+            watch.put(inference, result)
+        results = inference.results[: len(tasks)]
+        return dataclasses.replace(inference, tasks=tasks, results=results) if tasks else None
 
     def publish(self, inference: Inference, config: NodeConfig, device: str) -> dict[str, float]:
         """Publish the answers and their timing; the times of all stages, milliseconds."""
         times_ms = self._outputs.publish(inference, config)
-        stages = {name: times_ms[name] for name in (*inference.times_ms, "publish")}
-        timing = conversions.to_timing(inference.frame.message.header, stages)
-        timing.tasks, timing.model, timing.device = inference.tasks, inference.model, device
-        timing.total_ms, timing.latency_ms = times_ms["total"], times_ms["latency"]
-        counts = self.health.answer()
-        timing.received, timing.dropped, timing.dropped_since_last = counts
+        timing = conversions.to_timing(inference, times_ms)
+        timing.device = device
+        timing.received, timing.dropped, timing.dropped_since_last = self.health.answer()
         self._outputs.publish_timing(timing)
         return times_ms

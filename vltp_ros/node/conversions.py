@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from vltp_ros.msg import AffordanceMask, InferenceTiming, StageTiming, Task
+from vltp_ros.node.inference import Inference
 from vltp_ros.types import Segmentation
 
 # Encoding -> channels and OpenCV's conversion to RGB. OpenCV names a Bayer pattern after its
@@ -184,10 +185,24 @@ def _centroid(mask: np.ndarray) -> tuple[float, float]:
     return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
 
 
-def to_timing(header: Header, times_ms: dict[str, float]) -> InferenceTiming:
-    """The message about the stages' times, milliseconds; the rest is left to the caller."""
-    stages = [StageTiming(name=k, milliseconds=float(v)) for k, v in times_ms.items()]
-    return InferenceTiming(header=header, stages=stages)
+def to_timing(inference: Inference, times_ms: dict[str, float]) -> InferenceTiming:
+    """The message about one image's times, milliseconds; ``total`` and ``latency`` are no stages.
+
+    The device and the counts of images are left to the caller.
+    """
+    summary = {"total", "latency"}
+    return InferenceTiming(
+        header=inference.frame.message.header,
+        tasks=inference.tasks,
+        model=inference.model,
+        stages=[
+            StageTiming(name=name, milliseconds=float(value))
+            for name, value in times_ms.items()
+            if name not in summary
+        ],
+        total_ms=times_ms.get("total", sum(times_ms.values())),
+        latency_ms=times_ms.get("latency", math.nan),
+    )
 
 
 def to_kept(kept: tuple[np.ndarray, ...], shape: tuple[int, int]) -> np.ndarray:

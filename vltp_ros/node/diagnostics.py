@@ -111,10 +111,10 @@ class Health:
         self.enter("unconfigured")
         self.error(text)
 
-    def status(self, name: str, tasks: int) -> DiagnosticStatus:
-        """The node's diagnostic status, while it works on so many tasks."""
+    def status(self, name: str, tasks: int, enabled: bool) -> DiagnosticStatus:
+        """The node's diagnostic status, while it has so many tasks."""
         with self._lock:
-            level, message = self._summary(time.monotonic(), tasks)
+            level, message = self._summary(time.monotonic(), tasks, enabled)
             values = {
                 "state": self.state,
                 "model": self.model,
@@ -124,11 +124,13 @@ class Health:
             }
         return _status(level, f"{name}: inference", message, self.device, values)
 
-    def _summary(self, now: float, tasks: int) -> tuple[bytes, str]:
+    def _summary(self, now: float, tasks: int, enabled: bool) -> tuple[bytes, str]:
         if self.state == "unconfigured" and self._error:  # nothing works until somebody acts
             return DiagnosticStatus.ERROR, self._error
         if now - self._error_time < ERROR_SECONDS:
             return DiagnosticStatus.WARN, self._error
+        if self.state == "active" and not enabled:
+            return DiagnosticStatus.OK, "disabled"
         if self.state == "active" and not tasks:
             return DiagnosticStatus.WARN, "no task yet"
         if self.progress:

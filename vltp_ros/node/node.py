@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import time
@@ -9,16 +10,20 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
 from vltp_ros.config import NodeConfig
+from vltp_ros.msg import Task
+from vltp_ros.node.action import FindAction
 from vltp_ros.node.camera import Camera
 from vltp_ros.node.diagnostics import Health, diagnostic_array
-from vltp_ros.node.inference import Frame
+from vltp_ros.node.inference import Frame, Inference, infer
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import run
+from vltp_ros.node.services import EnableService, SegmentService
 from vltp_ros.node.tasks import ActiveTasks, checked_task
 from vltp_ros.node.worker import Worker
 from vltp_ros.paths import default_model
@@ -44,12 +49,17 @@ class VltpNode(LifecycleNodeMixin, Node):
         Node.__init__(self, "vltp", **options)
         # LifecycleNode takes no group. Reentrant: the state can be asked for while it changes.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        changes = self._service_change_state
+        changes.callback = functools.partial(_answer_anyway, changes.callback)
         self._load = load
         self._worker: Worker | None = None
         self._session: Session | None = None
         self._cameras: tuple[Camera, ...] = ()
         self._health = Health()
         self._tasks = ActiveTasks(self, self._complain)
+        self._switch = EnableService(self)
+        self._segment = SegmentService(self, self.find_camera, self.infer)
+        self._find = FindAction(self, self.find_camera, self._complain)
         self._settings = Parameters(self, NodeConfig, self._apply)
         if self.config.task:
             self._tasks.set_sentence(checked_task(self.config.task, "parameter task"))
@@ -68,12 +78,16 @@ class VltpNode(LifecycleNodeMixin, Node):
 
     def _autostart(self) -> None:
         self.destroy_timer(self._start)
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
+        with contextlib.suppress(RuntimeError):  # somebody else was faster
+            if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+                self.trigger_activate()
 
     def destroy_node(self) -> None:
         """End the worker's thread too."""
+        for camera in self._cameras:
+            camera.close()
         self._stop_worker()
+        self._find.destroy()
         super().destroy_node()
 
     # --- lifecycle ---------------------------------------------------------------------------
@@ -155,12 +169,43 @@ class VltpNode(LifecycleNodeMixin, Node):
 
     # --- the executor's threads --------------------------------------------------------------
 
+    def find_camera(self, name: str) -> Camera:
+        """The camera of a name, the first one for none.
+
+        Raises ValueError for an unknown one, and when the node is not active.
+        """
+        if self._health.state != "active":
+            raise ValueError(f"the node is {self._health.state}; it has to be active")
+        cameras = {camera.name: camera for camera in reversed(self._cameras)}
+        if not name:
+            return self._cameras[0]
+        if name.strip("/") not in cameras:
+            raise ValueError(f"camera is {name!r}; allowed: {', '.join(sorted(cameras))}")
+        return cameras[name.strip("/")]
+
+    def infer(self, frame: Frame, tasks: tuple[Task, ...], pixels: Callable) -> Inference:
+        """Wait for the model's answer about one image.
+
+        Raises RuntimeError when there is no model, CancelledError when it is freed meanwhile, or
+        what :func:`vltp_ros.node.inference.infer` raises.
+        """
+        worker = self._worker
+        if self._session is None or worker is None:
+            raise RuntimeError(f"the node is {self._health.state}; it has no model")
+        return worker.ask(lambda session: infer(session, frame, tasks, pixels)).result()
+
     def _offer(self, number: int, frame: Frame) -> bool:
         """Give a camera's newest frame to the model; True when an older one was waiting."""
-        if not self._tasks.current:
+        camera = self._cameras[number]
+        if not (self._wanted or camera.is_watched):
             return False
-        work = functools.partial(self._answer, camera=self._cameras[number], frame=frame)
+        work = functools.partial(self._answer, camera=camera, frame=frame)
         return self._worker.offer(number, work)
+
+    @property
+    def _wanted(self) -> tuple[Task, ...]:
+        """The tasks that images are to be answered for and published."""
+        return self._tasks.current if self._switch.enabled else ()
 
     def _complain(self, text: str) -> None:
         """Something that came in is refused: a warning, and a line in the diagnostics."""
@@ -182,7 +227,7 @@ class VltpNode(LifecycleNodeMixin, Node):
 
     def _diagnose(self) -> None:
         name, active = self.get_fully_qualified_name(), self._health.state == "active"
-        statuses = [self._health.status(name, len(self._tasks.current))]
+        statuses = [self._health.status(name, len(self._tasks.current), self._switch.enabled)]
         statuses += [camera.health.status(name, active) for camera in self._cameras]
         self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), statuses))
 
@@ -212,15 +257,25 @@ class VltpNode(LifecycleNodeMixin, Node):
 
     def _answer(self, session: Session, camera: Camera, frame: Frame) -> None:
         """Segment one image and publish what came of it; a bad one costs a warning."""
-        tasks, config = self._tasks.current, self.config
-        if not tasks:  # any more
-            return
+        config = self.config
         try:
-            inference = camera.infer(session, frame, tasks)
-            self._health.answer(camera.publish(inference, config, self._health.device))
+            inference = camera.answer(session, frame, self._wanted)
+            if inference is not None:
+                self._health.answer(camera.publish(inference, config, self._health.device))
         except Exception as error:  # whatever one image does, the next one is to be answered
             if self.context.ok():  # or a signal came while this one was published
                 self._complain(str(error) if isinstance(error, ValueError) else repr(error))
+
+
+def _answer_anyway(
+    callback: Callable, request: ChangeState.Request, response: ChangeState.Response
+) -> ChangeState.Response:
+    """Jazzy's rclpy lets the error of an impossible transition out, which would end the node."""
+    try:
+        return callback(request, response)
+    except RuntimeError:
+        response.success = False
+        return response
 
 
 def main() -> int:

@@ -1,0 +1,195 @@
+"""Asking the node: services and the action."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from action_msgs.msg import GoalStatus
+from bench import PIXELS, Camera, diagnosis, good_image, start
+from fake_session import FakeSession
+from rclpy.action import ActionClient
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool
+
+from vltp_ros.action import FindAffordance
+from vltp_ros.node.conversions import to_rgb
+from vltp_ros.srv import SegmentImage
+
+
+def segment(bench, *tasks, **request):
+    request = SegmentImage.Request(tasks=list(tasks), **request)
+    return bench.call(SegmentImage, "vltp/segment", request)
+
+
+def test_an_image_given_is_segmented_without_any_task_or_camera(bench, vltp):
+    vltp.trigger_configure()
+    answer = segment(bench, " cut ", "pour", image=good_image(5))
+    assert answer.success and not answer.message
+    assert [(result.id, result.task) for result in answer.results] == [(0, "cut"), (1, "pour")]
+    assert answer.results[0].header == good_image(5).header
+    mask = to_rgb(answer.results[0].mask, "mask")
+    np.testing.assert_array_equal(mask, 255 * (PIXELS[..., [0, 0, 0]] > 0))
+    assert [task.text for task in answer.timing.tasks] == ["cut", "pour"]
+    assert [stage.name for stage in answer.timing.stages] == ["queue", "convert", "encode"]
+
+
+def test_the_newest_image_is_segmented(bench, make_vltp):
+    start(make_vltp(cameras=["front", "wrist"]), task="rest")
+    answer = segment(bench, "cut", camera="wrist")
+    assert not answer.success and "no image has come on /wrist/image" in answer.message
+    masks = bench.listen(Image, "vltp/wrist/mask")
+    bench.wait(lambda: masks, meanwhile=Camera(bench, "wrist/image"))
+    answer = segment(bench, "cut", camera="/wrist")
+    assert answer.success and answer.results[0].header.stamp.sec >= 1
+
+
+@pytest.mark.parametrize(
+    ("tasks", "request_", "words"),
+    [
+        ([], {}, "tasks is empty"),
+        (["  "], {}, "must be a sentence"),
+        (["x"] * 17, {}, "at most 16"),
+        (["cut"], {"camera": "left"}, "camera is 'left'"),
+        (["cut"], {"image": Image(width=4, height=4, encoding="rgb8")}, "image: step is 0"),
+        (["cut"], {"image": Image(width=4, height=4, encoding="h264")}, "'h264' is unknown"),
+        (["break"], {"image": good_image(1)}, "broken on request"),
+    ],
+)
+def test_refused_requests(bench, vltp, tasks, request_, words):
+    start(vltp)
+    answer = segment(bench, *tasks, **request_)
+    assert not answer.success and words in answer.message and not answer.results
+
+
+def test_a_node_without_a_model_says_so(bench, vltp):
+    answer = segment(bench, "cut", image=good_image(1))
+    assert not answer.success and "the node is unconfigured" in answer.message
+
+
+def test_a_request_ends_when_the_model_is_freed(bench, vltp, monkeypatch):
+    gate, begun = threading.Event(), threading.Event()
+    monkeypatch.setattr(FakeSession, "configure", lambda *_, **__: begun.set() or gate.wait(20))
+    monkeypatch.setattr(vltp, "_configure_session", lambda config: None)
+    gate.set()
+    vltp.trigger_configure()
+    gate.clear()
+    blocking = vltp._worker.ask(lambda session: session.configure())
+    answers = []
+    asking = threading.Thread(
+        target=lambda: answers.append(segment(bench, "cut", image=good_image(1)))
+    )
+    asking.start()
+    bench.wait(lambda: any(vltp._worker._inbox._places))
+    ending = threading.Thread(target=vltp.trigger_cleanup)
+    ending.start()
+    bench.wait(lambda: answers, meanwhile=lambda: None)
+    gate.set()
+    for thread in (asking, ending):
+        thread.join()
+    assert blocking.result() and "freed" in answers[0].message
+
+
+def test_disabled_the_node_rests_but_can_be_asked(bench, vltp, camera):
+    start(vltp)
+    masks = bench.listen(Image, "vltp/mask")
+    bench.wait(lambda: masks, meanwhile=camera)
+    assert bench.call(SetBool, "vltp/enable", SetBool.Request(data=False)).success
+    diagnosis(bench, lambda status: status.message == "disabled")
+    masks.clear()
+    for _ in range(5):
+        camera()
+    assert segment(bench, "cut").success
+    assert not masks
+    assert bench.call(SetBool, "vltp/enable", SetBool.Request(data=True)).success
+    bench.wait(lambda: masks, meanwhile=camera)
+
+
+class Search:
+    """A goal, and what comes of it."""
+
+    def __init__(self, bench, **goal):
+        self.bench, self.feedback = bench, []
+        self.client = ActionClient(bench.node, FindAffordance, "vltp/find_affordance")
+        assert self.client.wait_for_server(10)
+        sent = self.client.send_goal_async(
+            FindAffordance.Goal(**{"task": "cut", "timeout": 30.0} | goal),
+            feedback_callback=lambda message: self.feedback.append(message.feedback),
+        )
+        bench.wait(sent.done)
+        self.handle = sent.result()
+
+    def answer(self, meanwhile=lambda: None):
+        """Status and result, once there is one."""
+        future = self.handle.get_result_async()
+        self.bench.wait(future.done, seconds=30, meanwhile=meanwhile)
+        return future.result().status, future.result().result
+
+
+def test_a_search_reports_when_masks_agree(bench, vltp, camera):
+    start(vltp, task="something else")
+    search = Search(bench, task=" cut ", stable_frames=3)
+    status, result = search.answer(meanwhile=camera)
+    assert status == GoalStatus.STATUS_SUCCEEDED and result.found
+    assert result.affordance.task == "cut" and result.affordance.area == 200
+    assert 1 <= result.affordance.header.stamp.sec <= camera.sent
+    assert [feedback.stable_frames for feedback in search.feedback][-1] == 3
+    assert search.feedback[0].iou == 0 and search.feedback[-1].iou == 1
+
+
+def test_a_search_works_while_the_node_has_no_task_or_is_disabled(bench, vltp, camera):
+    start(vltp)
+    bench.call(SetBool, "vltp/enable", SetBool.Request(data=False))
+    masks = bench.listen(Image, "vltp/mask")
+    assert Search(bench).answer(meanwhile=camera)[1].found
+    assert not masks
+
+
+def test_a_search_ends_after_its_time(bench, vltp, camera):
+    start(vltp)
+    status, result = Search(bench, min_score=0.9, timeout=1.5).answer(meanwhile=camera)
+    assert status == GoalStatus.STATUS_ABORTED and not result.found
+    assert "no 3 masks agreed within 1.5 s" in result.message
+    assert result.affordance.score == 0.5
+
+
+def test_a_search_can_be_cancelled(bench, vltp, camera):
+    start(vltp)
+    search = Search(bench, min_score=0.9)
+    bench.wait(lambda: search.feedback, meanwhile=camera)
+    bench.wait(search.handle.cancel_goal_async().done)
+    status, result = search.answer()
+    assert status == GoalStatus.STATUS_CANCELED and result.message == "cancelled"
+    bench.wait(lambda: not vltp._cameras[0].is_watched)
+
+
+def test_deactivating_ends_searches(bench, vltp):
+    start(vltp)
+    search = Search(bench)
+    bench.wait(lambda: vltp._cameras[0].is_watched)
+    vltp.trigger_deactivate()
+    status, result = search.answer()
+    assert status == GoalStatus.STATUS_ABORTED and "deactivated" in result.message
+
+
+@pytest.mark.parametrize(
+    ("goal", "words"),
+    [
+        ({"task": " "}, "must be a sentence"),
+        ({"timeout": 0.0}, "timeout is 0.0"),
+        ({"min_iou": 1.5}, "min_iou is 1.5"),
+        ({"min_score": float("nan")}, "min_score is nan"),
+        ({"stable_frames": 0}, "stable_frames is 0"),
+        ({"camera": "left"}, "camera is 'left'"),
+    ],
+)
+def test_refused_goals(bench, vltp, goal, words):
+    start(vltp)
+    assert not Search(bench, **goal).handle.accepted
+    diagnosis(bench, lambda status: words in status.message)
+
+
+def test_goals_are_refused_while_the_node_is_not_active(bench, vltp):
+    assert not Search(bench).handle.accepted
+    assert "has to be active" in vltp._health._error

@@ -1,0 +1,85 @@
+"""What the node publishes: with the image's header, and only while somebody listens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bench import Camera, start
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from vltp_ros.msg import AffordanceMask, InferenceTiming, Task, TaskList
+from vltp_ros.node import conversions
+from vltp_ros.node.conversions import to_image, to_rgb
+from vltp_ros.node.qos import NEWEST
+
+PIXELS = np.zeros((48, 64, 3), np.uint8)
+PIXELS[10:20, 30:50, 0] = 200
+PIXELS[15:30, 5:35, 1] = 200
+UNION = PIXELS.any(2)
+
+
+def coloured_image(second: int) -> Image:
+    header = Header(frame_id="eye")
+    header.stamp.sec = second
+    return to_image(PIXELS, header)
+
+
+@pytest.fixture
+def camera(bench):
+    return Camera(bench, make=coloured_image)
+
+
+@pytest.fixture
+def two_tasks(bench):
+    publisher = bench.node.create_publisher(TaskList, "tasks", NEWEST)
+    message = TaskList(tasks=[Task(id=1, text="red"), Task(id=2, text="green")])
+    return lambda: publisher.publish(message)
+
+
+def test_pictures_show_all_tasks(bench, vltp, camera, two_tasks):
+    start(vltp)
+    bench.wait(lambda: len(vltp._tasks.current) == 2, meanwhile=two_tasks)
+    names = ("mask", "probability", "overlay", "kept")
+    found = {name: bench.listen(Image, f"vltp/{name}") for name in names}
+    bench.wait(lambda: all(found.values()), meanwhile=camera)
+    for messages in found.values():
+        assert all(message.header.frame_id == "eye" for message in messages)
+        assert {message.header.stamp.sec for message in messages} <= set(range(camera.sent + 1))
+    np.testing.assert_array_equal(to_rgb(found["mask"][0], "")[..., 0], UNION * np.uint8(255))
+    probability = found["probability"][0]
+    assert (probability.encoding, probability.step) == ("32FC1", 4 * 64)
+    np.testing.assert_array_equal(np.frombuffer(probability.data, "<f4").reshape(48, 64), UNION)
+    painted = to_rgb(found["overlay"][0], "")
+    red, green = painted[12, 45].astype(int), painted[25, 10].astype(int)
+    assert abs(red - green).max() > 60
+    np.testing.assert_array_equal(painted[40, 60], 0)
+
+
+def test_nothing_is_computed_that_nobody_listens_to(bench, vltp, camera, monkeypatch):
+    computed = []
+    to_message = conversions.to_image
+    monkeypatch.setattr(
+        conversions, "to_image", lambda *args: computed.append(args) or to_message(*args)
+    )
+    start(vltp)
+    timings = bench.listen(InferenceTiming, "vltp/timing")
+    bench.wait(lambda: timings, meanwhile=camera)
+    assert not computed
+    affordances = bench.listen(AffordanceMask, "vltp/affordance")
+    bench.wait(lambda: affordances, meanwhile=camera)
+    assert computed
+
+
+def test_timing_tells_queueing_and_age(bench, vltp):
+    def image_of_now(_):
+        return to_image(PIXELS, Header(stamp=bench.node.get_clock().now().to_msg()))
+
+    start(vltp)
+    timings = bench.listen(InferenceTiming, "vltp/timing")
+    bench.wait(lambda: timings, meanwhile=Camera(bench, make=image_of_now))
+    stages = {stage.name: stage.milliseconds for stage in timings[-1].stages}
+    assert list(stages) == ["queue", "convert", "encode", "publish"]
+    assert all(value >= 0 for value in stages.values())
+    assert 0 < timings[-1].total_ms <= timings[-1].latency_ms
+    assert (timings[-1].model, timings[-1].device) == ("fake", "no device")

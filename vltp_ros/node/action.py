@@ -1,0 +1,148 @@
+"""The action with which a planner looks for something."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+
+from vltp_ros.action import FindAffordance
+from vltp_ros.node.camera import Camera
+from vltp_ros.node.conversions import to_affordance
+from vltp_ros.node.search import Agreement, Watch
+from vltp_ros.node.tasks import checked_task
+
+MAX_GOALS = 4  # each waits in a thread of its own
+WAIT_SECONDS = 0.1  # between looks at whether a goal was cancelled
+
+
+class FindAction:
+    """``~/find_affordance``: searches that run beside the node's tasks, each in a thread.
+
+    Args:
+        node: of the action.
+        find_camera: the camera of a name; raises ValueError, also while the node is not active.
+        complain: is told why a goal is rejected, which its sender is not.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        find_camera: Callable[[str], Camera],
+        complain: Callable[[str], None],
+    ) -> None:
+        self._find_camera = find_camera
+        self._complain = complain
+        self._running = 0
+        self._lock = threading.Lock()
+        self._server = ActionServer(
+            node,
+            FindAffordance,
+            "~/find_affordance",
+            self._execute,
+            goal_callback=self._on_goal,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            callback_group=ReentrantCallbackGroup(),
+        )
+
+    def destroy(self) -> None:
+        """Take the action down."""
+        self._server.destroy()
+
+    def _on_goal(self, goal: FindAffordance.Goal) -> GoalResponse:
+        try:
+            self._check(goal)
+        except ValueError as error:
+            self._complain(f"find_affordance: {error}")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    def _check(self, goal: FindAffordance.Goal) -> None:
+        """Raise ValueError for a goal that cannot be followed now."""
+        checked_task(goal.task, "task")
+        self._find_camera(goal.camera)
+        if not goal.timeout > 0:
+            raise ValueError(f"timeout is {goal.timeout}; it must be above 0")
+        for name in ("min_score", "min_iou"):
+            value = getattr(goal, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}; it must be between 0 and 1")
+        if not goal.stable_frames:
+            raise ValueError("stable_frames is 0; it must be at least 1")
+        if self._running >= MAX_GOALS:
+            raise ValueError(f"{MAX_GOALS} goals are being followed already")
+
+    def _execute(self, handle: ServerGoalHandle) -> FindAffordance.Result:
+        goal = handle.request
+        try:
+            camera = self._find_camera(goal.camera)
+        except ValueError as error:  # deactivated since the goal was accepted
+            handle.abort()
+            return FindAffordance.Result(message=str(error))
+        self._count(1)
+        watch = camera.watch(checked_task(goal.task, "task"))
+        try:
+            return self._search(handle, watch)
+        finally:
+            camera.forget(watch)
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._running += change
+
+    def _search(self, handle: ServerGoalHandle, watch: Watch) -> FindAffordance.Result:
+        """Follow a goal to its end."""
+        goal, began = handle.request, time.monotonic()
+        agreement = Agreement(goal.min_score, goal.min_iou)
+        result = FindAffordance.Result()
+        while not (reason := _why_to_give_up(handle, watch, time.monotonic() - began)):
+            answer = watch.get(WAIT_SECONDS)
+            if answer is None:
+                continue
+            inference, segmentation = answer
+            agreement.add(segmentation)
+            result.affordance = to_affordance(
+                segmentation, inference.frame.message.header, watch.task, inference.model
+            )
+            result.seconds = time.monotonic() - began
+            _publish_feedback(handle, result, agreement)
+            if agreement.frames >= goal.stable_frames:
+                result.found = True
+                handle.succeed()
+                return result
+        result.message, result.seconds = reason, time.monotonic() - began
+        if handle.is_cancel_requested:
+            handle.canceled()
+        else:
+            handle.abort()
+        return result
+
+
+def _why_to_give_up(handle: ServerGoalHandle, watch: Watch, seconds: float) -> str:
+    """Empty while there is no reason to."""
+    if handle.is_cancel_requested:
+        return "cancelled"
+    if watch.closed:
+        return "the node was deactivated"
+    if seconds > handle.request.timeout:
+        return f"no {handle.request.stable_frames} masks agreed within {handle.request.timeout:g} s"
+    return ""
+
+
+def _publish_feedback(
+    handle: ServerGoalHandle, result: FindAffordance.Result, agreement: Agreement
+) -> None:
+    handle.publish_feedback(
+        FindAffordance.Feedback(
+            affordance=result.affordance,
+            iou=agreement.iou,
+            stable_frames=agreement.frames,
+            seconds=result.seconds,
+        )
+    )

@@ -1,0 +1,90 @@
+"""The node's services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from std_srvs.srv import SetBool
+
+from vltp_ros.msg import Task
+from vltp_ros.node import conversions
+from vltp_ros.node.camera import Camera
+from vltp_ros.node.inference import Frame, Inference
+from vltp_ros.node.tasks import checked_tasks
+from vltp_ros.srv import SegmentImage
+
+
+class SegmentService:
+    """``~/segment``: the masks of one image, given or the newest one.
+
+    Args:
+        node: of the service.
+        find_camera: the camera of a name; raises ValueError.
+        infer: ``infer(frame, tasks, pixels)`` waits for the model's answer; raises RuntimeError
+            when there is no model, CancelledError when it is freed meanwhile, or what
+            :func:`vltp_ros.node.inference.infer` raises.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        find_camera: Callable[[str], Camera],
+        infer: Callable[..., Inference],
+    ) -> None:
+        self._node = node
+        self._find_camera = find_camera
+        self._infer = infer
+        node.create_service(
+            SegmentImage, "~/segment", self._answer, callback_group=MutuallyExclusiveCallbackGroup()
+        )
+
+    def _answer(
+        self, request: SegmentImage.Request, response: SegmentImage.Response
+    ) -> SegmentImage.Response:
+        try:
+            inference = self._segment(request)
+        except CancelledError:
+            response.message = "the model was freed before it could answer"
+        except Exception as error:  # whatever one image does, the asker is to know
+            response.message = str(error) or repr(error)
+        else:
+            header = inference.frame.message.header
+            response.success = True
+            response.results = [
+                conversions.to_affordance(result, header, task, inference.model)
+                for task, result in zip(inference.tasks, inference.results, strict=True)
+            ]
+            response.timing = conversions.to_timing(inference, inference.times_ms)
+        return response
+
+    def _segment(self, request: SegmentImage.Request) -> Inference:
+        texts = checked_tasks(request.tasks, "tasks")
+        if not texts:
+            raise ValueError("tasks is empty; give at least one sentence")
+        tasks = tuple(Task(id=number, text=text) for number, text in enumerate(texts))
+        if request.image.width or request.image.height:
+            frame = Frame(request.image)
+            return self._infer(frame, tasks, lambda message: conversions.to_rgb(message, "image"))
+        camera = self._find_camera(request.camera)
+        if camera.newest is None:
+            raise ValueError(f"no image has come on {camera.topic} while the node was active")
+        return self._infer(Frame(camera.newest.message), tasks, camera.pixels)
+
+
+class EnableService:
+    """``~/enable``: whether the node works on images; while it does not, it can still be asked."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.enabled = True
+        node.create_service(SetBool, "~/enable", self._set)
+
+    def _set(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self.enabled = request.data
+        response.success = True
+        response.message = "enabled" if request.data else "disabled"
+        self._node.get_logger().info(response.message)
+        return response
