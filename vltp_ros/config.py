@@ -458,6 +458,30 @@ class NodeConfig:
     task: str = setting("", "task to start with; empty: wait for one on the topic")
     overlay_alpha: float = setting(0.5, "opacity of the mask in the overlay", low=0.0, high=1.0)
     overlay_labels: bool = setting(True, "write task and score into the overlay")
+    watchdog: float = setting(
+        60.0,
+        "seconds after which an inference counts as stuck and the model is given up; 0: never",
+        low=0.0,
+        high=86400.0,
+    )
+    max_latency_p50: float = setting(
+        0.0, "warn when the median age at publication exceeds this, seconds; 0: never", low=0.0
+    )
+    max_latency_p99: float = setting(
+        0.0, "warn when its 99th percentile exceeds this, seconds; 0: never", low=0.0
+    )
+    max_input_age: float = setting(
+        2.0, "stale when no image came for longer than this, seconds; 0: never", low=0.0
+    )
+    min_input_rate: float = setting(
+        0.0, "warn when images come more slowly than this, Hz; 0: never", low=0.0
+    )
+    max_dropped: float = setting(
+        1.0, "warn when more than this share of the images is dropped", low=0.0, high=1.0
+    )
+    max_gpu_memory: float = setting(
+        0.0, "warn when the model holds more GPU memory than this, MiB; 0: never", low=0.0
+    )
 
     def __post_init__(self) -> None:
         check(self)

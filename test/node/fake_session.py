@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import numpy as np
+import torch
 
 from vltp_ros.config import check_stages
 from vltp_ros.types import Segmentation
@@ -16,7 +18,9 @@ class FakeSession:
     """Masks the pixels whose red is above 127; whose green is, for a task that says green."""
 
     name, device_name = "fake", "no device"
+    device = torch.device("cpu")
     open = 0  # sessions loaded and not closed
+    released = threading.Event()  # lets go of who hangs
     rates, threshold = (), 0.5
 
     @classmethod
@@ -34,6 +38,8 @@ class FakeSession:
     def segment(self, image: np.ndarray, tasks: list[str]) -> list[Segmentation]:
         if tasks == ["break"]:
             raise RuntimeError("broken on request")
+        if tasks == ["hang"]:
+            self.released.wait()
         return [self._answer(image[..., int("green" in task)] > 127, task) for task in tasks]
 
     @staticmethod
@@ -46,7 +52,7 @@ class FakeSession:
 
 
 if __name__ == "__main__":
-    from vltp_ros.node.node import VltpNode
+    from vltp_ros.node.node import THREADS, VltpNode
     from vltp_ros.node.process import run
 
-    sys.exit(run(lambda: VltpNode(FakeSession.load), start=VltpNode.autostart))
+    sys.exit(run(lambda: VltpNode(FakeSession.load), start=VltpNode.autostart, threads=THREADS))

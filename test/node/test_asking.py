@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from bench import PIXELS, Camera, diagnosis, good_image, start
-from fake_session import FakeSession
 from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
@@ -68,27 +67,23 @@ def test_a_node_without_a_model_says_so(bench, vltp):
     assert not answer.success and "the node is unconfigured" in answer.message
 
 
-def test_a_request_ends_when_the_model_is_freed(bench, vltp, monkeypatch):
-    gate, begun = threading.Event(), threading.Event()
-    monkeypatch.setattr(FakeSession, "configure", lambda *_, **__: begun.set() or gate.wait(20))
-    monkeypatch.setattr(vltp, "_configure_session", lambda config: None)
-    gate.set()
+def test_a_request_ends_when_the_model_is_freed(bench, vltp):
     vltp.trigger_configure()
-    gate.clear()
-    blocking = vltp._worker.ask(lambda session: session.configure())
-    answers = []
+    gate, begun, answers = threading.Event(), threading.Event(), []
+    vltp._model.worker.ask(lambda session: begun.set() or gate.wait(20))
+    assert begun.wait(10)
     asking = threading.Thread(
         target=lambda: answers.append(segment(bench, "cut", image=good_image(1)))
     )
-    asking.start()
-    bench.wait(lambda: any(vltp._worker._inbox._places))
     ending = threading.Thread(target=vltp.trigger_cleanup)
+    asking.start()
+    bench.wait(lambda: any(vltp._model.worker._inbox._places))
     ending.start()
-    bench.wait(lambda: answers, meanwhile=lambda: None)
+    bench.wait(lambda: answers)
     gate.set()
     for thread in (asking, ending):
         thread.join()
-    assert blocking.result() and "freed" in answers[0].message
+    assert "freed" in answers[0].message
 
 
 def test_disabled_the_node_rests_but_can_be_asked(bench, vltp, camera):

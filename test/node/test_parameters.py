@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import array
+
 import pytest
+import yaml
 from bench import start
 from fake_session import FakeSession
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
+
+from vltp_ros.node.node import VltpNode
 
 
 def set_parameters(bench, **values):
@@ -18,7 +23,7 @@ def set_parameters(bench, **values):
 
 def test_parameters_change_while_the_node_runs(bench, vltp):
     start(vltp)
-    session = vltp._session
+    session = vltp._model.session
     assert set_parameters(bench, rates=[0.5, 0.8], threshold=0.4, task="pour").successful
     assert (session.rates, session.threshold) == ((0.5, 0.8), 0.4)
     assert vltp.config.task == "pour"
@@ -48,7 +53,7 @@ def test_refused_parameters_change_nothing(vltp, values, words):
     assert not result.successful
     assert words in result.reason
     assert vltp.config == before
-    assert vltp._session.rates == ()
+    assert vltp._model.session.rates == ()
 
 
 def test_parameters_are_described(bench, vltp):
@@ -59,3 +64,24 @@ def test_parameters_are_described(bench, vltp):
     assert alpha.description and alpha.floating_point_range[0].to_value == 1.0
     assert device.read_only and not alpha.read_only
     assert threads.integer_range[0].to_value == 1024
+
+
+def test_a_dump_of_the_parameters_makes_the_same_node(bench, make_vltp, tmp_path):
+    def dumped(node) -> dict:
+        """As `ros2 param dump` writes it."""
+        found = node.get_parameters_by_prefix("")
+        return {
+            name: list(each.value) if isinstance(each.value, array.array) else each.value
+            for name, each in found.items()
+        }
+
+    vltp = make_vltp(cameras=["front"], rates=[0.5, 0.8], task="pour", watchdog=3.0)
+    before = dumped(vltp)
+    assert before["rates"] == [0.5, 0.8] and before["image_depth"] == 1
+    file = tmp_path / "vltp.yaml"
+    file.write_text(yaml.safe_dump({"/vltp": {"ros__parameters": before}}))
+    again = bench.add(
+        VltpNode(FakeSession.load, cli_args=["--ros-args", "--params-file", str(file)])
+    )
+    assert dumped(again) == before
+    assert again.config == vltp.config

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench import values
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -45,6 +46,24 @@ def test_a_signal_ends_a_node_with_status_0(bench, name, number):
         bench.wait(lambda: received or process.poll() is not None, seconds=60)
         process.send_signal(number)
         _, errors = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors and "terminate called" not in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_node_whose_model_is_stuck(bench, camera, number):
+    process = start("vltp", "task:=hang")
+    try:
+        found = bench.listen(DiagnosticArray, "/diagnostics")
+        bench.wait(
+            lambda: any(int(values(array.status[-1]).get("received", 0)) > 1 for array in found),
+            seconds=60,
+            meanwhile=camera,
+        )
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=25)
     finally:
         process.kill()
     assert process.returncode == 0, errors

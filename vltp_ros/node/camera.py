@@ -58,7 +58,9 @@ class Camera:
 
     def unsubscribe(self) -> None:
         """Stop listening, forget the newest image, and end all searches."""
-        self._input.destroy()
+        if self._input is not None:
+            self._input.destroy()
+            self._input = None
         self.newest = None
         self.close()
 

@@ -9,8 +9,9 @@ from collections import defaultdict, deque
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from vltp_ros.config import NodeConfig
+
 WINDOW = 200  # newest images that rates and percentiles are taken over
-STALE_SECONDS = 2.0  # without an image: a warning
 ERROR_SECONDS = 5.0  # a warning stays in the message this long after it last happened
 
 
@@ -43,11 +44,13 @@ class CameraHealth:
             since, self._dropped_before = self.dropped - self._dropped_before, self.dropped
             return self.received, self.dropped, since
 
-    def status(self, name: str, active: bool) -> DiagnosticStatus:
+    def status(self, name: str, active: bool, limits: NodeConfig) -> DiagnosticStatus:
         """The camera's diagnostic status."""
         with self._lock:
             now = time.monotonic()
-            level, message = self._summary(now) if active else (DiagnosticStatus.OK, "inactive")
+            level, message = DiagnosticStatus.OK, "inactive"
+            if active:
+                level, message = self._summary(now, limits)
             values = {
                 "received": str(self.received),
                 "answered": str(self.answered),
@@ -56,20 +59,31 @@ class CameraHealth:
             }
         return _status(level, f"{name}: {self.topic}", message, "", values)
 
-    def _summary(self, now: float) -> tuple[bytes, str]:
+    def _summary(self, now: float, limits: NodeConfig) -> tuple[bytes, str]:
         if not self._arrivals:
             return DiagnosticStatus.WARN, "no image yet"
-        if now - self._arrivals[-1] > STALE_SECONDS:
-            return DiagnosticStatus.STALE, f"no image for {now - self._arrivals[-1]:.0f} s"
+        age, rate = now - self._arrivals[-1], self._rate()
+        share = self.dropped / self.received
+        if 0 < limits.max_input_age < age:
+            return DiagnosticStatus.STALE, f"no image for {age:.1f} s"
+        if 0 < rate < limits.min_input_rate:
+            return DiagnosticStatus.WARN, f"{rate:.1f} images a second"
+        if share > limits.max_dropped:
+            return DiagnosticStatus.WARN, f"{share:.0%} of the images dropped"
         return DiagnosticStatus.OK, "receiving"
+
+    def _rate(self) -> float:
+        """Images a second; 0 before it can be told."""
+        if len(self._arrivals) < 2:
+            return 0.0
+        return (len(self._arrivals) - 1) / max(self._arrivals[-1] - self._arrivals[0], 1e-9)
 
     def _input(self, now: float) -> dict[str, str]:
         """Rate and age of the images, empty before there are any."""
-        if len(self._arrivals) < 2:
+        if not self._arrivals:
             return {}
-        span = self._arrivals[-1] - self._arrivals[0]
         return {
-            "input rate (Hz)": f"{(len(self._arrivals) - 1) / max(span, 1e-9):.1f}",
+            "input rate (Hz)": f"{self._rate():.1f}",
             "input age (s)": f"{now - self._arrivals[-1]:.2f}",
         }
 
@@ -111,10 +125,17 @@ class Health:
         self.enter("unconfigured")
         self.error(text)
 
-    def status(self, name: str, tasks: int, enabled: bool) -> DiagnosticStatus:
+    def status(
+        self,
+        name: str,
+        tasks: int,
+        enabled: bool,
+        gpu_memory_mib: float | None,
+        limits: NodeConfig,
+    ) -> DiagnosticStatus:
         """The node's diagnostic status, while it has so many tasks."""
         with self._lock:
-            level, message = self._summary(time.monotonic(), tasks, enabled)
+            warning = self._slowness(limits)
             values = {
                 "state": self.state,
                 "model": self.model,
@@ -122,9 +143,14 @@ class Health:
                 "last error": self._error,
                 **self._latencies(),
             }
+            if gpu_memory_mib is not None:
+                values["GPU memory (MiB)"] = f"{gpu_memory_mib:.0f}"
+                if 0 < limits.max_gpu_memory < gpu_memory_mib:
+                    warning = warning or f"{gpu_memory_mib:.0f} MiB of GPU memory"
+            level, message = self._summary(time.monotonic(), tasks, enabled, warning)
         return _status(level, f"{name}: inference", message, self.device, values)
 
-    def _summary(self, now: float, tasks: int, enabled: bool) -> tuple[bytes, str]:
+    def _summary(self, now: float, tasks: int, enabled: bool, warning: str) -> tuple[bytes, str]:
         if self.state == "unconfigured" and self._error:  # nothing works until somebody acts
             return DiagnosticStatus.ERROR, self._error
         if now - self._error_time < ERROR_SECONDS:
@@ -133,9 +159,22 @@ class Health:
             return DiagnosticStatus.OK, "disabled"
         if self.state == "active" and not tasks:
             return DiagnosticStatus.WARN, "no task yet"
+        if warning:
+            return DiagnosticStatus.WARN, warning
         if self.progress:
             return DiagnosticStatus.OK, f"{self.state}: {self.progress}, {now - self._since:.0f} s"
         return DiagnosticStatus.OK, self.state
+
+    def _slowness(self, limits: NodeConfig) -> str:
+        """What is too slow; empty when nothing is."""
+        ages = self._stages.get("latency")
+        if not ages:
+            return ""
+        for percentile, limit in ((50, limits.max_latency_p50), (99, limits.max_latency_p99)):
+            seconds = np.percentile(ages, percentile) / 1e3
+            if 0 < limit < seconds:
+                return f"age at publication: p{percentile} {seconds:.3f} s"
+        return ""
 
     def _latencies(self) -> dict[str, str]:
         """Median and 99th percentile of each stage."""

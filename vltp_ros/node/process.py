@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from rclpy.executors import (
 )
 from rclpy.node import Node
 
+from vltp_ros.node.worker import MODEL_THREAD
 from vltp_ros.paths import shipped
 
+EXIT_SECONDS = 5.0  # for the work in progress when the process is to end
 PROFILES, PROFILES_2 = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
@@ -56,7 +59,16 @@ def run(
         if executor is not None:
             executor.shutdown()
         rclpy.try_shutdown()
+    _end_stuck_threads()
     return 0
+
+
+def _end_stuck_threads() -> None:
+    """End the process at once where Python would end it under a thread that is in the model."""
+    if any(thread.name == MODEL_THREAD for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def make_room_for_images() -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
+MODEL_THREAD = "model"
+
 
 class Inbox:
     """Between producers that never wait and one consumer, who takes from all of them in turn.
@@ -96,7 +98,9 @@ class Worker:
         self._loaded: Future = Future()
         self._began: float | None = None
         # A daemon: work that never ends must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, args=(load,), name="model", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(load,), name=MODEL_THREAD, daemon=True
+        )
         self._thread.start()
 
     def session(self) -> Any:

@@ -1,0 +1,73 @@
+"""What the diagnostics warn of, by the limits that the parameters set."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from bench import values
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from vltp_ros.config import NodeConfig
+from vltp_ros.node.diagnostics import CameraHealth, Health
+
+OK, WARN, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE
+
+
+def camera_status(health: CameraHealth, **limits) -> tuple[bytes, str]:
+    status = health.status("/vltp", active=True, limits=NodeConfig(**limits))
+    assert status.name == "/vltp: image"
+    return status.level, status.message
+
+
+def test_a_camera_s_limits(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    health = CameraHealth("image")
+    assert camera_status(health) == (WARN, "no image yet")
+    for dropped in (False, True, False, False):
+        now += 0.5
+        health.arrival(dropped)
+    assert camera_status(health) == (OK, "receiving")
+    assert camera_status(health, min_input_rate=1.9) == (OK, "receiving")
+    assert camera_status(health, min_input_rate=2.1) == (WARN, "2.0 images a second")
+    assert camera_status(health, max_dropped=0.2) == (WARN, "25% of the images dropped")
+    now += 3.0
+    assert camera_status(health) == (STALE, "no image for 3.0 s")
+    assert camera_status(health, max_input_age=0.0) == (OK, "receiving")
+    assert health.status("/vltp", active=False, limits=NodeConfig()).message == "inactive"
+
+
+def node_status(health: Health, memory: float | None = None, **limits) -> DiagnosticStatus:
+    return health.status("/vltp", 1, True, memory, NodeConfig(**limits))
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({}, "active"),
+        ({"max_latency_p50": 0.2}, "active"),
+        ({"max_latency_p50": 0.05}, "age at publication: p50 0.100 s"),
+        ({"max_latency_p99": 0.5}, "age at publication: p99 0.852 s"),
+        ({"max_gpu_memory": 1000.0}, "1234 MiB of GPU memory"),
+        ({"max_gpu_memory": 2000.0}, "active"),
+    ],
+)
+def test_the_node_s_limits(limits, message):
+    health = Health()
+    health.enter("active")
+    for milliseconds in (100.0, 100.0, 100.0, 900.0, 100.0, 100.0, 100.0):
+        health.answer({"encode": 50.0, "latency": milliseconds})
+    status = node_status(health, 1234.0, **limits)
+    assert (status.message, status.level) == (message, OK if message == "active" else WARN)
+    assert values(status)["GPU memory (MiB)"] == "1234"
+    assert values(status)["encode p50/p99 (ms)"] == "50.0/50.0"
+
+
+def test_progress_and_failure():
+    health = Health()
+    health.enter("configuring", "loading /model")
+    assert node_status(health).message == "configuring: loading /model, 0 s"
+    health.fail("model not loaded")
+    assert node_status(health).level == DiagnosticStatus.ERROR
+    assert "GPU memory (MiB)" not in values(node_status(health))
