@@ -449,6 +449,12 @@ class NodeConfig:
     image_depth: int = setting(
         1, "images that the middleware keeps for the node", low=1, high=100, read_only=True
     )
+    depth: bool = setting(
+        False, "listen to depth and camera_info, and tell where in space things are", read_only=True
+    )
+    depth_tolerance: float = setting(
+        0.05, "seconds that the stamps of an image and its depth may differ", low=0.0, high=10.0
+    )
     rates: tuple[float, ...] = setting(
         (), "share of image tokens frozen at each stage; empty: the model's own", low=0.0, high=0.99
     )

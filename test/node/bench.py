@@ -61,7 +61,7 @@ class Bench:
         self.node.create_subscription(kind, topic, received.append, quality)
         return received
 
-    def wait(self, condition, seconds=10.0, meanwhile=lambda: None):
+    def wait(self, condition, seconds=30.0, meanwhile=lambda: None):
         """Call ``meanwhile`` ten times a second until ``condition`` holds; its last value."""
         end = time.monotonic() + seconds
         while not (value := condition()) and time.monotonic() < end:

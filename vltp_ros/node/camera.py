@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from vltp_ros.config import NodeConfig
 from vltp_ros.msg import Task
 from vltp_ros.node import conversions
+from vltp_ros.node.depth import Depth
 from vltp_ros.node.diagnostics import CameraHealth
 from vltp_ros.node.inference import Frame, Inference, infer
 from vltp_ros.node.inputs import CameraInput
@@ -30,15 +31,26 @@ class Camera:
     Args:
         node: of the topics.
         name: namespace of the camera.
+        config: which inputs it has.
         offer: hands a frame to the model; True when an older one was thrown away for it.
+        complain: is told of what is refused.
     """
 
-    def __init__(self, node: LifecycleNodeMixin, name: str, offer: Callable[[Frame], bool]) -> None:
+    def __init__(
+        self,
+        node: LifecycleNodeMixin,
+        name: str,
+        config: NodeConfig,
+        offer: Callable[[Frame], bool],
+        complain: Callable[[str], None],
+    ) -> None:
         self._node = node
+        self._complain = complain
         self._prefix = f"{name.rstrip('/')}/" if name else ""
         self._offer = offer
         self._input: CameraInput | None = None
         self._outputs = CameraOutputs(node, f"~/{self._prefix.lstrip('/')}")
+        self._depth = Depth(node, self._prefix, complain) if config.depth else None
         self._watches: tuple[Watch, ...] = ()  # replaced, never changed: two threads use it
         self.name = name.strip("/")
         self.health = CameraHealth(f"{self._prefix}image")
@@ -47,20 +59,26 @@ class Camera:
     def destroy(self) -> None:
         """Take the publishers down."""
         self._outputs.destroy()
+        if self._depth is not None:
+            self._depth.destroy()
 
-    def subscribe(
-        self, config: NodeConfig, complain: Callable[[str], None], group: CallbackGroup
-    ) -> None:
+    def subscribe(self, config: NodeConfig, group: CallbackGroup) -> None:
         """Listen, and count afresh."""
         self.health.reset()
-        self._input = CameraInput(self._node, self._prefix, config, self._receive, complain, group)
+        self._input = CameraInput(
+            self._node, self._prefix, config, self._receive, self._complain, group
+        )
         self.health.topic = self._input.topic
+        if self._depth is not None:
+            self._depth.subscribe(group)
 
     def unsubscribe(self) -> None:
         """Stop listening, forget the newest image, and end all searches."""
         if self._input is not None:
             self._input.destroy()
             self._input = None
+        if self._depth is not None:
+            self._depth.unsubscribe()
         self.newest = None
         self.close()
 
@@ -116,6 +134,8 @@ class Camera:
     def publish(self, inference: Inference, config: NodeConfig, device: str) -> dict[str, float]:
         """Publish the answers and their timing; the times of all stages, milliseconds."""
         times_ms = self._outputs.publish(inference, config)
+        if self._depth is not None:
+            self._depth.publish(inference, config)
         timing = conversions.to_timing(inference, times_ms)
         timing.device = device
         timing.received, timing.dropped, timing.dropped_since_last = self.health.answer()

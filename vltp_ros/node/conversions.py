@@ -116,26 +116,33 @@ def _pixels(message: Image, channels: int, topic: str) -> np.ndarray:
 
     Planar YUV has its colours in half as many rows below the brightness.
     """
-    width, height, step = message.width, message.height, message.step
     depth = 2 if message.encoding.endswith("16") else 1
+    rows = message.height * 3 // 2 if message.encoding in ("nv12", "nv21") else message.height
+    data = rows_of(message, message.width * channels * depth, rows, topic)
+    if depth == 2:
+        data = data[:, 0 if message.is_bigendian else 1 :: 2]
+    return data.reshape(rows, message.width, channels)
+
+
+def rows_of(message: Image, used: int, rows: int, topic: str) -> np.ndarray:
+    """uint8 [rows, used]: a view of the message's data without its padding.
+
+    Raises ConversionError when the data are fewer than the message says.
+    """
+    width, height, step = message.width, message.height, message.step
     if not width or not height:
         raise ConversionError(f"{topic}: the image is {width}x{height}; both must be at least 1")
-    used = width * channels * depth
     if step < used:
         raise ConversionError(
             f"{topic}: step is {step}; a row of {width} {message.encoding} pixels "
             f"needs at least {used} bytes"
         )
-    rows = height * 3 // 2 if message.encoding in ("nv12", "nv21") else height
     if len(message.data) < step * rows:
         raise ConversionError(
             f"{topic}: data has {len(message.data)} bytes; {rows} rows of step {step} "
             f"need {step * rows}"
         )
-    data = np.frombuffer(message.data, np.uint8, step * rows).reshape(rows, step)[:, :used]
-    if depth == 2:
-        data = data[:, 0 if message.is_bigendian else 1 :: 2]
-    return data.reshape(rows, width, channels)
+    return np.frombuffer(message.data, np.uint8, step * rows).reshape(rows, step)[:, :used]
 
 
 def to_image(pixels: np.ndarray, header: Header) -> Image:

@@ -132,7 +132,7 @@ class VltpNode(LifecycleNodeMixin, Node):
             self.fail(f"model not loaded: {error}")
             return TransitionCallbackReturn.FAILURE
         self._cameras = tuple(
-            Camera(self, name, functools.partial(self._offer, number))
+            Camera(self, name, self.config, functools.partial(self._offer, number), self._complain)
             for number, name in enumerate(names)
         )
         self._health.model, self._health.device = self._model.name, self._model.device_name
@@ -146,7 +146,7 @@ class VltpNode(LifecycleNodeMixin, Node):
         group = MutuallyExclusiveCallbackGroup()
         self._tasks.subscribe(group)
         for camera in self._cameras:
-            camera.subscribe(self.config, self._complain, group)
+            camera.subscribe(self.config, group)
         self._health.enter("active")
         return super().on_activate(state)
 

@@ -1,0 +1,142 @@
+"""Where in space things are: against a scene whose geometry is known."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+import pytest
+from bench import Camera, diagnosis, good_image, start
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from vltp_ros.msg import Affordance3D
+from vltp_ros.node.conversions import ConversionError
+from vltp_ros.node.conversions_3d import to_cloud, to_depth, to_pinhole
+
+# good_image() shows something from column 30 to 49, row 10 to 19; at 2 m with these focal lengths
+# that is 0.4 m wide, and its middle is 0.16 m to the right and 0.18 m up.
+DEPTH = np.full((48, 64), 5.0, np.float32)
+DEPTH[10:20, 30:50] = 2.0
+INFO = CameraInfo(width=64, height=48, k=[100.0, 0.0, 31.5, 0.0, 100.0, 23.5, 0.0, 0.0, 1.0])
+
+
+def depth_message(depth: np.ndarray, encoding="32FC1", header=None, padding=0, big=False) -> Image:
+    kind = np.dtype(np.float32 if encoding == "32FC1" else np.uint16)
+    values = np.nan_to_num(depth * 1000).astype(kind) if encoding != "32FC1" else depth
+    rows = values.astype(kind.newbyteorder("><"[not big])).view(np.uint8)
+    data = np.pad(rows.reshape(len(depth), -1), ((0, 0), (0, padding)), constant_values=0xAB)
+    message = Image(
+        height=depth.shape[0],
+        width=depth.shape[1],
+        encoding=encoding,
+        step=data.shape[1],
+        is_bigendian=int(big),
+        data=array.array("B", data.tobytes()),
+    )
+    if header is not None:
+        message.header = header
+    return message
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "mono16", "32FC1"])
+@pytest.mark.parametrize("big", [False, True], ids=["little", "big"])
+def test_depth_in_every_form(encoding, big):
+    depth = np.array([[0.5, 2.25, np.nan], [0.0, 65.0, 1.0]], np.float32)
+    expected = np.where(depth > 0, depth, np.nan)
+    found = to_depth(depth_message(depth, encoding, padding=5, big=big), "depth")
+    np.testing.assert_allclose(found, expected)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("change", [{"encoding": "rgb8"}, {"step": 3}, {"height": 9}])
+def test_refused_depth(change):
+    message = depth_message(DEPTH[:8, :8])
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(ConversionError, match=r"/depth: "):
+        to_depth(message, "/depth")
+
+
+def test_the_projection_of_rectified_images_comes_first():
+    info = CameraInfo(width=64, height=48, k=INFO.k)
+    info.p = [90.0, 0.0, 30.0, 0.0, 0.0, 91.0, 20.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    camera = to_pinhole(info, "camera_info")
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (90.0, 91.0, 30.0, 20.0)
+    assert to_pinhole(INFO, "camera_info").cy == 23.5
+    with pytest.raises(ConversionError, match=r"/camera_info: .*not calibrated"):
+        to_pinhole(CameraInfo(width=64, height=48), "/camera_info")
+
+
+def test_a_cloud_has_places_and_colours():
+    cloud = to_cloud(np.float32([[1, 2, 3]]), np.uint8([[255, 128, 1]]), Header(frame_id="eye"))
+    assert (cloud.width, cloud.height, cloud.point_step, cloud.row_step) == (1, 1, 16, 16)
+    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
+    np.testing.assert_array_equal(np.frombuffer(cloud.data, "<f4")[:3], (1, 2, 3))
+    assert np.frombuffer(cloud.data, "<u4")[3] == 0xFF8001
+
+
+@pytest.fixture
+def send(bench, camera):
+    """Publishes an image with its depth and camera_info."""
+    depths = Camera(bench, "depth", make=lambda second: depth_of(second))
+    infos = Camera(bench, "camera_info", kind=CameraInfo, make=lambda _: INFO)
+
+    def depth_of(second):
+        return depth_message(DEPTH, header=good_image(second).header)
+
+    def send_all():
+        for each in (infos, depths, camera):
+            each()
+
+    return send_all
+
+
+def test_an_affordance_in_space(bench, make_vltp, send):
+    start(make_vltp(depth=True))
+    places = bench.listen(Affordance3D, "vltp/affordance_3d")
+    clouds = bench.listen(PointCloud2, "vltp/points")
+    markers = bench.listen(MarkerArray, "vltp/markers")
+    bench.wait(lambda: places and clouds and markers, meanwhile=send)
+    place = places[0]
+    assert (place.task, place.id, place.header.frame_id) == ("cut bread", 1, "eye")
+    position, turn = place.pose.position, place.pose.orientation
+    np.testing.assert_allclose((position.x, position.y, position.z), (0.16, -0.18, 2), atol=0.01)
+    assert np.linalg.norm((turn.x, turn.y, turn.z, turn.w)) == pytest.approx(1)
+    # The mask's edge is left out: 18 of 20 columns, 8 of 10 rows.
+    assert place.points == 18 * 8
+    np.testing.assert_allclose((place.extent.x, place.extent.y), (0.34, 0.14), atol=0.01)
+    assert clouds[0].width == 18 * 8 and clouds[0].header.frame_id == "eye"
+    kinds = [marker.type for marker in markers[0].markers[1:]]
+    assert kinds == [Marker.CUBE, Marker.TEXT_VIEW_FACING, Marker.ARROW]
+    assert markers[0].markers[0].action == Marker.DELETEALL
+    assert markers[0].markers[2].text == "cut bread 0.50"
+
+
+@pytest.mark.parametrize(
+    ("depth", "info", "words"),
+    [
+        (None, INFO, "/depth: no depth within 0.05 s"),
+        (good_image(1), None, "/camera_info: no message yet"),
+        (good_image(1), INFO, "'rgb8' is no depth"),
+        (depth_message(DEPTH, header=Header(frame_id="ear")), INFO, "its frame is 'ear'"),
+    ],
+)
+def test_what_is_missing_is_told_and_masks_go_on(bench, make_vltp, camera, depth, info, words):
+    start(make_vltp(depth=True, depth_tolerance=0.05))
+    bench.listen(Affordance3D, "vltp/affordance_3d")
+    masks = bench.listen(Image, "vltp/mask")
+    depths = Camera(bench, "depth")
+    infos = Camera(bench, "camera_info", kind=CameraInfo)
+
+    def send():
+        camera()
+        if depth is not None:
+            depth.header.stamp.sec = camera.sent
+            depths(depth)
+        if info is not None:
+            infos(info)
+
+    diagnosis(bench, lambda status: words in status.message, meanwhile=send)
+    assert masks

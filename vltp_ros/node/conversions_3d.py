@@ -1,0 +1,98 @@
+"""Between ROS messages and depth, cameras, places and points."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from vltp_ros.msg import Affordance3D, Task
+from vltp_ros.node.conversions import ConversionError, rows_of
+from vltp_ros.runtime.geometry import Pinhole, Placement, quaternion
+from vltp_ros.types import Segmentation
+
+DEPTHS = {  # encoding -> type, metres for one
+    "16UC1": (np.dtype(np.uint16), 0.001),
+    "mono16": (np.dtype(np.uint16), 0.001),
+    "32FC1": (np.dtype(np.float32), 1.0),
+}
+
+
+def to_depth(message: Image, topic: str) -> np.ndarray:
+    """A depth image (REP 118) as float32 [H, W] metres, NaN where it is unknown.
+
+    Raises ConversionError.
+    """
+    if message.encoding not in DEPTHS:
+        raise ConversionError(
+            f"{topic}: encoding {message.encoding[:40]!r} is no depth; allowed: {', '.join(DEPTHS)}"
+        )
+    kind, metres = DEPTHS[message.encoding]
+    data = rows_of(message, message.width * kind.itemsize, message.height, topic)
+    raw = np.ascontiguousarray(data).view(kind.newbyteorder("><"[not message.is_bigendian]))
+    depth = raw.astype(np.float32) * np.float32(metres)
+    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+    return depth
+
+
+def to_pinhole(message: CameraInfo, topic: str) -> Pinhole:
+    """The camera of rectified images. Raises ConversionError when it is not calibrated."""
+    matrix, row = (message.p, 4) if message.p[0] else (message.k, 3)
+    try:
+        return Pinhole(
+            fx=matrix[0],
+            fy=matrix[row + 1],
+            cx=matrix[2],
+            cy=matrix[row + 2],
+            width=message.width,
+            height=message.height,
+        )
+    except ValueError as error:
+        raise ConversionError(f"{topic}: {error}") from error
+
+
+def to_affordance_3d(
+    placement: Placement, result: Segmentation, header: Header, task: Task
+) -> Affordance3D:
+    """The message about where one answer is."""
+    x, y, z, w = quaternion(placement.axes)
+    position = _xyz(Point, placement.position)
+    return Affordance3D(
+        header=header,
+        task=task.text,
+        id=task.id,
+        score=float(result.score),
+        pose=Pose(position=position, orientation=Quaternion(x=x, y=y, z=z, w=w)),
+        extent=_xyz(Vector3, placement.extent),
+        points=placement.points,
+    )
+
+
+def _xyz(kind: type, values: np.ndarray) -> Point | Vector3:
+    x, y, z = map(float, values)
+    return kind(x=x, y=y, z=z)
+
+
+def to_cloud(points: np.ndarray, colours: np.ndarray, header: Header) -> PointCloud2:
+    """A message from float32 [N, 3] metres and uint8 [N, 3] RGB."""
+    packed = np.zeros(len(points), [("xyz", "<f4", 3), ("rgb", "<u4")])
+    packed["xyz"] = points
+    red, green, blue = colours.astype(np.uint32).T
+    packed["rgb"] = red << 16 | green << 8 | blue
+    fields = [
+        PointField(name=name, offset=4 * number, datatype=PointField.FLOAT32, count=1)
+        for number, name in enumerate(("x", "y", "z", "rgb"))
+    ]
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(points),
+        fields=fields,
+        point_step=packed.itemsize,
+        row_step=packed.nbytes,
+        data=array.array("B", packed.tobytes()),
+        is_dense=True,
+    )

@@ -1,0 +1,128 @@
+"""From a mask and a depth image to a place in space. Knows nothing of ROS.
+
+Points and poses are in the camera's optical frame: x to the right, y down, z forward, metres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+MIN_POINTS = 10  # fewer say nothing about a shape
+SPREAD = 4.5  # median absolute deviations (3 standard deviations) from the median depth
+MIN_SPREAD = 0.02  # metres that are never cut off
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """A camera without distortion; focal lengths and centre in pixels of its image."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if not (self.fx > 0 and self.fy > 0 and self.width > 0 and self.height > 0):
+            raise ValueError(
+                f"focal lengths are {self.fx} and {self.fy}, the size {self.width}x{self.height}; "
+                "all must be above 0: the camera is not calibrated"
+            )
+
+    def resized(self, width: int, height: int) -> Pinhole:
+        """The same camera with an image of another size."""
+        x, y = width / self.width, height / self.height
+        # The centre of the first pixel is 0, its left edge -0.5.
+        cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
+        return Pinhole(self.fx * x, self.fy * y, cx, cy, width, height)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the visible part of something is, and how it lies."""
+
+    position: np.ndarray  # float64 [3]: mean of the points
+    axes: np.ndarray  # float64 [3, 3], columns: along the long side, across it, off the camera
+    extent: np.ndarray  # float64 [3]: size along each axis
+    points: int  # that it was made from
+
+
+def back_project(depth: np.ndarray, mask: np.ndarray, camera: Pinhole) -> tuple[np.ndarray, ...]:
+    """The points of a mask.
+
+    Args:
+        depth: float32 [h, w] metres along z, NaN where unknown, in the frame of the mask's camera.
+        mask: bool [H, W]; the depth may have another size.
+        camera: of the mask.
+
+    Returns:
+        Points float32 [N, 3], and their rows and columns in the depth, int64 [N] each. The mask's
+        edge is left out, where depth mixes with what is behind, and so is what is far in front of
+        or behind the rest.
+    """
+    height, width = depth.shape
+    small = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    inner = cv2.erode(small, np.ones((3, 3), np.uint8), borderValue=0)
+    usable = (inner if inner.any() else small).astype(bool) & np.isfinite(depth)
+    rows, columns = np.nonzero(usable)
+    z = depth[rows, columns]
+    near = _near_the_rest(z)
+    rows, columns, z = rows[near], columns[near], z[near]
+    camera = camera.resized(width, height)
+    x, y = (columns - camera.cx) * z / camera.fx, (rows - camera.cy) * z / camera.fy
+    return np.stack((x, y, z), 1).astype(np.float32), rows, columns
+
+
+def _near_the_rest(z: np.ndarray) -> np.ndarray:
+    """bool [N]: which depths are not outliers."""
+    if not len(z):
+        return np.zeros(0, bool)
+    distance = np.abs(z - np.median(z))
+    return distance <= max(SPREAD * np.median(distance), MIN_SPREAD)
+
+
+def place(points: np.ndarray) -> Placement | None:
+    """How points [N, 3] lie; None for too few.
+
+    The third axis is the line of sight through their mean; the others span the plane across it,
+    along the points' longer and shorter side. The first points to the right, or down.
+    """
+    if len(points) < MIN_POINTS:
+        return None
+    points = points.astype(np.float64)
+    mean = points.mean(0)
+    away = mean / np.linalg.norm(mean)
+    across = np.eye(3) - np.outer(away, away)
+    flat = (points - mean) @ across
+    _, directions = np.linalg.eigh(flat.T @ flat)  # ascending: away has nothing left
+    along = directions[:, 2]
+    if tuple(np.round(along[:2], 6)) < (0.0, 0.0):
+        along = -along
+    axes = np.stack((along, np.cross(away, along), away), 1)
+    return Placement(mean, axes, np.ptp((points - mean) @ axes, axis=0), len(points))
+
+
+def quaternion(axes: np.ndarray) -> tuple[float, float, float, float]:
+    """x, y, z, w of the rotation whose columns are ``axes`` [3, 3]; w is not negative."""
+    xx, yy, zz = np.diag(axes)
+    # The eigenvector of the largest eigenvalue; no case is near a division by zero.
+    matrix = np.array(
+        (
+            (xx - yy - zz, 0, 0, 0),
+            (axes[0, 1] + axes[1, 0], yy - xx - zz, 0, 0),
+            (axes[0, 2] + axes[2, 0], axes[1, 2] + axes[2, 1], zz - xx - yy, 0),
+            (
+                axes[2, 1] - axes[1, 2],
+                axes[0, 2] - axes[2, 0],
+                axes[1, 0] - axes[0, 1],
+                xx + yy + zz,
+            ),
+        )
+    )
+    found = np.linalg.eigh(matrix)[1][:, 3]  # reads the lower triangle
+    x, y, z, w = found if found[3] >= 0 else -found
+    return float(x), float(y), float(z), float(w)
