@@ -1,4 +1,4 @@
-"""The vltp node alone, for a camera and a planner that already run."""
+"""The vltp node, for cameras and a planner that already run. Other launch files may include it."""
 
 from pathlib import Path
 
@@ -10,46 +10,91 @@ from launch_ros.actions import Node
 
 SHARE = Path(__file__).resolve().parents[1]
 
+# Left empty, each of these leaves the parameter of its name to params_file.
+PARAMETERS = {
+    "model": "Model directory",
+    "device": "auto, cpu, cuda or cuda:N",
+    "autostart": "true: configure and activate at the start; false: a manager does",
+    "cameras": "Namespaces of the cameras, joined by commas",
+    "transport": "raw or compressed: how the images come",
+    "task": "Sentence to work on until another one comes",
+}
+
 ARGUMENTS = [
     DeclareLaunchArgument(
         "params_file",
         default_value=str(SHARE / "config" / "vltp.yaml"),
         description="YAML file with the node's parameters",
     ),
+    *(
+        DeclareLaunchArgument(
+            name, default_value="", description=f"{description}; empty: what params_file says"
+        )
+        for name, description in PARAMETERS.items()
+    ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node"),
     DeclareLaunchArgument(
-        "model", default_value="", description="Model directory; empty: what params_file says"
+        "image",
+        default_value="image",
+        description="Topic of the camera's images, without /compressed; not with cameras",
+    ),
+    DeclareLaunchArgument("depth", default_value="depth", description="Topic of its depth images"),
+    DeclareLaunchArgument(
+        "camera_info", default_value="camera_info", description="Topic of its calibration"
     ),
     DeclareLaunchArgument(
-        "device",
-        default_value="",
-        description="auto, cpu, cuda or cuda:N; empty: what params_file says",
+        "task_topic", default_value="task", description="Topic of task sentences"
     ),
-    DeclareLaunchArgument("image_topic", default_value="image", description="Camera images"),
-    DeclareLaunchArgument("task_topic", default_value="task", description="Task sentences"),
     DeclareLaunchArgument(
         "use_rviz",
         default_value="false",
         choices=["true", "false"],
-        description="Show image, mask and overlay in RViz",
+        description="Show image, overlay, mask, kept tokens and markers in RViz",
+    ),
+    DeclareLaunchArgument(
+        "log_level",
+        default_value="info",
+        choices=["debug", "info", "warn", "error", "fatal"],
+        description="Least severe messages that the node logs",
     ),
 ]
 
 
-def vltp_node(context):
-    """The node; an argument left empty leaves its parameter to the file."""
-    values = {name: LaunchConfiguration(name).perform(context) for name in ("model", "device")}
+def given_parameters(values):
+    """The parameters that arguments were given for, of the types that the node declares."""
     given = {name: value for name, value in values.items() if value}
+    if "autostart" in given:
+        given["autostart"] = given["autostart"].lower() == "true"
+    if "cameras" in given:
+        given["cameras"] = [name.strip() for name in given["cameras"].split(",")]
+    return given
+
+
+def remappings(values):
+    """From the node's names to those of the arguments; the compressed images' go along."""
+    image = values["image"]
+    return [
+        ("image", image),
+        ("image/compressed", f"{image}/compressed"),
+        ("depth", values["depth"]),
+        ("camera_info", values["camera_info"]),
+        ("task", values["task_topic"]),
+    ]
+
+
+def vltp_node(context):
+    """The node, by the arguments as they are when it is launched."""
+    names = (*PARAMETERS, "image", "depth", "camera_info", "task_topic")
+    values = {name: LaunchConfiguration(name).perform(context) for name in names}
+    given = given_parameters({name: values[name] for name in PARAMETERS})
     node = Node(
         package="vltp_ros",
         executable="vltp_node",
         name="vltp",
         namespace=LaunchConfiguration("namespace"),
         parameters=[LaunchConfiguration("params_file"), *([given] if given else [])],
-        remappings=[
-            ("image", LaunchConfiguration("image_topic")),
-            ("task", LaunchConfiguration("task_topic")),
-        ],
+        remappings=remappings(values),
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )
     return [node]
@@ -62,7 +107,7 @@ def generate_launch_description():
         executable="rviz2",
         namespace=LaunchConfiguration("namespace"),
         arguments=["-d", str(SHARE / "config" / "vltp.rviz")],
-        remappings=[("image", LaunchConfiguration("image_topic"))],
+        remappings=[("image", LaunchConfiguration("image"))],
         condition=IfCondition(LaunchConfiguration("use_rviz")),
     )
     return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=vltp_node), rviz])

@@ -35,7 +35,7 @@ def launch(*arguments: str) -> subprocess.Popen:
 @pytest.mark.parametrize("name", ["vltp.launch.py", "demo.launch.py"])
 def test_arguments_are_described(network, name):
     output, _ = launch(name, "--show-args").communicate(timeout=60)
-    for argument in ("params_file", "namespace", "model", "device", "use_rviz", "image_topic"):
+    for argument in ("params_file", "namespace", "model", "device", "use_rviz", "image", "cameras"):
         assert f"'{argument}'" in output
 
 

@@ -1,0 +1,121 @@
+"""Floods, garbage and failing cameras: what they must not change."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+from bench import Camera, diagnosis, good_image, start, values
+from fake_session import FakeSession
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from test_lifecycle import footprint
+
+from vltp_ros.msg import InferenceTiming
+from vltp_ros.node.conversions import to_image
+from vltp_ros.node.qos import NEWEST
+
+INFERENCE_SECONDS = 0.1
+
+
+@pytest.fixture
+def slow_model(monkeypatch):
+    """A model that takes a while for each image, without work."""
+    answer = FakeSession.segment
+
+    def wait_then_answer(self, image, tasks):
+        time.sleep(INFERENCE_SECONDS)
+        return answer(self, image, tasks)
+
+    monkeypatch.setattr(FakeSession, "segment", wait_then_answer)
+
+
+class Flood:
+    """Images of about 1 MB at a fixed rate from a thread, until the end of the block."""
+
+    def __init__(self, bench, rate: float):
+        self._pixels = np.zeros((480, 640, 3), np.uint8)
+        self._camera = Camera(bench, make=self._image)
+        self._period = 1 / rate
+        self._clock = bench.node.get_clock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _image(self, number: int) -> Image:
+        return to_image(self._pixels, Header(stamp=self._clock.now().to_msg()))
+
+    def _run(self):
+        while not self._ended.wait(self._period):
+            self._camera()
+
+    @property
+    def sent(self) -> int:
+        return self._camera.sent
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._thread.join()
+
+
+@pytest.mark.parametrize("seconds", [4, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_flood_leaves_memory_flat_and_the_newest_image_served(bench, vltp, slow_model, seconds):
+    start(vltp)
+    timings = bench.listen(InferenceTiming, "vltp/timing")
+    bench.node.create_subscription(Image, "vltp/mask", lambda mask: None, NEWEST)
+    with Flood(bench, rate=60) as flood:
+        bench.wait(lambda: len(timings) > 10)
+        before = footprint()
+        time.sleep(seconds)
+        after = footprint()
+    sent = flood.sent
+    assert after["threads"] <= before["threads"] + 1
+    assert after["MiB"] - before["MiB"] < 32
+    last = timings[-1]
+    assert sum(timing.dropped_since_last for timing in timings) <= last.dropped
+    # Every image was answered, replaced, is waiting or in work, or never arrived.
+    assert last.received <= sent
+    assert 0 <= last.received - last.dropped - len(timings) <= 2
+    # The newest is served: nothing queues for longer than the one before it is in work.
+    queued = [timing.stages[0].milliseconds for timing in timings]
+    assert timings[-1].stages[0].name == "queue"
+    assert np.median(queued) < 1.5e3 * INFERENCE_SECONDS
+
+
+def test_garbage_between_good_images(bench, vltp):
+    camera = Camera(bench)
+    garbage = (
+        Image(),
+        Image(width=2**31, height=2**31, encoding="rgb8", step=1),
+        Image(width=4, height=4, encoding="\N{PILE OF POO}", step=4),
+        Image(width=64, height=48, encoding="bayer_rggb16", step=128, data=b"short"),
+        Image(width=3, height=3, encoding="nv12", step=3, data=bytes(12)),
+    )
+    start(vltp)
+    masks = bench.listen(Image, "vltp/mask")
+    turns = itertools.cycle((*garbage, None))
+    bench.wait(lambda: len(masks) > 5, meanwhile=lambda: camera(next(turns)), seconds=60)
+    assert all((mask.width, mask.height) == (64, 48) for mask in masks)
+    status = diagnosis(bench, lambda status: status.message.startswith("/image: "))
+    assert values(status)["state"] == "active"
+
+
+def test_a_camera_that_dies_and_returns(bench, make_vltp):
+    start(make_vltp(max_input_age=0.5))
+    masks = bench.listen(Image, "vltp/mask")
+    camera = Camera(bench)
+    bench.wait(lambda: masks, meanwhile=camera)
+    bench.node.destroy_publisher(camera._publisher)
+    status = diagnosis(bench, lambda status: "no image for" in status.message, "/image")
+    assert status.level == status.STALE
+    masks.clear()
+    again = Camera(bench, make=lambda second: good_image(1000 + second))
+    bench.wait(lambda: masks, meanwhile=again)
+    assert masks[-1].header.stamp.sec > 1000
+    diagnosis(bench, lambda status: status.message == "receiving", "/image", meanwhile=again)
