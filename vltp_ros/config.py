@@ -531,6 +531,19 @@ class CameraConfig:
 
 @documented
 @dataclass(frozen=True)
+class StillCameraConfig:
+    """Parameters of the camera that sees one picture, for measuring."""
+
+    rate: float = setting(10.0, "frames per second", low=0.1, high=240.0, read_only=True)
+    width: int = setting(1280, "pixels", low=16, high=8192, read_only=True)
+    height: int = setting(720, "pixels", low=16, high=8192, read_only=True)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@documented
+@dataclass(frozen=True)
 class PlannerConfig:
     """Parameters of the planner that publishes task sentences from a list."""
 

@@ -1,14 +1,17 @@
-"""vltp benchmark: our code and the official one in the same run."""
+"""vltp benchmark: our code and the official one in the same run, and the node as a whole."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 import tyro
 
 from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
+from vltp_ros.evaluation.node_benchmark import benchmark_node
 from vltp_ros.evaluation.reasoner_benchmark import benchmark_reasoner
 from vltp_ros.runtime.session import PRECISIONS, resolve_device
 
@@ -74,6 +77,37 @@ class Reasoner:
         )
 
 
+@dataclass
+class Node:
+    """The ROS 2 node at fixed rates of its camera, with real processes."""
+
+    rate: tuple[float, ...] = (10.0, 30.0)
+    """Frames per second of the camera."""
+    resolution: tuple[str, ...] = ("640x480", "1280x720", "1920x1080")
+    """Of its images, WIDTHxHEIGHT."""
+    seconds: float = 20.0
+    """How long to measure each."""
+    model: Path | None = None
+    """Model directory; the tabletop model if not given."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+    def measure(self) -> dict:
+        """Run it; RuntimeError when the node does not work."""
+        if not self.seconds >= 1:
+            raise ValueError(f"--seconds is {self.seconds}; it must be at least 1")
+        sizes = [_size(text) for text in self.resolution]
+        device = resolve_device(self.device)
+        return benchmark_node(self.rate, sizes, self.seconds, self.model, device)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Width and height of "1280x720"; ValueError for anything else."""
+    if not (found := re.fullmatch(r"(\d+)x(\d+)", text)):
+        raise ValueError(f"--resolution has {text!r}; allowed: WIDTHxHEIGHT, as in 1280x720")
+    return int(found[1]), int(found[2])
+
+
 @tyro.conf.configure(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitSubcommandPrefixes)
 @dataclass
 class Benchmark:
@@ -82,6 +116,7 @@ class Benchmark:
     part: (
         Annotated[Encoder, tyro.conf.subcommand("encoder")]
         | Annotated[Reasoner, tyro.conf.subcommand("reasoner")]
+        | Annotated[Node, tyro.conf.subcommand("node")]
     )
     threads: int = 0
     """CPU threads; 0 leaves PyTorch's default."""
@@ -98,6 +133,28 @@ def run(args: Benchmark) -> dict:
 
 def describe(answer: dict) -> str:
     """A table."""
+    return _describe_node(answer) if "seconds" in answer else _describe_part(answer)
+
+
+def _describe_node(answer: dict) -> str:
+    lines = [
+        f"{answer['hardware']}, {answer['seconds']:g} s each; times in ms, p50/p99",
+        f"{'image':>10} {'Hz':>4} {'model':10} {'masks/s':>7} {'stamp to publish':>17} "
+        f"{'overhead':>13} {'dropped':>7} {'lost':>5} {'CPU':>5}",
+    ]
+    for row in answer["rows"]:
+        size = f"{row['width']}x{row['height']}"
+        latency, overhead = (
+            f"{row[key]['p50']:.1f}/{row[key]['p99']:.1f}" for key in ("latency_ms", "overhead_ms")
+        )
+        lines.append(
+            f"{size:>10} {row['rate']:4.0f} {row['model']:10} {row['masks_per_second']:7.1f} "
+            f"{latency:>17} {overhead:>13} {row['dropped']:>7} {row['lost']:>5} {row['cpu']:5.0%}"
+        )
+    return "\n".join(lines)
+
+
+def _describe_part(answer: dict) -> str:
     lines = [f"{answer['hardware']}, torch {answer['versions']['torch']}"]
     if "prune_after" in answer:
         lines[0] += f", stages after {', '.join(map(str, answer['prune_after']))}"

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +9,7 @@ import numpy as np
 
 from vltp_ros.evaluation.film import Shot, write_gif, write_video
 from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.evaluation.processes import running, use_own_network
 from vltp_ros.runtime.session import resolve_device
 
 PATIENCE = 120.0  # seconds for the model to load and the first mask to come
@@ -46,9 +41,12 @@ def run(args: Demo) -> dict:
         raise ValueError(f"--seconds is {args.seconds}; it must be above 0")
     machine = measured_on(resolve_device(args.device))
     args.out.mkdir(parents=True, exist_ok=True)
-    # A network of the demo's own, on this machine.
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    use_own_network()
+    parameters = {
+        "node": {"device": args.device, **({"model": args.model} if args.model else {})},
+        "sim_camera": {"seed": args.seed},
+        "planner": {},
+    }
     try:
         import rclpy
 
@@ -60,8 +58,8 @@ def run(args: Demo) -> dict:
         ) from error
     rclpy.init()
     try:
-        with _processes(args) as check:
-            recorded = record(args.seconds, PATIENCE, check)
+        with running(parameters) as processes:
+            recorded = record(args.seconds, PATIENCE, processes.check)
     finally:
         rclpy.try_shutdown()
     if not recorded.shots:
@@ -112,45 +110,3 @@ def _summary(shots: list[Shot]) -> dict:
 def _quantiles(values: list[float]) -> dict[str, float]:
     median, p99 = np.percentile(values, (50, 99))
     return {"median": float(median), "p99": float(p99)}
-
-
-@contextlib.contextmanager
-def _processes(args: Demo) -> Iterator:
-    """Node, camera and planner as processes; gives a function that raises once one has ended."""
-    parameters = {
-        "node": {"device": args.device, **({"model": args.model} if args.model else {})},
-        "sim_camera": {"seed": args.seed},
-        "planner": {},
-    }
-    running: dict[str, subprocess.Popen] = {}
-
-    def check() -> None:
-        for name, process in running.items():
-            if process.poll() is not None:
-                raise RuntimeError(f"{name} ended with status {process.returncode}; see above")
-
-    try:
-        for name, values in parameters.items():
-            running[name] = _start(name, values)
-        yield check
-    finally:
-        for process in running.values():
-            process.send_signal(signal.SIGINT)
-        for process in running.values():
-            _end(process)
-
-
-def _start(name: str, parameters: dict) -> subprocess.Popen:
-    """A node's process, in a session of its own so that Ctrl-C reaches it through the demo only."""
-    command = [sys.executable, "-m", f"vltp_ros.node.{name}", "--ros-args"]
-    for key, value in parameters.items():
-        command += ["-p", f"{key}:={value}"]
-    return subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
-
-
-def _end(process: subprocess.Popen) -> None:
-    try:
-        process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -1,0 +1,115 @@
+"""Latency, drops and CPU time of the node at fixed rates, with processes as on a robot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.evaluation.processes import running, use_own_network
+
+PATIENCE = 180.0  # seconds for the model to load and the first mask to come
+OUTSIDE = {"queue", "convert", "publish"}  # stages that are not the model's
+TASK = "something to drive a nail"
+
+
+def benchmark_node(
+    rates: Sequence[float],
+    sizes: Sequence[tuple[int, int]],
+    seconds: float,
+    model: Path | None,
+    device: torch.device,
+) -> dict:
+    """Camera, node and listener as processes, for each rate (Hz) and size (width, height, pixels).
+
+    Each is measured with the model and with one that takes no time. Somebody listens to mask and
+    timing, not to the overlay.
+
+    Returns:
+        ``hardware``, ``versions`` and ``rows``: width, height, rate, model, masks_per_second,
+        latency_ms (from stamp to publication), overhead_ms (from callback to publication, without
+        waiting for the model and without its stages), queue_ms, inference_ms (each ``p50`` and
+        ``p99``), dropped (replaced by a newer image in the node), lost (never reached the node, or
+        still on the way), cpu (seconds of the node's process a second), cpu_ms_per_mask.
+
+    Raises:
+        RuntimeError: when ROS 2 is missing, a process ends, or no mask comes.
+    """
+    try:
+        import rclpy
+    except ImportError as error:
+        raise RuntimeError(
+            f"the benchmark needs ROS 2 and the built messages ({error}); see the README"
+        ) from error
+    use_own_network()
+    rclpy.init()
+    try:
+        rows = [
+            _measured(width, height, rate, seconds, model, device, module)
+            for width, height in sizes
+            for rate in rates
+            for module in ("node", "without_model")
+        ]
+    finally:
+        rclpy.try_shutdown()
+    return {**measured_on(device), "seconds": seconds, "rows": rows}
+
+
+def _measured(
+    width: int,
+    height: int,
+    rate: float,
+    seconds: float,
+    model: Path | None,
+    device: torch.device,
+    module: str,
+) -> dict:
+    """One row."""
+    from vltp_ros.node.measurement import measure
+
+    node = {"task": f"'{TASK}'", "device": str(device), **({"model": model} if model else {})}
+    camera = {"width": width, "height": height, "rate": float(rate)}
+    with running({module: node, "still_camera": camera}) as processes:
+        cpu: list[float] = []
+        found = measure(
+            seconds,
+            PATIENCE,
+            processes.check,
+            begin=lambda: cpu.append(processes.cpu_seconds(module)),
+        )
+        spent = processes.cpu_seconds(module) - cpu[0]
+    return {"width": width, "height": height, "rate": rate} | summary(found, spent)
+
+
+def summary(found, cpu_seconds: float) -> dict:
+    """What the messages of a Measurement say together; ValueError for fewer than two."""
+    timings = found.timings
+    if len(timings) < 2:
+        raise ValueError(f"{len(timings)} answers within {found.seconds:.0f} s; measure for longer")
+    stages = [{stage.name: stage.milliseconds for stage in each.stages} for each in timings]
+    inference = [sum(v for k, v in each.items() if k not in OUTSIDE) for each in stages]
+    queue = [each["queue"] for each in stages]
+    totals = [each.total_ms for each in timings]
+    first, last = timings[0], timings[-1]
+    sent = int(last.header.frame_id) - int(first.header.frame_id)
+    received, dropped = last.received - first.received, last.dropped - first.dropped
+    return {
+        "model": last.model,
+        "masks_per_second": found.masks / found.seconds,
+        "latency_ms": _percentiles([each.latency_ms for each in timings]),
+        "overhead_ms": _percentiles(np.subtract(np.subtract(totals, queue), inference)),
+        "queue_ms": _percentiles(queue),
+        "inference_ms": _percentiles(inference),
+        "dropped": dropped,
+        "lost": max(0, sent - received),
+        "cpu": cpu_seconds / found.seconds,
+        "cpu_ms_per_mask": 1e3 * cpu_seconds / len(timings),
+    }
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    p50, p99 = np.percentile(values, (50, 99))
+    return {"p50": float(p50), "p99": float(p99)}
