@@ -1,4 +1,4 @@
-"""Adds the models to the pip package; everything else is in pyproject.toml."""
+"""Adds models and message definitions to the pip package; everything else is in pyproject.toml."""
 
 from pathlib import Path
 
@@ -12,4 +12,9 @@ def model_files() -> list[tuple[str, list[str]]]:
     return [(f"share/vltp_ros/{d}", found) for d, found in files.items() if found]
 
 
-setup(data_files=model_files())
+def message_files() -> list[tuple[str, list[str]]]:
+    """What bags of the node's messages need."""
+    return [("share/vltp_ros/msg", [str(path) for path in sorted(Path("msg").glob("*.msg"))])]
+
+
+setup(data_files=model_files() + message_files())

@@ -15,8 +15,8 @@ from std_msgs.msg import String
 
 from vltp_ros.config import MAX_TASKS
 from vltp_ros.msg import AffordanceMask, InferenceTiming, Task, TaskList
-from vltp_ros.node.conversions import to_rgb
 from vltp_ros.node.qos import LATCHED, NEWEST, NEWEST_BEST_EFFORT
+from vltp_ros.runtime.images import to_rgb
 
 
 def compressed_image(second: int) -> CompressedImage:

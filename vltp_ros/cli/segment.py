@@ -1,4 +1,4 @@
-"""vltp segment: what in a picture serves a task."""
+"""vltp segment: what in a picture, or in the images of a bag, serves a task."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 
 from vltp_ros.paths import default_model
+from vltp_ros.runtime.bags import segment_bag
 from vltp_ros.runtime.overlay import draw_overlay
 from vltp_ros.runtime.pictures import read_picture, write_png
 from vltp_ros.runtime.session import Session
@@ -17,16 +18,18 @@ from vltp_ros.runtime.session import Session
 
 @dataclass
 class Segment:
-    """Write mask and overlay PNGs for each task."""
+    """Write mask and overlay PNGs for each task; for a bag, another bag."""
 
     image: tyro.conf.Positional[Path]
-    """Picture in any common format."""
+    """Picture in any common format, or a recorded ROS bag (rosbag2's directory)."""
     task: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """What is to be done, e.g. "something to drive a nail"; may be given again."""
     model: Path | None = None
     """Model directory; the tabletop model if not given."""
     out: Path = Path()
-    """Directory to write to, made if missing."""
+    """Directory to write to, made if missing; of a bag: the new bag, which must not exist."""
+    image_topic: str = ""
+    """The bag's topic of images, raw or compressed."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     rates: tuple[float, ...] = ()
@@ -40,17 +43,28 @@ class Segment:
 
 
 def run(args: Segment) -> dict:
-    """Segment and write the files; ValueError for a bad picture, task, model or setting."""
+    """Segment and write the files; ValueError for a bad picture, bag, task, model or setting."""
     if not args.task:
         raise ValueError("--task is missing; give at least one")
-    image = read_picture(args.image)
-    session = Session.load(
+    if args.image_topic:
+        return segment_bag(args.image, args.image_topic, args.out, _load(args), args.task)
+    if args.image.is_dir():
+        raise ValueError(f"{args.image} is a directory; for a bag, give --image-topic and --out")
+    return _segment_picture(args)
+
+
+def _load(args: Segment) -> Session:
+    return Session.load(
         args.model or default_model(),
         args.device,
         rates=args.rates,
         prune_after=args.prune_after,
         threshold=args.threshold,
     )
+
+
+def _segment_picture(args: Segment) -> dict:
+    image, session = read_picture(args.image), _load(args)
     results = []
     for number, result in enumerate(session.segment(image, args.task)):
         stem = args.image.stem if len(args.task) == 1 else f"{args.image.stem}_{number}"
@@ -72,7 +86,9 @@ def run(args: Segment) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """One line per task."""
+    """One line per task, or about the bag."""
+    if "bag" in answer:
+        return f"{answer['answered']} of {answer['images']} images answered: {answer['bag']}"
     return "\n".join(
         f"{r['task']!r}: {r['area']} px, score {r['score']:.2f}, {r['overlay_path']}"
         for r in answer["results"]

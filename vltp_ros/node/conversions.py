@@ -3,146 +3,18 @@
 from __future__ import annotations
 
 import array
-import io
 import math
 import sys
 
 import cv2
 import numpy as np
-import PIL.Image
-from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from vltp_ros.msg import AffordanceMask, InferenceTiming, StageTiming, Task
 from vltp_ros.node.inference import Inference
+from vltp_ros.runtime.images import centroid
 from vltp_ros.types import Segmentation
-
-# Encoding -> channels and OpenCV's conversion to RGB. OpenCV names a Bayer pattern after its
-# second row and column, ROS after the first. ROS leaves the order of 8UC3 and 8UC4 open: OpenCV's,
-# blue first, is taken.
-ENCODINGS = {
-    "rgb8": (3, None),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-    "8UC1": (1, cv2.COLOR_GRAY2RGB),
-    "8UC3": (3, cv2.COLOR_BGR2RGB),
-    "8UC4": (4, cv2.COLOR_BGRA2RGB),
-    "rgb16": (3, None),
-    "rgba16": (4, cv2.COLOR_RGBA2RGB),
-    "bgr16": (3, cv2.COLOR_BGR2RGB),
-    "bgra16": (4, cv2.COLOR_BGRA2RGB),
-    "mono16": (1, cv2.COLOR_GRAY2RGB),
-    "bayer_rggb8": (1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": (1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": (1, cv2.COLOR_BayerGB2RGB),
-    "bayer_rggb16": (1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr16": (1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg16": (1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg16": (1, cv2.COLOR_BayerGB2RGB),
-    "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY),
-    "uyvy": (2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422_yuy2": (2, cv2.COLOR_YUV2RGB_YUY2),
-    "yuyv": (2, cv2.COLOR_YUV2RGB_YUY2),
-    "nv12": (1, cv2.COLOR_YUV2RGB_NV12),
-    "nv21": (1, cv2.COLOR_YUV2RGB_NV21),
-}
-
-MAX_PIXELS = 1 << 26  # of a compressed image: a few bytes of it may claim to be any number
-# The first bytes of a file and the last, before zeros that some cameras add.
-COMPRESSED = {"JPEG": (b"\xff\xd8\xff", b"\xff\xd9"), "PNG": (b"\x89PNG", b"IEND\xaeB`\x82")}
-
-
-class ConversionError(ValueError):
-    """A message that cannot be used; says which value, from which topic, and what is allowed."""
-
-
-def to_rgb(message: Image, topic: str) -> np.ndarray:
-    """The message's pixels as uint8 [H, W, 3] RGB, a view of its data where no work is needed.
-
-    Of 16-bit channels the upper 8 bits are taken. Raises ConversionError.
-    """
-    if message.encoding not in ENCODINGS:
-        raise ConversionError(
-            f"{topic}: encoding {message.encoding[:40]!r} is unknown; "
-            f"allowed: {', '.join(ENCODINGS)}"
-        )
-    channels, conversion = ENCODINGS[message.encoding]
-    pixels = _pixels(message, channels, topic)
-    if conversion is None:
-        return pixels
-    try:
-        return cv2.cvtColor(pixels, conversion)
-    except cv2.error as error:
-        raise ConversionError(
-            f"{topic}: {message.width}x{message.height} is not a size that {message.encoding} "
-            "can have; the pattern needs an even width and height"
-        ) from error
-
-
-def decompress(message: CompressedImage, topic: str) -> np.ndarray:
-    """The pixels of a JPEG or PNG as uint8 [H, W, 3] RGB, whatever the message's format says.
-
-    They are left as they lie in the file: the camera's other messages know of no EXIF orientation.
-    Raises ConversionError.
-    """
-    data = bytes(message.data)
-    if not any(data.startswith(start) for start, _ in COMPRESSED.values()):
-        raise ConversionError(
-            f"{topic}: format {message.format[:40]!r}, data begin with {data[:4].hex(' ')!r}; "
-            f"allowed: {', '.join(COMPRESSED)}"
-        )
-    if not data.rstrip(b"\0").endswith(tuple(end for _, end in COMPRESSED.values())):
-        raise ConversionError(f"{topic}: the {len(data)} bytes are no whole {message.format[:40]}")
-    try:
-        width, height = PIL.Image.open(io.BytesIO(data)).size  # reads the head of the file alone
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise ConversionError(f"{topic}: {error}") from error
-    if width * height > MAX_PIXELS:
-        raise ConversionError(
-            f"{topic}: {width}x{height} is too large; at most {MAX_PIXELS} pixels are allowed"
-        )
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is None:
-        raise ConversionError(f"{topic}: the {len(data)} bytes cannot be decoded")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-
-
-def _pixels(message: Image, channels: int, topic: str) -> np.ndarray:
-    """uint8 [rows, W, channels]: a view of the message's data without its padding.
-
-    Planar YUV has its colours in half as many rows below the brightness.
-    """
-    depth = 2 if message.encoding.endswith("16") else 1
-    rows = message.height * 3 // 2 if message.encoding in ("nv12", "nv21") else message.height
-    data = rows_of(message, message.width * channels * depth, rows, topic)
-    if depth == 2:
-        data = data[:, 0 if message.is_bigendian else 1 :: 2]
-    return data.reshape(rows, message.width, channels)
-
-
-def rows_of(message: Image, used: int, rows: int, topic: str) -> np.ndarray:
-    """uint8 [rows, used]: a view of the message's data without its padding.
-
-    Raises ConversionError when the data are fewer than the message says.
-    """
-    width, height, step = message.width, message.height, message.step
-    if not width or not height:
-        raise ConversionError(f"{topic}: the image is {width}x{height}; both must be at least 1")
-    if step < used:
-        raise ConversionError(
-            f"{topic}: step is {step}; a row of {width} {message.encoding} pixels "
-            f"needs at least {used} bytes"
-        )
-    if len(message.data) < step * rows:
-        raise ConversionError(
-            f"{topic}: data has {len(message.data)} bytes; {rows} rows of step {step} "
-            f"need {step * rows}"
-        )
-    return np.frombuffer(message.data, np.uint8, step * rows).reshape(rows, step)[:, :used]
 
 
 def to_image(pixels: np.ndarray, header: Header) -> Image:
@@ -162,7 +34,7 @@ def to_image(pixels: np.ndarray, header: Header) -> Image:
 def to_affordance(result: Segmentation, header: Header, task: Task, model: str) -> AffordanceMask:
     """The message for one answer, with its mask as mono8."""
     x, y, width, height = result.box
-    column, row = _centroid(result.mask)
+    column, row = centroid(result.mask)
     return AffordanceMask(
         header=header,
         task=task.text,
@@ -182,14 +54,6 @@ def to_affordance(result: Segmentation, header: Header, task: Task, model: str) 
 def to_grey(mask: np.ndarray) -> np.ndarray:
     """uint8 [H, W], 0 or 255, of bool [H, W]."""
     return mask.astype(np.uint8) * 255
-
-
-def _centroid(mask: np.ndarray) -> tuple[float, float]:
-    """Mean column and row of bool [H, W], pixels; NaN when it is empty."""
-    moments = cv2.moments(mask.astype(np.uint8), binaryImage=True)
-    if not moments["m00"]:
-        return math.nan, math.nan
-    return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
 
 
 def to_timing(inference: Inference, times_ms: dict[str, float]) -> InferenceTiming:

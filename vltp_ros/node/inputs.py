@@ -11,12 +11,12 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from vltp_ros.config import NodeConfig
-from vltp_ros.node import conversions
 from vltp_ros.node.qos import of_images
+from vltp_ros.runtime.images import decompress, to_rgb
 
 TRANSPORTS = {  # the parameter -> message, what the topic's name ends with, conversion
-    "raw": (Image, "", conversions.to_rgb),
-    "compressed": (CompressedImage, "/compressed", conversions.decompress),
+    "raw": (Image, "", to_rgb),
+    "compressed": (CompressedImage, "/compressed", decompress),
 }
 
 

@@ -14,6 +14,7 @@ from vltp_ros.node import conversions
 from vltp_ros.node.camera import Camera
 from vltp_ros.node.inference import Frame, Inference
 from vltp_ros.node.tasks import checked_tasks
+from vltp_ros.runtime.images import to_rgb
 from vltp_ros.srv import SegmentImage
 
 
@@ -67,7 +68,7 @@ class SegmentService:
         tasks = tuple(Task(id=number, text=text) for number, text in enumerate(texts))
         if request.image.width or request.image.height:
             frame = Frame(request.image)
-            return self._infer(frame, tasks, lambda message: conversions.to_rgb(message, "image"))
+            return self._infer(frame, tasks, lambda message: to_rgb(message, "image"))
         camera = self._find_camera(request.camera)
         if camera.newest is None:
             raise ValueError(f"no image has come on {camera.topic} while the node was active")

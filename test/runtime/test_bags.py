@@ -1,0 +1,137 @@
+"""`vltp segment` on recorded bags: small real ones, written and read with rosbags."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from builders import tiny_model
+
+from vltp_ros.cli.main import main
+from vltp_ros.network.checkpoint import save_model
+from vltp_ros.paths import shipped
+from vltp_ros.runtime.session import Session
+
+rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is missing: pip install rosbags")
+from rosbags.highlevel import AnyReader  # noqa: E402
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore  # noqa: E402
+
+TYPES = get_typestore(Stores.ROS2_HUMBLE)
+PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("model") / "tiny"
+    save_model(tiny_model(), directory, {"licence": "Apache-2.0", "sources": []})
+    return str(directory)
+
+
+def header(second: int):
+    stamp = TYPES.types["builtin_interfaces/msg/Time"](sec=second, nanosec=7)
+    return TYPES.types["std_msgs/msg/Header"](stamp=stamp, frame_id="eye")
+
+
+def image(second: int, encoding: str = "rgb8"):
+    return TYPES.types["sensor_msgs/msg/Image"](
+        header=header(second),
+        height=48,
+        width=64,
+        encoding=encoding,
+        is_bigendian=0,
+        step=3 * 64,
+        data=PIXELS.ravel(),
+    )
+
+
+def compressed(second: int):
+    data = cv2.imencode(".png", PIXELS[..., ::-1])[1].ravel()
+    kind = TYPES.types["sensor_msgs/msg/CompressedImage"]
+    return kind(header=header(second), format="png", data=data)
+
+
+@pytest.fixture(params=["SQLITE3", "MCAP"])
+def bag(request, tmp_path):
+    """Two good images and a bad one on /camera, one on /other/compressed, and something else."""
+    text = TYPES.types["std_msgs/msg/String"](data="hello")
+    sent = {
+        "/camera": [image(1), image(2, "h264"), image(3)],
+        "/other/compressed": [compressed(4)],
+        "/text": [text],
+    }
+    storage = rosbag2.StoragePlugin[request.param]
+    with rosbag2.Writer(tmp_path / "bag", version=9, storage_plugin=storage) as writer:
+        for topic, messages in sent.items():
+            kind = messages[0].__msgtype__
+            connection = writer.add_connection(topic, kind, typestore=TYPES)
+            for number, message in enumerate(messages):
+                writer.write(connection, 1000 + number, TYPES.serialize_cdr(message, kind))
+    return tmp_path / "bag"
+
+
+def segment(bag, out, model, *options):
+    return main(["segment", str(bag), "--out", str(out), "--model", model, "--json", *options])
+
+
+def read(bag) -> dict[str, list]:
+    """Topic -> (time, message) of a bag, by the definitions that it carries."""
+    with AnyReader([bag]) as reader:
+        found: dict[str, list] = {}
+        for connection, time, raw in reader.messages():
+            message = reader.deserialize(raw, connection.msgtype)
+            found.setdefault(connection.topic, []).append((time, message))
+    return found
+
+
+def test_a_bag_of_answers(bag, tmp_path, model, capsys, caplog):
+    out = tmp_path / "out"
+    options = ("--image-topic", "/camera", "--task", "cut", "--task", "drink")
+    assert segment(bag, out, model, *options) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer == {"bag": str(out), "images": 3, "answered": 2}
+    assert "'h264'" in caplog.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "out"]
+    assert {p.suffix for p in out.iterdir()} == {p.suffix for p in bag.iterdir()}
+    found = read(out)
+    results = Session.load(model).segment(PIXELS, ["cut", "drink"])
+    assert [time for time, _ in found["/vltp/mask"]] == [1000, 1002]
+    mask = found["/vltp/mask"][0][1]
+    assert (mask.header.stamp.sec, mask.header.stamp.nanosec, mask.header.frame_id) == (1, 7, "eye")
+    expected = (results[0].mask | results[1].mask).astype(np.uint8) * 255
+    np.testing.assert_array_equal(mask.data.reshape(48, 64), expected)
+    affordances = [message for _, message in found["/vltp/affordance"]]
+    assert [(a.task, a.id) for a in affordances] == [("cut", 0), ("drink", 1)] * 2
+    assert affordances[0].area == results[0].area and affordances[0].model == "tiny"
+    assert affordances[0].mask.data.sum() == 255 * results[0].area
+    overlay = found["/vltp/overlay/compressed"][0][1]
+    assert cv2.imdecode(overlay.data, cv2.IMREAD_COLOR).shape == (48, 64, 3)
+
+
+def test_compressed_images_of_a_bag(bag, tmp_path, model, capsys):
+    options = ("--image-topic", "/other/compressed", "--task", "cut")
+    assert segment(bag, tmp_path / "out", model, *options) == 0
+    assert read(tmp_path / "out")["/vltp/mask"][0][1].header.stamp.sec == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "topic", "out", "reason"),
+    [
+        ("bag", "/text", "out", "no images on '/text'; it has: /camera, /other/compressed"),
+        ("bag", "/camera", "bag", "bag exists already"),
+        ("none", "/camera", "out", "none is no bag"),
+        (".", "/camera", "out", "Expected metadata file"),
+        ("bag", "", "out", "is a directory; for a bag, give --image-topic"),
+    ],
+)
+def test_refused_bags(bag, tmp_path, model, capsys, source, topic, out, reason):
+    options = ("--image-topic", topic, "--task", "cut")
+    assert segment(tmp_path / source, tmp_path / out, model, *options) == 2
+    assert reason in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["bag"]
+
+
+def test_the_message_in_bags_is_the_node_s():
+    definition = shipped("msg/AffordanceMask.msg").read_text()
+    assert get_types_from_msg(definition, "vltp_ros/msg/AffordanceMask")

@@ -1,0 +1,216 @@
+"""Recorded ROS bags in, bags of masks out; no ROS is needed, only rosbags."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from vltp_ros.paths import shipped
+from vltp_ros.runtime.images import ConversionError, centroid, decompress, to_rgb
+from vltp_ros.runtime.overlay import draw_overlay
+from vltp_ros.runtime.session import Session
+from vltp_ros.types import Segmentation
+
+LOG = logging.getLogger(__name__)
+IMAGES = {"sensor_msgs/msg/Image": to_rgb, "sensor_msgs/msg/CompressedImage": decompress}
+MASK, OVERLAY, AFFORDANCE = "/vltp/mask", "/vltp/overlay/compressed", "/vltp/affordance"
+JPEG_QUALITY = 90
+
+
+def segment_bag(
+    source: Path, topic: str, out: Path, session: Session, tasks: Sequence[str]
+) -> dict:
+    """Answer every image of a topic and write a bag of the same storage, sqlite3 or mcap.
+
+    The new bag has, with the stamps and at the times of their images, a mask for all tasks
+    (sensor_msgs/Image), an overlay (CompressedImage) and, for each task, an AffordanceMask. An
+    image that cannot be used costs a warning.
+
+    Returns:
+        ``bag``, ``images`` and ``answered``.
+
+    Raises:
+        ValueError: for a bag that cannot be read, a topic that it lacks, an ``out`` that exists, or
+            a task that is refused.
+        ModuleNotFoundError: without rosbags.
+    """
+    try:
+        from rosbags.highlevel import AnyReader, AnyReaderError
+        from rosbags.typesys import Stores, get_typestore
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "bags need rosbags; pip install 'vltp_ros[bags]' brings it"
+        ) from error
+    if not source.is_dir():
+        raise ValueError(f"{source} is no bag: it is not a directory")
+    if out.exists():
+        raise ValueError(f"{out} exists already; choose another --out")
+    try:
+        reader = AnyReader([source], default_typestore=get_typestore(Stores.LATEST))
+        with reader:
+            return _segment(reader, topic, out, session, tasks, _storage(source))
+    except AnyReaderError as error:
+        raise ValueError(f"{source} is no bag that can be read: {error}") from error
+
+
+def _storage(source: Path) -> str:
+    return "MCAP" if any(source.glob("*.mcap")) else "SQLITE3"
+
+
+def _segment(
+    reader, topic: str, out: Path, session: Session, tasks: Sequence[str], storage: str
+) -> dict:
+    """Read, answer, write beside ``out``, then rename."""
+    connections = [c for c in reader.connections if c.topic == topic and c.msgtype in IMAGES]
+    if not connections:
+        found = sorted({c.topic for c in reader.connections if c.msgtype in IMAGES})
+        raise ValueError(
+            f"the bag has no images on {topic!r}; it has: {', '.join(found) or 'none'}"
+        )
+    beside = out.with_name(f".{out.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    images = answered = 0
+    try:
+        with BagWriter(beside / out.name, storage) as writer:
+            for time_ns, message, pixels in _images(reader, connections, topic):
+                images += 1
+                if pixels is None:
+                    continue
+                writer.write(
+                    time_ns, message.header, pixels, session.segment(pixels, tasks), session
+                )
+                answered += 1
+        (beside / out.name).rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return {"bag": str(out), "images": images, "answered": answered}
+
+
+def _images(reader, connections: list, topic: str) -> Iterator[tuple[int, Any, np.ndarray | None]]:
+    """Time in nanoseconds, message and pixels of each image; None for those of a bad one."""
+    count = sum(connection.msgcount for connection in connections)
+    for connection, time_ns, raw in tqdm(reader.messages(connections), total=count, unit="image"):
+        message = reader.deserialize(raw, connection.msgtype)
+        try:
+            yield time_ns, message, IMAGES[connection.msgtype](message, topic)
+        except ConversionError as error:
+            LOG.warning("%s", error)
+            yield time_ns, message, None
+
+
+class BagWriter:
+    """Writes answers; a context manager."""
+
+    def __init__(self, path: Path, storage: str) -> None:
+        from rosbags.rosbag2 import StoragePlugin, Writer
+        from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+        self._types = get_typestore(Stores.ROS2_JAZZY)
+        definition = shipped("msg/AffordanceMask.msg").read_text()
+        self._types.register(get_types_from_msg(definition, "vltp_ros/msg/AffordanceMask"))
+        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage])
+
+    def __enter__(self) -> BagWriter:
+        self._writer.open()
+        kinds = {
+            MASK: "sensor_msgs/msg/Image",
+            OVERLAY: "sensor_msgs/msg/CompressedImage",
+            AFFORDANCE: "vltp_ros/msg/AffordanceMask",
+        }
+        self._connections = {
+            topic: self._writer.add_connection(topic, kind, typestore=self._types)
+            for topic, kind in kinds.items()
+        }
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._writer.close()
+
+    def write(
+        self,
+        time_ns: int,
+        header: Any,
+        image: np.ndarray,
+        results: Sequence[Segmentation],
+        session: Session,
+    ) -> None:
+        """The answers about one image (uint8 [H, W, 3] RGB) with the header of its message."""
+        header = self._make(
+            "std_msgs/msg/Header",
+            stamp=self._make(
+                "builtin_interfaces/msg/Time",
+                sec=header.stamp.sec,
+                nanosec=header.stamp.nanosec,
+            ),
+            frame_id=header.frame_id,
+        )
+        union = np.logical_or.reduce([result.mask for result in results])
+        self._put(MASK, time_ns, self._image(union, header))
+        self._put(OVERLAY, time_ns, self._overlay(image, results, header))
+        for number, result in enumerate(results):
+            message = self._affordance(result, number, header, session.name)
+            self._put(AFFORDANCE, time_ns, message)
+
+    def _make(self, kind: str, **fields: Any) -> Any:
+        return self._types.types[kind](**fields)
+
+    def _put(self, topic: str, time_ns: int, message: Any) -> None:
+        data = self._types.serialize_cdr(message, message.__msgtype__)
+        self._writer.write(self._connections[topic], time_ns, data)
+
+    def _image(self, mask: np.ndarray, header: Any) -> Any:
+        return self._make(
+            "sensor_msgs/msg/Image",
+            header=header,
+            height=mask.shape[0],
+            width=mask.shape[1],
+            encoding="mono8",
+            is_bigendian=0,
+            step=mask.shape[1],
+            data=mask.astype(np.uint8).ravel() * 255,
+        )
+
+    def _overlay(self, image: np.ndarray, results: Sequence[Segmentation], header: Any) -> Any:
+        for number, result in enumerate(results):
+            label = f"{result.task} {result.score:.2f}"
+            image = draw_overlay(image, result.mask, number=number, label=label)
+        quality = (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
+        data = cv2.imencode(".jpg", image[..., ::-1], quality)[1].ravel()
+        return self._make(
+            "sensor_msgs/msg/CompressedImage", header=header, format="jpeg", data=data
+        )
+
+    def _affordance(self, result: Segmentation, number: int, header: Any, model: str) -> Any:
+        x, y, width, height = result.box
+        column, row = centroid(result.mask)
+        return self._make(
+            "vltp_ros/msg/AffordanceMask",
+            header=header,
+            task=result.task,
+            id=number,
+            score=float(result.score),
+            box=self._make(
+                "sensor_msgs/msg/RegionOfInterest",
+                x_offset=x,
+                y_offset=y,
+                width=width,
+                height=height,
+                do_rectify=False,
+            ),
+            centroid_x=column,
+            centroid_y=row,
+            area=result.area,
+            kept_tokens=np.array([kept.sum() for kept in result.kept], np.uint32),
+            total_tokens=result.kept[0].size if result.kept else 0,
+            seg_age=self._make("builtin_interfaces/msg/Duration", sec=0, nanosec=0),
+            model=model,
+            mask=self._image(result.mask, header),
+        )
