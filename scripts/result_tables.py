@@ -1,4 +1,4 @@
-"""Write the tables in the documents from the result files in docs/benchmarks.
+"""Write the tables in the documents from the result files in docs/benchmarks, and from the code.
 
 A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``. With --check nothing is written
 and the exit status is 1 where a document differs.
@@ -6,11 +6,14 @@ and the exit status is 1 where a document differs.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from vltp_ros.config import NodeConfig
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "benchmarks"
@@ -18,6 +21,7 @@ DOCUMENTS = (
     "README.md",
     "docs/benchmarks/README.md",
     "docs/reasoner.md",
+    "docs/ros.md",
     "models/tabletop/README.md",
 )
 PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -126,7 +130,35 @@ def demo() -> str:
     return _table(["stage", "median ms"], rows) + _measured(answer, rate)
 
 
+def parameters() -> str:
+    """The node's parameters."""
+    rows = []
+    for spec in dataclasses.fields(NodeConfig):
+        data = spec.metadata
+        bounds = [
+            f"{word} {data[key]:g}"
+            for key, word in (("low", "from"), ("high", "to"))
+            if key in data
+        ]
+        allowed = ", ".join(data.get("choices", ())) or " ".join(bounds)
+        live = "" if data.get("read_only") else "yes"
+        default = f"`{json.dumps(spec.default)}`"
+        rows.append([f"`{spec.name}`", default, allowed, live, data["description"]])
+    return _table(["parameter", "default", "allowed", "live", ""], rows)
+
+
+def definitions() -> str:
+    """Messages, service and action, as they are defined."""
+    paths = [path for kind in ("msg", "srv", "action") for path in sorted(ROOT.glob(f"{kind}/*"))]
+    return "\n".join(
+        f"**{path.parent.name}/{path.stem}**\n\n```\n{path.read_text().strip()}\n```\n"
+        for path in paths
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "parameters": parameters,
+    "definitions": definitions,
     "accuracy": accuracy,
     "methods": methods,
     "encoder": encoder,
