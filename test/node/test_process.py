@@ -12,6 +12,7 @@ from bench import values
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
+from test_asking import Search
 
 from vltp_ros.msg import Task, TaskList
 from vltp_ros.node.qos import LATCHED
@@ -63,6 +64,21 @@ def test_a_signal_ends_a_node_whose_model_is_stuck(bench, camera, number):
             meanwhile=camera,
         )
         process.send_signal(number)
+        _, errors = process.communicate(timeout=25)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors and "terminate called" not in errors
+
+
+def test_a_signal_ends_a_node_that_is_searching(bench, camera):
+    process = start("vltp", "task:=pour")
+    try:
+        masks = bench.listen(Image, "vltp/mask")
+        bench.wait(lambda: masks, seconds=60, meanwhile=camera)
+        search = Search(bench, min_score=0.9, timeout=60.0)
+        bench.wait(lambda: search.feedback, meanwhile=camera)
+        process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=25)
     finally:
         process.kill()
