@@ -28,6 +28,12 @@ def setting(default: Any, description: str, **metadata: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
+def same_as(cls: type, name: str, description: str) -> Any:
+    """A dataclass field with default and range of a setting of another class."""
+    other = next(spec for spec in dataclasses.fields(cls) if spec.name == name)
+    return setting(other.default, **{**other.metadata, "description": description})
+
+
 def documented(cls: type) -> type:
     """Class decorator: list the fields in the docstring, which ``--help`` and pydoc show."""
     lines = []
@@ -409,6 +415,7 @@ def model_config(name: str) -> ModelConfig:
 
 # --- the ROS nodes ---------------------------------------------------------------------------
 
+OWN = "own"  # what the model directory says
 NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -421,6 +428,12 @@ class NodeConfig:
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", read_only=True)
     threads: int = setting(
         0, "CPU threads for the model; 0: PyTorch's default", low=0, high=1024, read_only=True
+    )
+    quantization: str = setting(
+        OWN,
+        "LLaVA's weights in memory; own: as the model says",
+        choices=(OWN, *QUANTIZATIONS),
+        read_only=True,
     )
     autostart: bool = setting(
         True, "configure and activate at the start; false: a manager does", read_only=True
@@ -457,6 +470,18 @@ class NodeConfig:
     )
     rates: tuple[float, ...] = setting(
         (), "share of image tokens frozen at each stage; empty: the model's own", low=0.0, high=0.99
+    )
+    selector: str = setting(
+        OWN, "what ranks image tokens; own: as the model says", choices=(OWN, *RANKINGS)
+    )
+    csp: str = setting(
+        "off", "which image tokens LLaVA's layers see; in YAML: in quotes", choices=CSP_NAMES
+    )
+    reuse_max_age: float = same_as(
+        ReuseConfig, "max_age", "seconds that a <SEG> serves for later images of a camera; 0: never"
+    )
+    reuse_max_change: float = same_as(
+        ReuseConfig, "max_change", "change of the image up to which it does, 0..1"
     )
     threshold: float = setting(
         -1.0, "mask threshold, 0..1; negative: the model's own", low=-1.0, high=1.0

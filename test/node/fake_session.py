@@ -21,31 +21,37 @@ class FakeSession:
     device = torch.device("cpu")
     open = 0  # sessions loaded and not closed
     released = threading.Event()  # lets go of who hangs
-    rates, threshold = (), 0.5
+    rates, threshold, selector = (), 0.5, "prune_decoder"
 
     @classmethod
-    def load(cls, model_dir, device="cpu", threads=0) -> FakeSession:
+    def load(cls, model_dir, device="cpu", threads=0, quantization=None) -> FakeSession:
         FakeSession.open += 1
         return cls()
 
     def warm_up(self) -> None: ...
 
-    def configure(self, rates=None, threshold=None) -> None:
+    def configure(self, rates=None, threshold=None, selector=None, csp=None, reuse=None) -> None:
         if rates:
             check_stages((1, 2), rates)
-        self.rates, self.threshold = rates, threshold
+        self.rates, self.threshold, self.selector = rates, threshold, selector
+        self.csp, self.reuse = csp, reuse
 
-    def segment(self, image: np.ndarray, tasks: list[str]) -> list[Segmentation]:
+    def segment(
+        self, image: np.ndarray, tasks: list[str], stamp=None, stream=""
+    ) -> list[Segmentation]:
+        """As if <SEG> were that of a second ago, in a stream that reuses it."""
+        age = float(stamp is not None and self.reuse.max_age >= 1)
         if tasks == ["break"]:
             raise RuntimeError("broken on request")
         if tasks == ["hang"]:
             self.released.wait()
-        return [self._answer(image[..., int("green" in task)] > 127, task) for task in tasks]
+        masks = [image[..., int("green" in task)] > 127 for task in tasks]
+        return [self._answer(mask, task, age) for mask, task in zip(masks, tasks, strict=True)]
 
     @staticmethod
-    def _answer(mask: np.ndarray, task: str) -> Segmentation:
+    def _answer(mask: np.ndarray, task: str, age: float) -> Segmentation:
         probability = mask.astype(np.float32)
-        return Segmentation(task, mask, probability, 0.5, KEPT, {"encode": 1.0}, (4, 10))
+        return Segmentation(task, mask, probability, 0.5, KEPT, {"encode": 1.0}, (4, 10), age)
 
     def close(self) -> None:
         FakeSession.open -= 1

@@ -120,9 +120,9 @@ def test_only_the_newest_image_is_kept(bench, vltp, camera, monkeypatch):
     gate = threading.Event()
     answer = FakeSession.segment
 
-    def wait_then_answer(self, image, tasks):
+    def wait_then_answer(self, image, tasks, **video):
         gate.wait(10)
-        return answer(self, image, tasks)
+        return answer(self, image, tasks, **video)
 
     monkeypatch.setattr(FakeSession, "segment", wait_then_answer)
     start(vltp)

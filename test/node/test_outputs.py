@@ -84,3 +84,10 @@ def test_timing_tells_queueing_and_age(bench, vltp):
     assert all(value >= 0 for value in stages.values())
     assert 0 < timings[-1].total_ms <= timings[-1].latency_ms
     assert (timings[-1].model, timings[-1].device) == ("fake", "no device")
+
+
+def test_the_age_of_what_the_language_model_thought(bench, make_vltp, camera):
+    start(make_vltp(reuse_max_age=5.0))
+    affordances = bench.listen(AffordanceMask, "vltp/affordance")
+    bench.wait(lambda: affordances, meanwhile=camera)
+    assert (affordances[0].seg_age.sec, affordances[0].seg_age.nanosec) == (1, 0)

@@ -11,6 +11,7 @@ from fake_session import FakeSession
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
 
+from vltp_ros.config import ReuseConfig
 from vltp_ros.node.node import VltpNode
 
 
@@ -29,6 +30,11 @@ def test_parameters_change_while_the_node_runs(bench, vltp):
     assert vltp.config.task == "pour"
     assert set_parameters(bench, threshold=-1.0).successful
     assert session.threshold == FakeSession.threshold
+    assert set_parameters(bench, selector="attention", csp="65", reuse_max_age=2.0).successful
+    assert (session.selector, session.csp) == ("attention", "65")
+    assert session.reuse == ReuseConfig(max_age=2.0)
+    assert set_parameters(bench, selector="own").successful
+    assert session.selector == FakeSession.selector
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,9 @@ def test_parameters_change_while_the_node_runs(bench, vltp):
         ({"task": ""}, "task is ''"),
         ({"device": "cuda"}, "read-only"),
         ({"model": "/elsewhere"}, "read-only"),
+        ({"selector": "luck"}, "'luck'; allowed: own, prune_decoder, attention"),
+        ({"csp": "99"}, "'99'; allowed: off, 65, 70"),
+        ({"quantization": "nf4"}, "read-only"),
         ({"task": "pour", "overlay_alpha": 2.0}, "overlay_alpha"),
     ],
 )

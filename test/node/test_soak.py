@@ -27,9 +27,9 @@ def slow_model(monkeypatch):
     """A model that takes a while for each image, without work."""
     answer = FakeSession.segment
 
-    def wait_then_answer(self, image, tasks):
+    def wait_then_answer(self, image, tasks, **video):
         time.sleep(INFERENCE_SECONDS)
-        return answer(self, image, tasks)
+        return answer(self, image, tasks, **video)
 
     monkeypatch.setattr(FakeSession, "segment", wait_then_answer)
 

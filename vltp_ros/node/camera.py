@@ -125,7 +125,7 @@ class Camera:
         wanted = (*tasks, *(watch.task for watch in watches))
         if not wanted:
             return None
-        inference = infer(session, frame, wanted, self.pixels)
+        inference = infer(session, frame, wanted, self.pixels, stream=self.name)
         for watch, result in zip(watches, inference.results[len(tasks) :], strict=True):
             watch.put(inference, result)
         results = inference.results[: len(tasks)]

@@ -8,6 +8,7 @@ import sys
 
 import cv2
 import numpy as np
+from rclpy.duration import Duration
 from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
@@ -46,6 +47,7 @@ def to_affordance(result: Segmentation, header: Header, task: Task, model: str) 
         area=result.area,
         kept_tokens=[int(kept.sum()) for kept in result.kept],
         total_tokens=result.kept[0].size if result.kept else 0,
+        seg_age=Duration(seconds=result.seg_age_s).to_msg(),
         model=model,
         mask=to_image(to_grey(result.mask), header),
     )

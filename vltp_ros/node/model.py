@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from vltp_ros.config import NodeConfig
+from vltp_ros.config import OWN, NodeConfig, ReuseConfig
 from vltp_ros.msg import Task
 from vltp_ros.node.inference import Frame, Inference, infer
 from vltp_ros.node.worker import Worker
@@ -36,7 +36,7 @@ class Model:
         self._load = load
         self._report = report
         self._config = config
-        self._own_threshold = 0.0
+        self._own: dict[str, Any] = {}  # settings that the model brought
         self.session: Session | None = None  # once it is loaded
         self.worker = Worker(self._load_session, sources)
 
@@ -74,8 +74,13 @@ class Model:
         began, config = time.monotonic(), self._config
         directory = config.model or default_model()
         self._report(f"loading {directory}")
-        session = self._load(directory, device=config.device, threads=config.threads)
-        self._own_threshold = session.threshold
+        session = self._load(
+            directory,
+            device=config.device,
+            threads=config.threads,
+            quantization=None if config.quantization == OWN else config.quantization,
+        )
+        self._own = {"threshold": session.threshold, "selector": session.selector}
         session.configure(**self._settings(config))
         self._report(f"warming up {session.name} on {session.device_name}")
         session.warm_up()
@@ -83,9 +88,14 @@ class Model:
         return session
 
     def _settings(self, config: NodeConfig) -> dict[str, Any]:
-        """What Session.configure takes; the loaded model's own threshold in place of none."""
-        own = config.threshold < 0
-        return {
+        """What Session.configure takes; what the model brought in place of what is left open."""
+        given = {
             "rates": config.rates,
-            "threshold": self._own_threshold if own else config.threshold,
+            "csp": config.csp,
+            "reuse": ReuseConfig(config.reuse_max_age, config.reuse_max_change),
         }
+        if config.threshold >= 0:
+            given["threshold"] = config.threshold
+        if config.selector != OWN:
+            given["selector"] = config.selector
+        return self._own | given

@@ -16,10 +16,10 @@ class NoModel:
     """Stands in for a Session; masks the middle of every image."""
 
     name, device_name, device = "none", "none", resolve_device("cpu")
-    threshold = 0.5
+    threshold, selector = 0.5, "none"
 
     @classmethod
-    def load(cls, model_dir: str, device: str = "cpu", threads: int = 0) -> NoModel:
+    def load(cls, model_dir: str, **settings: object) -> NoModel:
         """Loads nothing."""
         return cls()
 
@@ -32,7 +32,7 @@ class NoModel:
     def close(self) -> None:
         """Nothing to free."""
 
-    def segment(self, image: np.ndarray, tasks: list[str]) -> list[Segmentation]:
+    def segment(self, image: np.ndarray, tasks: list[str], **video: object) -> list[Segmentation]:
         """As Session.segment."""
         rows, columns = image.shape[:2]
         mask = np.zeros((rows, columns), bool)
