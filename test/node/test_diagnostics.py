@@ -69,5 +69,9 @@ def test_progress_and_failure():
     health.enter("configuring", "loading /model")
     assert node_status(health).message == "configuring: loading /model, 0 s"
     health.fail("model not loaded")
+    health.error("a goal was refused")
     assert node_status(health).level == DiagnosticStatus.ERROR
+    assert node_status(health).message == "model not loaded"
+    health.enter("configuring")
+    assert node_status(health).level == WARN
     assert "GPU memory (MiB)" not in values(node_status(health))

@@ -96,9 +96,10 @@ class Camera:
         """Of the images, while it is subscribed."""
         return self._input.topic
 
-    def pixels(self, message: Image | CompressedImage) -> np.ndarray:
-        """uint8 [H, W, 3] RGB of one of its messages. Raises ConversionError."""
-        return self._input.pixels(message)
+    @property
+    def pixels(self) -> Callable[[Image | CompressedImage], np.ndarray]:
+        """What makes uint8 [H, W, 3] RGB of one of its messages, while it is subscribed."""
+        return self._input.pixels
 
     def watch(self, text: str) -> Watch:
         """Have a task worked on, and its answers handed to the watch alone."""
@@ -118,14 +119,14 @@ class Camera:
     def answer(self, session: Session, frame: Frame, tasks: tuple[Task, ...]) -> Inference | None:
         """Segment one of its images for these tasks and for the watches', in one go.
 
-        The watches get their answers; the others are returned, None when there are none. Raises
-        ConversionError or what the session raises.
+        The watches get their answers; the others are returned, None when there are none, or when
+        nobody listens to the camera any more. Raises ConversionError or what the session raises.
         """
-        watches = self._watches
+        watches, listener = self._watches, self._input
         wanted = (*tasks, *(watch.task for watch in watches))
-        if not wanted:
+        if not wanted or listener is None:
             return None
-        inference = infer(session, frame, wanted, self.pixels, stream=self.name)
+        inference = infer(session, frame, wanted, listener.pixels, stream=self.name)
         for watch, result in zip(watches, inference.results[len(tasks) :], strict=True):
             watch.put(inference, result)
         results = inference.results[: len(tasks)]

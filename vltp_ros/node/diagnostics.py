@@ -114,6 +114,7 @@ class Health:
         """Note the node's state, and how far it is."""
         with self._lock:
             self.state, self.progress, self._since = state, progress, time.monotonic()
+            self._failure = ""
 
     def error(self, text: str) -> None:
         """Remember what went wrong last."""
@@ -124,6 +125,8 @@ class Health:
         """The node is unconfigured, and why."""
         self.enter("unconfigured")
         self.error(text)
+        with self._lock:
+            self._failure = text
 
     def status(
         self,
@@ -151,8 +154,8 @@ class Health:
         return _status(level, f"{name}: inference", message, self.device, values)
 
     def _summary(self, now: float, tasks: int, enabled: bool, warning: str) -> tuple[bytes, str]:
-        if self.state == "unconfigured" and self._error:  # nothing works until somebody acts
-            return DiagnosticStatus.ERROR, self._error
+        if self._failure:  # nothing works until somebody acts
+            return DiagnosticStatus.ERROR, self._failure
         if now - self._error_time < ERROR_SECONDS:
             return DiagnosticStatus.WARN, self._error
         if self.state == "active" and not enabled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,19 +57,26 @@ def run(
     finally:
         if node is not None:
             node.destroy_node()  # ends what its callbacks wait for
+        _leave_stuck_model()
         if executor is not None:
             executor.shutdown()
         rclpy.try_shutdown()
-    _end_stuck_threads()
     return 0
 
 
-def _end_stuck_threads() -> None:
-    """End the process at once where Python would end it under a thread that is in the model."""
-    if any(thread.name == MODEL_THREAD for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+def _leave_stuck_model() -> None:
+    """End the process at once where a thread is in the model: callbacks may wait for it for ever.
+
+    The exit status is 1, with a traceback, when an exception is on its way out.
+    """
+    if not any(thread.name == MODEL_THREAD for thread in threading.enumerate()):
+        return
+    failed = sys.exc_info()[0] is not None
+    if failed:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(failed))
 
 
 def make_room_for_images() -> None:

@@ -1,0 +1,32 @@
+"""What a model holds on a GPU, and lets go of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from builders import tiny_model
+
+from vltp_ros.network.checkpoint import save_model
+from vltp_ros.runtime.memory import gpu_memory_mib
+from vltp_ros.runtime.session import Session
+
+
+def test_a_cpu_has_no_gpu_memory():
+    assert gpu_memory_mib(torch.device("cpu")) is None
+
+
+@pytest.mark.requires_cuda
+def test_closing_a_session_frees_the_gpu(tmp_path):
+    save_model(tiny_model(), tmp_path, {"licence": "Apache-2.0", "sources": []})
+    device = torch.device("cuda")
+
+    def use() -> float:
+        session = Session.load(tmp_path, "cuda")
+        session.warm_up()
+        held = gpu_memory_mib(device)
+        session.close()
+        assert gpu_memory_mib(device) < held
+        return gpu_memory_mib(device)
+
+    use()  # what the libraries keep for themselves
+    assert len({use() for _ in range(3)}) == 1
