@@ -30,6 +30,8 @@ class Evaluate:
     """Share of tokens frozen at each stage; with --selector only, not for adaptive or keep_all."""
     csp: tuple[Literal["off", "65", "70"], ...] = ("off",)
     """Image tokens of LLaVA's layers (LVLM_CSP), one or more presets."""
+    quantization: Literal["float32", "bfloat16", "int8", "nf4"] | None = None
+    """LLaVA's weights in memory; the model's own if not given."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     json: bool = False
@@ -38,7 +40,9 @@ class Evaluate:
 
 def run(args: Evaluate) -> dict:
     """Evaluate; ValueError for a bad model, split, count, selector or rate."""
-    session = Session.load(args.model or default_model(), args.device)
+    session = Session.load(
+        args.model or default_model(), args.device, quantization=args.quantization
+    )
     settings = DEFAULT_SETTINGS
     if args.selector:
         settings = [
@@ -47,7 +51,12 @@ def run(args: Evaluate) -> dict:
         ]
     settings = [replace(setting, csp=csp) for setting in settings for csp in args.csp]
     rows = evaluate(session, args.split, args.count, settings)
-    return {"model": session.name, **measured_on(session.device), "rows": rows}
+    return {
+        "model": session.name,
+        "quantization": session.model.config.quantization,
+        **measured_on(session.device),
+        "rows": rows,
+    }
 
 
 def describe(answer: dict) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -36,6 +36,12 @@ class Segment:
     """Share of image tokens frozen at each stage, below 1; the model's own if not given."""
     prune_after: tuple[int, ...] | None = None
     """1-based layers after which tokens are selected; the model's own if not given."""
+    selector: Literal["prune_decoder", "attention"] | None = None
+    """What ranks the image tokens; the model's own if not given."""
+    csp: Literal["off", "65", "70"] = "off"
+    """Which image tokens LLaVA's layers see (LVLM_CSP)."""
+    quantization: Literal["float32", "bfloat16", "int8", "nf4"] | None = None
+    """LLaVA's weights in memory; the model's own if not given."""
     threshold: float | None = None
     """Mask where the probability exceeds this; the model's own if not given."""
     json: bool = False
@@ -59,6 +65,9 @@ def _load(args: Segment) -> Session:
         args.device,
         rates=args.rates,
         prune_after=args.prune_after,
+        selector=args.selector,
+        csp=args.csp,
+        quantization=args.quantization,
         threshold=args.threshold,
     )
 
