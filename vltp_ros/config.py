@@ -600,7 +600,13 @@ class TrainConfig:
     tasks_per_image: int = setting(3, "tasks drawn for each image", low=1)
     mosaic: bool = setting(False, "pictures of four cuts each, crowded with objects")
     empty_share: float = setting(0.15, "share of tasks that nothing serves", low=0.0, high=1.0)
+    optimiser: str = setting(
+        "muon",
+        "muon: Muon for weight matrices, AdamW for the rest; adamw: AdamW for all",
+        choices=("muon", "adamw"),
+    )
     learning_rate: float = setting(1e-3, "peak of the cosine schedule, AdamW's", low=0.0)
+    betas: tuple[float, float] = setting((0.9, 0.98), "AdamW's", low=0.0, high=0.9999)
     muon_learning_rate: float = setting(0.02, "peak of the cosine schedule, Muon's", low=0.0)
     finetune_share: float = setting(
         0.05, "share of the rates for a mask decoder that is trained already", low=0.0, high=1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -28,6 +28,11 @@ class Batch:
     masks: Tensor  # bool [B * T, H, W]
     kinds: Tensor  # int64 [B, H, W]: 0 = no object, i = the i-th kind
     serving: Tensor  # float [B * T, kinds]: 1 for the kinds that serve the task, else 0
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
 class BatchSource:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from vltp_ros.config import TrainConfig
@@ -18,26 +19,31 @@ from vltp_ros.training.batches import BatchSource
 
 
 def fit(stage: nn.Module, source: BatchSource, config: TrainConfig, run: Path) -> float:
-    """Train the parameters of ``stage`` that require gradients.
+    """Train the parameters of ``stage`` that require gradients, on the device where they are.
 
-    ``run/checkpoint.pt`` holds weights, optimiser and step, and is replaced in one move, so that a
-    killed run continues from it; ``run/losses.jsonl`` has one line a step.
+    ``run/checkpoint.pt`` holds these weights, optimiser and step, and is replaced in one move, so
+    that a killed run continues from it; ``run/losses.jsonl`` has one line a step.
 
     Returns:
         Seconds of training, earlier sittings of the same run included.
+
+    Raises:
+        ValueError: if the checkpoint in ``run`` is of other weights.
     """
     run.mkdir(parents=True, exist_ok=True)
     optimisers = _optimisers(stage, config)
     start, spent = _resume(stage, optimisers, run / "checkpoint.pt")
     _cut_losses(run / "losses.jsonl", start)
-    parameters = [p for p in stage.parameters() if p.requires_grad]
+    parameters = list(_trained(stage).values())
+    device = parameters[0].device
     begun = time.monotonic() - spent
     with (run / "losses.jsonl").open("a") as log:
         batches = source.batches(start)
         for step, batch in _progress(batches, start, config.steps):
             _set_rates(optimisers, schedule(step, config))
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-                losses = stage(batch, step)
+            _seed(config.seed, step)
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
+                losses = stage(batch.to(device), step)
             stage.zero_grad(set_to_none=True)
             losses["loss"].backward()
             norm = nn.utils.clip_grad_norm_(parameters, config.clip)
@@ -66,8 +72,18 @@ def _progress(batches: Iterable, start: int, steps: int) -> tqdm:
     return tqdm(batches, initial=start, total=steps, unit="step", mininterval=2)
 
 
+def _trained(stage: nn.Module) -> dict[str, Tensor]:
+    """The parameters that require gradients, by name."""
+    return {name: p for name, p in stage.named_parameters() if p.requires_grad}
+
+
+def _seed(seed: int, step: int) -> None:
+    """What a step draws, e.g. for dropout, depends on nothing else: a run can resume."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
+
+
 def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Muon for the weight matrices of the transformers, AdamW for the rest.
+    """Muon for the weight matrices of the transformers, AdamW for the rest, or for all.
 
     Tables that are looked up row by row (embeddings, positions) are no matrices in Muon's sense.
     Parameters of the modules that the stage names in ``finetuned`` have smaller rates.
@@ -77,11 +93,14 @@ def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
     for finetuned, scale in ((False, 1.0), (True, config.finetune_share)):
         named = [
             (name, parameter)
-            for name, parameter in stage.named_parameters()
-            if parameter.requires_grad
-            and finetuned == name.removeprefix("model.").startswith(getattr(stage, "finetuned", ()))
+            for name, parameter in _trained(stage).items()
+            if finetuned == name.removeprefix("model.").startswith(getattr(stage, "finetuned", ()))
         ]
-        matrices = [p for n, p in named if p.ndim == 2 and not any(w in n for w in looked_up)]
+        matrices = [
+            p
+            for n, p in named
+            if config.optimiser == "muon" and p.ndim == 2 and not any(w in n for w in looked_up)
+        ]
         taken = {id(p) for p in matrices}
         rest = [p for _, p in named if id(p) not in taken]
         muon.append({"params": matrices, "scale": scale})
@@ -93,8 +112,8 @@ def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
     decay = config.weight_decay
     made = []
     if filled[0]:
-        rate = config.learning_rate
-        made.append(torch.optim.AdamW(filled[0], lr=rate, betas=(0.9, 0.98), weight_decay=decay))
+        rate, betas = config.learning_rate, config.betas
+        made.append(torch.optim.AdamW(filled[0], lr=rate, betas=betas, weight_decay=decay))
     if filled[1]:
         made.append(torch.optim.Muon(filled[1], lr=config.muon_learning_rate, weight_decay=decay))
     for optimiser in made:
@@ -117,7 +136,8 @@ def _save(
     path: Path,
 ) -> None:
     beside = path.with_suffix(".part")
-    state = {"stage": stage.state_dict(), "step": step, "seconds": seconds}
+    weights = {name: p.detach() for name, p in _trained(stage).items()}
+    state = {"stage": weights, "step": step, "seconds": seconds}
     torch.save({**state, "optimisers": [o.state_dict() for o in optimisers]}, beside)
     os.replace(beside, path)
 
@@ -128,8 +148,16 @@ def _resume(
     """The step to go on from and the seconds spent before it; (0, 0) for a new run."""
     if not path.is_file():
         return 0, 0.0
-    saved = torch.load(path, weights_only=True)
-    stage.load_state_dict(saved["stage"])
+    saved = torch.load(path, weights_only=True, map_location="cpu")
+    for name, parameter in _trained(stage).items():
+        found = saved["stage"].get(name)
+        if found is None or found.shape != parameter.shape:
+            stored = "missing" if found is None else tuple(found.shape)
+            raise ValueError(
+                f"{path} is of another run: its {name} is {stored}, not {tuple(parameter.shape)}; "
+                "give another --run, or the settings of that one"
+            )
+    stage.load_state_dict(saved["stage"], strict=False)
     for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
         optimiser.load_state_dict(state)
     return saved["step"], saved["seconds"]
