@@ -6,7 +6,8 @@ import dataclasses
 
 import torch
 
-from vltp_ros.config import EncoderConfig, PruningConfig, model_config
+from vltp_ros.config import EncoderConfig, LoraConfig, PruningConfig, model_config
+from vltp_ros.network.adapters import adapter_parameters, add_adapter
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp, build_image_encoder
 from vltp_ros.training.tabletop import build_llava, train_tokenizer
@@ -44,4 +45,13 @@ def tiny_model(seed: int = 0, pruned_half: bool = True) -> Vltp:
     reasoner = Reasoner(build_llava(tokenizer), tokenizer, config.prompt, config.framing)
     model = Vltp(config, reasoner, pruned_half)
     model.image_encoder = random_encoder(SMALL, seed)
+    return model.eval().requires_grad_(False)
+
+
+def random_adapter(model: Vltp, config: LoraConfig | None = None, seed: int = 0) -> Vltp:
+    """The model with adapters that change its <SEG> by much; a new one would change nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    add_adapter(model.reasoner.llava, config or LoraConfig())
+    for parameter in adapter_parameters(model.reasoner.llava):
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
     return model.eval().requires_grad_(False)

@@ -331,6 +331,10 @@ CSP_NAMES = ("off", *CSP_PRESETS)
 QUANTIZATIONS = ("float32", "bfloat16", "int8", "nf4")
 """LLaVA's weights: 32, 16, 8 (LLM.int8) or 4 bits (NF4, double quantisation)."""
 
+TRAINING_QUANTIZATIONS = ("float32", "bfloat16", "nf4")
+"""LLaVA's weights where it is frozen, or only adapters on it learn; int8 computes in float16, whose
+range is too small for training."""
+
 
 def csp_config(name: str) -> CspConfig | None:
     """The setting of one of CSP_NAMES; None for "off". ValueError for another name."""
@@ -588,6 +592,26 @@ DEFAULT_MODEL = Path("models") / "tabletop"
 
 
 # --- training --------------------------------------------------------------------------------
+
+
+@documented
+@dataclass(frozen=True)
+class LoraConfig:
+    """LoRA adapters on LLaVA's language model; the defaults are the paper's."""
+
+    rank: int = setting(8, "of what they add to a weight matrix", low=1)
+    alpha: float = setting(16.0, "what they add is scaled by alpha / rank", low=0.0)
+    dropout: float = setting(0.05, "share of their input dropped in training", low=0.0, high=0.99)
+    targets: tuple[str, ...] = setting(
+        ("q_proj", "v_proj"),
+        "the linear layers that get one",
+        choices=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.targets:
+            raise ValueError("LoraConfig.targets is empty; it must name at least one linear layer")
 
 
 @documented

@@ -13,19 +13,12 @@ from builders import tiny_model
 from vltp_ros.cli.train import STARTED, Train, run
 from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
-from vltp_ros.network.checkpoint import load_model, read_sources, save_model
-from vltp_ros.simulation import TASKS, generate_dataset
+from vltp_ros.network.checkpoint import load_model, read_provenance, save_model
+from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.loop import fit
 from vltp_ros.training.losses import attention_loss, dice_loss, mask_loss, pruning_loss
 from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("scenes")
-    generate_dataset(directory, count=3, seed=0, split="train", workers=1, progress=False)
-    return TabletopDataset(directory)
 
 
 def config(**changes) -> TrainConfig:
@@ -114,7 +107,7 @@ def test_the_model_directory_says_what_it_was_made_of(data, tmp_path):
     settings = config(steps=1, rates=(0.5,), bfloat16=False)
     out = tmp_path / "pruned"
     run(Train("prune", data.directory, tmp_path / "run", out, tmp_path / "dense", settings))
-    before, line = read_sources(out)
+    before, line = read_provenance(out)["sources"]
     assert before == "a start" and line.startswith("vltp train --stage prune: 1 steps of 2")
     trained, start = load_model(out), load_model(tmp_path / "dense")
     assert not torch.equal(trained.prune_decoder.query.weight, start.prune_decoder.query.weight)

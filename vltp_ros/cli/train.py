@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
 
-from vltp_ros.config import TrainConfig
+from vltp_ros.config import TRAINING_QUANTIZATIONS, TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
-from vltp_ros.network.checkpoint import load_model, read_sources, save_model
+from vltp_ros.network.adapters import ADAPTER_FILE
+from vltp_ros.network.checkpoint import (
+    load_model,
+    read_description,
+    read_provenance,
+    save_model,
+)
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.runtime.session import resolve_device
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.loop import fit
@@ -23,6 +31,9 @@ from vltp_ros.training.tabletop import new_model
 
 STARTED = {"attention": AttentionStage, "prune": PrunedStage}
 """The stages that need a trained dense model."""
+
+WHOLE = ("dense", "attention")
+"""The stages that train LLaVA's own weights, which must be whole."""
 
 
 @dataclass
@@ -42,6 +53,11 @@ class Train:
     """Model directory to start from; needed by the attention and prune stages, a new model without
     it."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    quantization: str | None = None
+    """LLaVA's weights, float32, bfloat16 or nf4, in a stage that leaves them as they are; the
+    model's own if not given."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
     json: bool = False
     """Print one JSON object on stdout."""
 
@@ -60,21 +76,65 @@ def run(args: Train) -> dict:
     seconds = fit(stage.train(), source, args.config, args.run)
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
-    save_model(model, args.out, _provenance(args, seconds, len(data)))
+    base = None if args.stage in WHOLE else args.init
+    what = describe_run(f"train --stage {args.stage}", args.config, seconds, len(data))
+    save_model(model, args.out, provenance(args.init, what), base=base)
     return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
 
 
 def _initial_model(args: Train) -> Vltp:
-    if args.init is not None:
-        model = load_model(args.init)
-        if args.stage == "prune" and model.prune_decoder is None:
-            _add_pruned_half(model)
-        return model
+    if args.init is None:
+        return _new_model(args)
+    if args.stage in WHOLE:
+        why = f"the {args.stage} stage trains LLaVA's own weights"
+        return load_start(args.init, args.quantization, args.device, ("float32",), why)
+    model = load_start(args.init, args.quantization, args.device)
+    if args.stage == "prune" and model.prune_decoder is None:
+        _add_pruned_half(model)
+    return model
+
+
+def _new_model(args: Train) -> Vltp:
     if args.stage in STARTED:
         raise ValueError(
             f"--init is missing; the {args.stage} stage starts from a trained dense model"
         )
-    return new_model([text for task in TASKS for text in task.phrasings], args.config.seed)
+    if args.quantization not in (None, "float32"):
+        raise ValueError(
+            f"--quantization is {args.quantization!r} and --init is missing; a new model is "
+            "trained in float32"
+        )
+    sentences = [text for task in TASKS for text in task.phrasings]
+    return new_model(sentences, args.config.seed).to(resolve_device(args.device))
+
+
+def load_start(
+    init: Path,
+    quantization: str | None,
+    device: str,
+    allowed: Sequence[str] = TRAINING_QUANTIZATIONS,
+    no_adapter: str = "",
+) -> Vltp:
+    """The model that a training starts from.
+
+    Args:
+        init: its directory.
+        quantization: of LLaVA; None: as ``model.yaml`` says.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        allowed: quantizations.
+        no_adapter: why the model must have no adapter; empty: it may have one.
+
+    Raises:
+        ValueError: for a model that is no such start.
+    """
+    config, files = read_description(init)
+    origin = "--quantization" if quantization else f"{init / 'model.yaml'}: quantization"
+    chosen = quantization or config.quantization
+    if chosen not in allowed:
+        raise ValueError(f"{origin} is {chosen!r}; allowed here: {', '.join(allowed)}")
+    if no_adapter and ADAPTER_FILE in files:
+        raise ValueError(f"{init} has an adapter and {no_adapter}; vltp merge it first")
+    return load_model(init, resolve_device(device), chosen)
 
 
 def _add_pruned_half(model: Vltp) -> None:
@@ -84,13 +144,19 @@ def _add_pruned_half(model: Vltp) -> None:
     model.config = dataclasses.replace(model.config, pruning=pruning)
 
 
-def _provenance(args: Train, seconds: float, scenes: int) -> dict:
-    """Licence, and one line for this stage after those of the model that it started from."""
-    before = read_sources(args.init) if args.init is not None else []
-    kind = "mosaics of tabletop scenes" if args.config.mosaic else "tabletop scenes"
-    line = (
-        f"vltp train --stage {args.stage}: {args.config.steps} steps of {args.config.batch} {kind} "
-        f"out of {scenes}, {round(seconds / 60)} minutes on {platform.machine()} "
-        f"({torch.get_num_threads()} threads), torch {torch.__version__}"
+def provenance(init: Path | None, line: str) -> dict[str, Any]:
+    """Licence and sources of the model that was started from, and one line after these."""
+    if init is None:
+        return {"licence": "Apache-2.0", "sources": [line]}
+    before = read_provenance(init)
+    return {**before, "sources": [*before["sources"], line]}
+
+
+def describe_run(command: str, config: TrainConfig, seconds: float, scenes: int) -> str:
+    """What a training was, and where."""
+    kind = "mosaics of tabletop scenes" if config.mosaic else "tabletop scenes"
+    return (
+        f"vltp {command}: {config.steps} steps of {config.batch} {kind} out of {scenes}, "
+        f"{round(seconds / 60)} minutes on {platform.machine()} ({torch.get_num_threads()} "
+        f"threads), torch {torch.__version__}"
     )
-    return {"licence": "Apache-2.0", "sources": [*before, line]}

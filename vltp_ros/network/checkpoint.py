@@ -5,6 +5,8 @@ dense.safetensors    image encoder, prompt encoder, mask decoder, <SEG> projecti
 pruned.safetensors   prune decoder and the mask decoder that was fine-tuned with it; a model
                      without a trained one, which model.yaml does not list it for, has none
 llava/               transformers directory with its tokenizer
+adapter/             a model that was fine-tuned with one: LoRA on LLaVA, see
+                     :mod:`vltp_ros.network.adapters`
 
 A directory that :mod:`vltp_ros.network.sam_checkpoint` made has model.yaml and sam.safetensors: SAM
 alone, which is no whole model.
@@ -18,7 +20,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ from transformers import AutoTokenizer, LlavaForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
 from vltp_ros.config import ModelConfig, from_dict
+from vltp_ros.network.adapters import (
+    ADAPTER,
+    ADAPTER_FILE,
+    has_adapter,
+    load_adapter,
+    write_adapter,
+)
 from vltp_ros.network.errors import ModelError
 from vltp_ros.network.quantization import check_memory, quantized
 from vltp_ros.network.reasoner import Reasoner
@@ -51,32 +60,41 @@ SAM_FILE = "sam.safetensors"
 """What a directory has instead that holds SAM alone."""
 
 
-def save_model(model: Vltp, directory: Path, provenance: dict[str, Any]) -> None:
-    """Write a model directory in half precision, all of it or nothing.
+def save_model(
+    model: Vltp,
+    directory: Path,
+    provenance: dict[str, Any],
+    *,
+    base: Path | None = None,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write a model directory, all of it or nothing; SAM in half precision.
 
     Args:
         model: on any device.
         directory: replaced where it exists; other files in it, like a card, are kept.
         provenance: what ``model.yaml`` says beside the sizes, e.g. ``licence`` and ``sources``.
+        base: model directory whose LLaVA this one still is, adapters aside: its files are taken as
+            they are. Needed where LLaVA is quantised or has an adapter.
+        dtype: of LLaVA's weights where there is no ``base``.
 
     Raises:
-        ModelError: for a model that is quantised, or a file that cannot be written.
+        ModelError: for a model that needs ``base`` and has none, or a file that cannot be written.
     """
-    if getattr(model.reasoner.llava, "is_quantized", False):
-        raise ModelError(
-            f"{model.config.name} was loaded with quantization {model.config.quantization}; only "
-            "whole weights can be saved (float32 or bfloat16)"
-        )
+    if base is None:
+        _check_whole(model)
     with replacing(directory) as fresh:
         (fresh / PRUNED_FILE).unlink(missing_ok=True)
         for name, modules in parts_of(pruned_half=model.prune_decoder is not None).items():
             write_tensors(_gather(model, modules), fresh / name)
-        half = {
-            k: v.half() if v.is_floating_point() else v
-            for k, v in model.reasoner.llava.state_dict().items()
-        }
-        model.reasoner.llava.save_pretrained(fresh / "llava", state_dict=half)
-        model.reasoner.tokenizer.save_pretrained(fresh / "llava")
+        for folder in ("llava", ADAPTER):
+            shutil.rmtree(fresh / folder, ignore_errors=True)
+        if base is None:
+            _write_llava(model.reasoner, fresh / "llava", dtype)
+        else:
+            shutil.copytree(Path(base) / "llava", fresh / "llava", copy_function=_link_or_copy)
+        if has_adapter(model.reasoner.llava):
+            write_adapter(model.reasoner.llava, fresh / ADAPTER)
         write_description(fresh, model.config, provenance)
 
 
@@ -95,6 +113,35 @@ def replacing(directory: Path) -> Iterator[Path]:
         if directory.exists():
             os.replace(directory, old)
         os.replace(fresh, directory)
+
+
+def _check_whole(model: Vltp) -> None:
+    """ModelError unless LLaVA can be written as it is."""
+    if getattr(model.reasoner.llava, "is_quantized", False):
+        raise ModelError(
+            f"{model.config.name} was loaded with quantization {model.config.quantization}; only "
+            "whole weights can be saved (float32 or bfloat16)"
+        )
+    if has_adapter(model.reasoner.llava):
+        raise ModelError(f"{model.config.name} has an adapter; vltp merge makes whole weights")
+
+
+def _write_llava(reasoner: Reasoner, directory: Path, dtype: torch.dtype) -> None:
+    weights = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in reasoner.llava.state_dict().items()
+    }
+    reasoner.llava.save_pretrained(directory, state_dict=weights)
+    reasoner.tokenizer.save_pretrained(directory)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Weights are large and never written in place: two directories can share them."""
+    if source.endswith(".safetensors"):
+        with suppress(OSError):  # another file system, or one without links
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -142,6 +189,8 @@ def load_model(
         config = dataclasses.replace(config, quantization=quantization)
     verify(directory, checksums)
     reasoner = load_reasoner(directory / "llava", config, device)
+    if ADAPTER_FILE in checksums:
+        load_adapter(reasoner.llava, directory / ADAPTER)
     pruned_half = PRUNED_FILE in checksums
     model = Vltp(config, reasoner, pruned_half)
     for name, modules in parts_of(pruned_half).items():
@@ -173,17 +222,21 @@ def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
         raise ModelError(f"{path} is not a valid model description: {error}") from error
 
 
-def read_sources(directory: Path) -> list:
-    """What ``model.yaml`` says that the model was made of; errors as for loading."""
+def read_provenance(directory: Path) -> dict[str, Any]:
+    """Licence and sources in ``model.yaml``, None and [] where unsaid; errors as for loading."""
     read_description(directory)
-    return yaml.safe_load((directory / "model.yaml").read_text()).get("sources", [])
+    description = yaml.safe_load((directory / "model.yaml").read_text())
+    return {"licence": description.get("licence"), "sources": description.get("sources", [])}
 
 
 def weight_files(directory: Path) -> list[Path]:
     """The files of a model directory that carry checksums."""
-    return sorted(directory.glob("*.safetensors")) + sorted(
-        p for p in (directory / "llava").glob("*") if p.is_file()
-    )
+    return sorted(directory.glob("*.safetensors")) + [
+        path
+        for folder in ("llava", ADAPTER)
+        for path in sorted((directory / folder).glob("*"))
+        if path.is_file()
+    ]
 
 
 def sha256(path: Path) -> str:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from vltp_ros.config import ModelConfig
+from vltp_ros.network.adapters import ADAPTER
 from vltp_ros.network.checkpoint import (
     PARTS,
     SAM_FILE,
@@ -168,7 +169,7 @@ def check_unoccupied(directory: Path) -> None:
     """ModelError if a directory to be written is a file or holds a model already."""
     if directory.exists() and not directory.is_dir():
         raise ModelError(f"{directory} is a file; a model needs a directory")
-    for name in ("model.yaml", "llava", SAM_FILE, *PARTS):
+    for name in ("model.yaml", "llava", ADAPTER, SAM_FILE, *PARTS):
         if (directory / name).exists():
             raise ModelError(f"{directory} holds {name} already; remove it or give another --out")
 

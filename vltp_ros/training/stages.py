@@ -33,7 +33,8 @@ class EncoderStage(nn.Module):
     def __init__(self, model: Vltp, config: TrainConfig, kinds: int) -> None:
         super().__init__()
         self.model, self.config = model, config
-        self.kind_head = nn.Conv2d(WIDTH, (kinds + 1) * 16, 1)
+        device = model.pixel_mean.device
+        self.kind_head = nn.Conv2d(WIDTH, (kinds + 1) * 16, 1, device=device)
         _train_only(model, self.trained)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -64,16 +65,14 @@ class DenseStage(EncoderStage):
 
     def __init__(self, model: Vltp, config: TrainConfig, kinds: int) -> None:
         super().__init__(model, config, kinds)
-        self.task_head = nn.Linear(WIDTH, kinds)
+        self.task_head = nn.Linear(WIDTH, kinds, device=model.pixel_mean.device)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Losses by name; ``loss`` is their weighted sum."""
         model = self.model
         features = model.image_encoder(model.preprocess(batch.images))
         seg = model.reasoner(batch.images, batch.tasks)
-        per_image = len(batch.tasks[0])
-        logits = model.decode(model.mask_decoder, features.repeat_interleave(per_image, 0), seg)
-        mask = image_mask_loss(logits, batch.masks, model.config.encoder.img_size)
+        mask = dense_mask_loss(model, features, seg, batch)
         kind = self.kind_loss(features, batch.kinds)
         serving = F.binary_cross_entropy_with_logits(
             self.task_head(seg[:, 0]).float(), batch.serving
@@ -128,6 +127,12 @@ class PrunedStage(nn.Module):
         self.prune_after = model.config.pruning.prune_after
         _train_only(model, self.trained)
 
+    def train(self, mode: bool = True) -> PrunedStage:
+        """As for every module, but LLaVA stays as it will be used: an adapter has dropout."""
+        super().train(mode)
+        self.model.reasoner.eval()
+        return self
+
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Losses by name; ``loss`` is their sum."""
         model, side = self.model, self.model.config.encoder.img_size
@@ -149,6 +154,13 @@ def _train_only(model: Vltp, names: tuple[str, ...]) -> None:
     model.requires_grad_(False)
     for name in names:
         model.get_submodule(name).requires_grad_(True)
+
+
+def dense_mask_loss(model: Vltp, features: Tensor, seg: Tensor, batch: Batch) -> Tensor:
+    """L_X of what the mask decoder makes of features [B, 256, g, g] and <SEG> [B * T, 1, 256]."""
+    features = features.repeat_interleave(len(batch.tasks[0]), 0)
+    logits = model.decode(model.mask_decoder, features, seg)
+    return image_mask_loss(logits, batch.masks, model.config.encoder.img_size)
 
 
 def image_mask_loss(logits: Tensor, masks: Tensor, side: int) -> Tensor:

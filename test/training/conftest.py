@@ -1,0 +1,15 @@
+"""Scenes to train on."""
+
+from __future__ import annotations
+
+import pytest
+
+from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.simulation import generate_dataset
+
+
+@pytest.fixture(scope="package")
+def data(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("scenes")
+    generate_dataset(directory, count=3, seed=0, split="train", workers=1, progress=False)
+    return TabletopDataset(directory)

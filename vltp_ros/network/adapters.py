@@ -1,0 +1,145 @@
+"""LoRA adapters on LLaVA's language model, by peft: small matrices beside weights that stay.
+
+A model directory holds one in adapter/, in peft's own format, so that other tools read it as well:
+``PeftModel.from_pretrained(llava, DIR / "adapter")``. The weights below may be quantised.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import LlavaForConditionalGeneration
+
+from vltp_ros.config import LoraConfig
+from vltp_ros.network.errors import ModelError
+
+ADAPTER = "adapter"
+"""The folder in a model directory."""
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+
+ADAPTER_FILE = f"{ADAPTER}/{WEIGHTS_FILE}"
+"""What ``model.yaml`` lists for a model that has an adapter."""
+
+PREFIX = "base_model.model."
+"""Start of the names in the file: those of peft's wrapper, which is not used here."""
+
+
+def add_adapter(llava: LlavaForConditionalGeneration, config: LoraConfig) -> None:
+    """Put a new adapter, which changes nothing yet, into the language model's layers.
+
+    The modules stay what they are, so LLaVA runs as before. All that was trainable no longer is.
+
+    Raises:
+        ModelError: if peft is not installed.
+    """
+    targets = "|".join(config.targets)
+    lora = _peft().LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        # The vision tower has layers of the same names.
+        target_modules=rf"model\.language_model\.layers\.\d+\.\w+\.({targets})",
+    )
+    _inject(llava, lora)
+
+
+def adapter_parameters(llava: LlavaForConditionalGeneration) -> list[nn.Parameter]:
+    """The adapter's parameters; none where there is no adapter."""
+    return [p for name, p in llava.named_parameters() if ".lora_" in name]
+
+
+def has_adapter(llava: LlavaForConditionalGeneration) -> bool:
+    """Whether :func:`add_adapter` or :func:`load_adapter` was called, and nothing was merged."""
+    return bool(adapter_parameters(llava))
+
+
+def write_adapter(llava: LlavaForConditionalGeneration, directory: Path) -> None:
+    """Write the adapter, in float32, to a new directory.
+
+    Raises:
+        ModelError: if a file cannot be written.
+    """
+    directory.mkdir()
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in _tensors(llava).items()}
+    try:
+        llava.peft_config["default"].save_pretrained(directory)
+        save_file(tensors, directory / WEIGHTS_FILE, {"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{directory.name}/ cannot be written: {error}") from error
+
+
+def load_adapter(llava: LlavaForConditionalGeneration, directory: Path) -> None:
+    """Put a stored adapter into LLaVA.
+
+    Raises:
+        ModelError: if peft is not installed, or a file is missing, damaged or does not fit.
+    """
+    peft = _peft()
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (directory / name).is_file():  # peft would ask the hub for it
+            raise ModelError(f"{directory / name} is missing")
+    try:
+        config = peft.PeftConfig.from_pretrained(directory)
+        if not isinstance(config, peft.LoraConfig):
+            raise ValueError(f"its peft_type is {config.peft_type}; allowed: LORA")
+        _inject(llava, config)
+        stored = load_file(directory / WEIGHTS_FILE)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{directory} cannot be loaded: {reason}") from error
+    _check_fit(stored, _tensors(llava), directory / WEIGHTS_FILE)
+    peft.set_peft_model_state_dict(llava, stored)
+
+
+def merge_adapter(llava: LlavaForConditionalGeneration) -> None:
+    """Add the adapter to the weights below, which must be whole, and remove it.
+
+    Raises:
+        ValueError: if the adapter holds values that are not finite.
+    """
+    layer = importlib.import_module("peft.tuners.tuners_utils").BaseTunerLayer
+    for name, module in list(llava.named_modules()):
+        if isinstance(module, layer):
+            module.merge(safe_merge=True)
+            llava.set_submodule(name, module.get_base_layer())
+    del llava.peft_config
+
+
+def _peft() -> ModuleType:
+    """peft, which is imported where it is needed: most models have no adapter."""
+    try:
+        return importlib.import_module("peft")
+    except ModuleNotFoundError as error:
+        raise ModelError("LoRA adapters need peft: pip install 'vltp_ros[lora]'") from error
+
+
+def _inject(llava: LlavaForConditionalGeneration, config: object) -> None:
+    _peft().inject_adapter_in_model(config, llava)
+    for parameter in adapter_parameters(llava):  # peft makes them in the type of the layer below
+        parameter.data = parameter.data.float()
+
+
+def _tensors(llava: LlavaForConditionalGeneration) -> dict[str, Tensor]:
+    """The adapter's tensors by their names in the file."""
+    held = _peft().get_peft_model_state_dict(llava, save_embedding_layers=False)
+    return {f"{PREFIX}{name}": tensor for name, tensor in held.items()}
+
+
+def _check_fit(stored: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
+    """ModelError naming the first tensor that is missing, unknown or of another shape."""
+    for name in sorted(stored.keys() | wanted.keys()):
+        found, expected = (
+            list(some[name].shape) if name in some else "missing" for some in (stored, wanted)
+        )
+        if found != expected:
+            raise ModelError(
+                f"{path} does not fit {CONFIG_FILE} beside it and LLaVA: "
+                f"{name} is {found}, expected {expected}"
+            )
