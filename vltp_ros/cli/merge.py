@@ -1,0 +1,50 @@
+"""vltp merge: a model's adapters added to the weights below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+
+from vltp_ros.cli.train import provenance
+from vltp_ros.network.adapters import ADAPTER_FILE, merge_adapter
+from vltp_ros.network.checkpoint import load_model, read_description, save_model
+from vltp_ros.network.conversion import check_unoccupied
+
+
+@dataclass
+class Merge:
+    """Write a model whose LLaVA has what its adapters learnt in its own weights.
+
+    They are added to the whole weights, also where they learnt on 4-bit ones: masks differ a little
+    from those of the model in 4 bits.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """Model directory that `vltp finetune` wrote."""
+    out: Path
+    """Model directory to write."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """LLaVA's weights, in the files and in memory."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+def run(args: Merge) -> dict:
+    """Merge; ValueError for a model without adapters or an --out that holds a model already."""
+    if ADAPTER_FILE not in read_description(args.model)[1]:
+        raise ValueError(f"{args.model} has no adapter; there is nothing to merge")
+    check_unoccupied(args.out)
+    model = load_model(args.model, quantization=args.dtype)
+    merge_adapter(model.reasoner.llava)
+    line = f"vltp merge --dtype {args.dtype}"
+    save_model(model, args.out, provenance(args.model, line), dtype=getattr(torch, args.dtype))
+    return {"out": str(args.out), "name": model.config.name}
+
+
+def describe(answer: dict) -> str:
+    """What was made, and where."""
+    return f"{answer['name']} in {answer['out']}"
