@@ -649,8 +649,24 @@ class TrainConfig:
         (0.5,), "pruning rates, one drawn for each step (pruned stage only)", low=0.0, high=0.99
     )
     bfloat16: bool = setting(True, "train under bfloat16 autocast")
+    gradient_checkpointing: bool = setting(
+        False, "run LLaVA's layers twice instead of storing what they compute (finetune only)"
+    )
     save_every: int = setting(200, "steps between checkpoints", low=1)
     seed: int = setting(0, "of weights, data order and augmentation", low=0)
 
     def __post_init__(self) -> None:
         check(self)
+
+
+FINETUNING = TrainConfig(
+    batch=20,
+    tasks_per_image=1,
+    optimiser="adamw",
+    learning_rate=3e-4,
+    betas=(0.9, 0.95),
+    weight_decay=0.0,
+    warmup=100,
+    gradient_checkpointing=True,
+)
+"""The paper's schedule for LLaVA with adapters; it does not give the number of steps."""

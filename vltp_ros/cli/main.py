@@ -18,6 +18,7 @@ COMMANDS = {
     "figures": ("Figures", "draw which image tokens are kept, as in the paper's Figures 4 and 5"),
     "benchmark": ("Benchmark", "time and memory against the official code"),
     "train": ("Train", "train on tabletop scenes"),
+    "finetune": ("Finetune", "train LoRA adapters on LLaVA"),
     "merge": ("Merge", "add a model's adapters to its weights"),
     "baselines": ("Baselines", "train and compare the methods of the paper's Table 7"),
     "convert": ("Convert", "public checkpoints to model directories"),

@@ -1,7 +1,7 @@
-"""The stages of training: encoder, dense model, attention, prune decoder (VLTP, Section 4.3).
+"""The stages of training: encoder, dense model, attention, adapters, prune decoder (VLTP, 4.3).
 
-The paper starts from SAM's own encoder. The tabletop encoder starts from nothing, so it first
-learns to tell the kinds of object apart.
+The paper starts from SAM's own encoder and LLaVA, which gets adapters. The tabletop model starts
+from nothing: its encoder first learns to tell the kinds of object apart.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltp_ros.config import TrainConfig
+from vltp_ros.network.adapters import adapter_parameters
 from vltp_ros.network.preprocessing import fitted_size, to_llava_frame, to_square_frame
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.token_selection import fixed_budget, oracle_scores
@@ -109,6 +110,40 @@ class AttentionStage(nn.Module):
         attention = attention_loss(found.attention.float(), share)
         loss = attention + self.config.seg_weight * change
         return {"loss": loss, "attention": attention, "change": change}
+
+
+class LoraStage(nn.Module):
+    """LLaVA's adapters, the <SEG> projection and the mask decoder, all else frozen.
+
+    No logits are computed, so LLaVA's head gets no gradient; [SEG] is read out and never put in, so
+    its embedding gets none either. The embeddings of other words stay as the base model has them:
+    training only those that the data happens to use would pull them away from the rest.
+    """
+
+    trained = ("reasoner.projection", "mask_decoder")
+
+    def __init__(self, model: Vltp, config: TrainConfig) -> None:
+        """
+        Args:
+            model: with adapters on LLaVA, whose own weights may be quantised.
+            config: says whether to store what LLaVA's layers compute.
+        """
+        super().__init__()
+        self.model = model
+        _train_only(model, self.trained)
+        for parameter in adapter_parameters(model.reasoner.llava):
+            parameter.requires_grad_(True)
+        for layer in model.reasoner.llava.model.language_model.layers:
+            layer.gradient_checkpointing = config.gradient_checkpointing
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Losses by name; ``loss`` is the one to minimise."""
+        model = self.model
+        with torch.no_grad():
+            features = model.image_encoder(model.preprocess(batch.images))
+            seen = model.reasoner.see(batch.images)
+        mask = dense_mask_loss(model, features, model.reasoner.reason(seen, batch.tasks).seg, batch)
+        return {"loss": mask, "mask": mask}
 
 
 class PrunedStage(nn.Module):

@@ -1,0 +1,66 @@
+"""vltp finetune: LoRA adapters on LLaVA, whose own weights may be quantised (QLoRA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from vltp_ros.cli.train import describe_run, load_start, provenance
+from vltp_ros.config import FINETUNING, LoraConfig, TrainConfig
+from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.network.adapters import add_adapter
+from vltp_ros.network.checkpoint import save_model
+from vltp_ros.simulation import TASKS
+from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.loop import fit
+from vltp_ros.training.stages import LoraStage
+
+
+@dataclass
+class Finetune:
+    """Train LoRA adapters on LLaVA, with <SEG> projection and mask decoder, on tabletop scenes.
+
+    The defaults are the paper's schedule. A killed run continues when the same command is given
+    again.
+    """
+
+    init: Path
+    """Model directory to start from; its LLaVA stays as it is."""
+    data: Path
+    """Data set written by `vltp scenes`."""
+    run: Path
+    """Directory for the checkpoint and losses.jsonl."""
+    out: Path
+    """Model directory to write when done, which holds the adapters apart."""
+    quantization: str | None = None
+    """LLaVA's weights, float32, bfloat16 or nf4 (QLoRA); the model's own if not given."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = FINETUNING
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+def run(args: Finetune) -> dict:
+    """Train and write the model directory; ValueError for a model that is no such start."""
+    data = TabletopDataset(args.data)
+    source = BatchSource(data, TASKS, args.config)
+    torch.manual_seed(args.config.seed)
+    why = "a new one would start from other weights"
+    model = load_start(args.init, args.quantization, args.device, no_adapter=why)
+    add_adapter(model.reasoner.llava, args.lora)
+    seconds = fit(LoraStage(model, args.config).train(), source, args.config, args.run)
+    if model.prune_decoder is not None:
+        model.inherit()
+    save_model(model, args.out, _provenance(args, seconds, len(data)), base=args.init)
+    return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
+
+
+def _provenance(args: Finetune, seconds: float, scenes: int) -> dict:
+    what = describe_run("finetune", args.config, seconds, scenes)
+    return provenance(args.init, f"{what}; LoRA of rank {args.lora.rank}")
