@@ -21,8 +21,8 @@ from vltp_ros.training.batches import BatchSource
 def fit(stage: nn.Module, source: BatchSource, config: TrainConfig, run: Path) -> float:
     """Train the parameters of ``stage`` that require gradients, on the device where they are.
 
-    ``run/checkpoint.pt`` holds these weights, optimiser and step, and is replaced in one move, so
-    that a killed run continues from it; ``run/losses.jsonl`` has one line a step.
+    ``run/checkpoint.pt`` holds these weights, all buffers, optimiser and step, and is replaced in
+    one move, so that a killed run continues from it; ``run/losses.jsonl`` has one line a step.
 
     Returns:
         Seconds of training, earlier sittings of the same run included.
@@ -136,7 +136,8 @@ def _save(
     path: Path,
 ) -> None:
     beside = path.with_suffix(".part")
-    weights = {name: p.detach() for name, p in _trained(stage).items()}
+    held = {**_trained(stage), **dict(stage.named_buffers())}
+    weights = {name: tensor.detach() for name, tensor in held.items()}
     state = {"stage": weights, "step": step, "seconds": seconds}
     torch.save({**state, "optimisers": [o.state_dict() for o in optimisers]}, beside)
     os.replace(beside, path)
