@@ -12,6 +12,7 @@ from vltp_ros.network.token_selection import (
     map_scores,
     oracle_scores,
     random_scores,
+    spread,
     top_k,
     with_prior,
 )
@@ -119,3 +120,12 @@ def test_the_last_mask_lifts_its_patches_and_their_neighbours():
     score = with_prior(lambda stage, tokens: torch.zeros(1, 16), mask, (4, 4), 2.0)
     lifted = score(0, torch.zeros(1, 16, 8)).view(4, 4)
     assert (lifted[:3, :3] == 2).all() and lifted.sum() == 9 * 2
+
+
+def test_spreading_gives_neighbours_a_share_and_keeps_what_is_even():
+    peak = torch.zeros(2, 4, 5)
+    peak[0, 1, 2] = 9.0
+    found = spread(peak)
+    assert found.shape == peak.shape and found[0, 1, 2] == found[0, 0, 1] == 1.0
+    assert found[0, 3].sum() == 0 and found[1].sum() == 0
+    assert torch.allclose(spread(torch.ones(1, 3, 3)), torch.ones(1, 3, 3))

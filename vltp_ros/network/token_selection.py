@@ -133,6 +133,16 @@ def map_scores(relevance: Tensor, size: tuple[int, int], side: int, grid: int) -
     return scores.flatten(1)
 
 
+def spread(relevance: Tensor) -> Tensor:
+    """A coarse map [B, h, w], averaged over each place and its neighbours.
+
+    Objects reach over the borders of LLaVA's patches, of which each is many of SAM's.
+    """
+    return F.avg_pool2d(
+        F.pad(relevance.unsqueeze(1), (1, 1, 1, 1), mode="replicate"), 3, 1
+    ).squeeze(1)
+
+
 def with_prior(score: Score, masks: Tensor, grid: tuple[int, int], strength: float) -> Score:
     """Hysteresis over time: what was part of the last mask, or is next to it, ranks higher.
 

@@ -33,6 +33,7 @@ from vltp_ros.network.token_selection import (
     adaptive_budget,
     fixed_budget,
     map_scores,
+    spread,
     with_prior,
 )
 from vltp_ros.network.vltp import Vltp
@@ -266,7 +267,7 @@ class Session:
         if self.selector == "prune_decoder":
             return self.model.score(seg, self._run)
         encoder = self.model.config.encoder
-        seen = torch.cat([thought.attention for thought in thoughts])
+        seen = spread(torch.cat([thought.attention for thought in thoughts]))
         seen = from_llava_frame(seen, size, self.model.reasoner.framing)
         scores = map_scores(seen, size, encoder.img_size, encoder.grid)
         return lambda stage, tokens: scores
