@@ -478,8 +478,11 @@ class NodeConfig:
     selector: str = setting(
         OWN, "what ranks image tokens; own: as the model says", choices=(OWN, *RANKINGS)
     )
-    csp: str = setting(
-        "off", "which image tokens LLaVA's layers see; in YAML: in quotes", choices=CSP_NAMES
+    # A number: in YAML and on the command line of ROS 2, 65 is no text, and off is no text either.
+    csp: int = setting(
+        0,
+        "which image tokens LLaVA's layers see (LVLM_CSP); 0: all, else the preset",
+        choices=(0, *map(int, CSP_PRESETS)),
     )
     reuse_max_age: float = same_as(
         ReuseConfig, "max_age", "seconds that a <SEG> serves for later images of a camera; 0: never"

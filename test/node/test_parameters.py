@@ -30,7 +30,7 @@ def test_parameters_change_while_the_node_runs(bench, vltp):
     assert vltp.config.task == "pour"
     assert set_parameters(bench, threshold=-1.0).successful
     assert session.threshold == FakeSession.threshold
-    assert set_parameters(bench, selector="attention", csp="65", reuse_max_age=2.0).successful
+    assert set_parameters(bench, selector="attention", csp=65, reuse_max_age=2.0).successful
     assert (session.selector, session.csp) == ("attention", "65")
     assert session.reuse == ReuseConfig(max_age=2.0)
     assert set_parameters(bench, selector="own").successful
@@ -50,7 +50,7 @@ def test_parameters_change_while_the_node_runs(bench, vltp):
         ({"device": "cuda"}, "read-only"),
         ({"model": "/elsewhere"}, "read-only"),
         ({"selector": "luck"}, "'luck'; allowed: own, prune_decoder, attention"),
-        ({"csp": "99"}, "'99'; allowed: off, 65, 70"),
+        ({"csp": 99}, "csp is 99; allowed: 0, 65, 70"),
         ({"quantization": "nf4"}, "read-only"),
         ({"task": "pour", "overlay_alpha": 2.0}, "overlay_alpha"),
     ],

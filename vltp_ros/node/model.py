@@ -91,7 +91,7 @@ class Model:
         """What Session.configure takes; what the model brought in place of what is left open."""
         given = {
             "rates": config.rates,
-            "csp": config.csp,
+            "csp": str(config.csp or "off"),
             "reuse": ReuseConfig(config.reuse_max_age, config.reuse_max_change),
         }
         if config.threshold >= 0:
