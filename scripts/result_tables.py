@@ -84,9 +84,9 @@ def encoder() -> str:
     return _table([*head, "official MiB", "on"], rows)
 
 
-def reasoner() -> str:
-    """LVLM_CSP and attention-guided pruning on tabletop scenes."""
-    answer = _read("tabletop_reasoner.json")
+def csp() -> str:
+    """LVLM_CSP on tabletop scenes."""
+    answer = _read("tabletop_csp.json")
     rows = [
         [
             SELECTORS[r["selector"]],
@@ -98,6 +98,17 @@ def reasoner() -> str:
         for r in answer["rows"]
     ]
     head = ["SAM's tokens", "frozen", "LLaVA's tokens", "gIoU", "cIoU"]
+    return _table(head, rows) + _measured(answer, f"{answer['rows'][0]['count']} test scenes")
+
+
+def attention() -> str:
+    """Attention-guided pruning on tabletop scenes."""
+    answer = _read("tabletop_attention.json")
+    rows = [
+        [SELECTORS[r["selector"]], f"{r['rate']:.0%}", f"{r['giou']:.3f}", f"{r['ciou']:.3f}"]
+        for r in answer["rows"]
+    ]
+    head = ["ranked by", "frozen", "gIoU", "cIoU"]
     return _table(head, rows) + _measured(answer, f"{answer['rows'][0]['count']} test scenes")
 
 
@@ -140,7 +151,7 @@ def parameters() -> str:
             for key, word in (("low", "from"), ("high", "to"))
             if key in data
         ]
-        allowed = ", ".join(data.get("choices", ())) or " ".join(bounds)
+        allowed = ", ".join(map(str, data.get("choices", ()))) or " ".join(bounds)
         live = "" if data.get("read_only") else "yes"
         default = f"`{json.dumps(spec.default)}`"
         rows.append([f"`{spec.name}`", default, allowed, live, data["description"]])
@@ -162,7 +173,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "methods": methods,
     "encoder": encoder,
-    "reasoner": reasoner,
+    "attention": attention,
+    "csp": csp,
     "reasoner_speed": reasoner_speed,
     "demo": demo,
 }
