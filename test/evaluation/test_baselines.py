@@ -160,3 +160,5 @@ def test_one_call_trains_and_compares_them_all(source, tmp_path):
     costs = {row["method"]: row["gmacs"] for row in rows}
     assert 0 < costs["random"] < costs["dense"] and all(cost > 0 for cost in costs.values())
     assert all((tmp_path / n / "checkpoint.pt").is_file() for n in (*BASELINES, "VLTP"))
+    stored = torch.load(tmp_path / "DToP" / "checkpoint.pt", weights_only=True)["stage"]
+    assert stored["baseline.confidence"] != 0.95  # it followed the heads

@@ -77,7 +77,9 @@ def test_a_checkpoint_holds_what_learns_and_a_killed_run_goes_on_from_it(base, d
     straight = lora_stage(base)
     fit(straight, source, EXACT, tmp_path / "straight")
     held = torch.load(tmp_path / "straight" / "checkpoint.pt", weights_only=True)["stage"]
-    assert held.keys() == {n for n, p in straight.named_parameters() if p.requires_grad}
+    learning = {n for n, p in straight.named_parameters() if p.requires_grad}
+    assert held.keys() == learning | dict(straight.named_buffers()).keys()
+    assert not any("language_model.layers" in name for name in held if "lora" not in name)
 
     killed = lora_stage(base)
     forward = killed.forward
