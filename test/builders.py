@@ -15,6 +15,9 @@ from vltp_ros.training.tabletop import build_llava, train_tokenizer
 SMALL = EncoderConfig(160, 16, 32, 4, 2, (1, 2, 3), 4)
 """10 x 10 tokens, so that windows of 4 need padding."""
 
+PROVENANCE = {"licence": "a licence", "sources": ["a start"]}
+"""What ``model.yaml`` says of a model made here."""
+
 
 def random_encoder(config: EncoderConfig = SMALL, seed: int = 0) -> torch.nn.Module:
     """SAM's image encoder with every parameter random, relative positions and biases included."""

@@ -1,9 +1,12 @@
-"""Marks that need something which a machine may not have."""
+"""Marks that need something which a machine may not have; model directories to start from."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from builders import PROVENANCE, random_adapter, tiny_model
+
+from vltp_ros.network.checkpoint import load_model, save_model
 
 
 def pytest_collection_modifyitems(items):
@@ -12,3 +15,19 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("requires_cuda"):
             item.add_marker(pytest.mark.skip(reason="this machine has no NVIDIA GPU"))
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """A model directory without an adapter; not to be changed."""
+    directory = tmp_path_factory.mktemp("model") / "base"
+    save_model(tiny_model(), directory, PROVENANCE)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def adapted(base):
+    """The same with a random adapter; not to be changed."""
+    directory = base.with_name("adapted")
+    save_model(random_adapter(load_model(base)), directory, PROVENANCE, base=base)
+    return directory

@@ -9,7 +9,7 @@ import sys
 import peft
 import pytest
 import torch
-from builders import random_adapter, tiny_model
+from builders import PROVENANCE, random_adapter, tiny_model
 from safetensors.torch import load_file, save_file
 from transformers import LlamaModel
 
@@ -24,22 +24,6 @@ from vltp_ros.network.checkpoint import (
     save_model,
     write_description,
 )
-
-PROVENANCE = {"licence": "a licence", "sources": ["random"]}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model") / "base"
-    save_model(tiny_model(), directory, PROVENANCE)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def adapted(base):
-    directory = base.with_name("adapted")
-    save_model(random_adapter(load_model(base)), directory, PROVENANCE, base=base)
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +122,7 @@ def test_merged_weights_think_as_the_adapter_does(adapted, tmp_path):
     assert merged.config.quantization == "bfloat16"
     assert distance(seg(merged), expected) < 0.05
     provenance = read_provenance(tmp_path / "half")
-    assert provenance == {**PROVENANCE, "sources": ["random", "vltp merge --dtype bfloat16"]}
+    assert provenance == {**PROVENANCE, "sources": ["a start", "vltp merge --dtype bfloat16"]}
 
 
 def test_merging_needs_an_adapter_and_a_free_place(base, adapted, tmp_path):

@@ -6,8 +6,6 @@ The LISA here is a tiny one in the layout of LISA-7B-v1, with values that bfloat
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
 import io
 import json
 import math
@@ -18,71 +16,40 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
-from builders import SMALL, tiny_model
-from tokenizers import Tokenizer
+from checkpoints import (
+    HEADS,
+    INNER,
+    LAYERS,
+    SAM,
+    SENTENCE,
+    TASK,
+    VISION,
+    WIDTH,
+    change_json,
+    contents,
+    cut,
+    exact,
+    names,
+    new_tokenizer,
+    rounded,
+    sam_tensors,
+    whole,
+)
 from transformers import (
     CLIPConfig,
     CLIPModel,
     CLIPVisionConfig,
     CLIPVisionModel,
-    LlamaConfig,
-    LlavaConfig,
     LlavaForConditionalGeneration,
     PreTrainedTokenizerFast,
 )
 
 from vltp_ros.cli.main import main
-from vltp_ros.config import PruningConfig, model_config
 from vltp_ros.network import conversion, lisa_checkpoint, source_files
-from vltp_ros.network.checkpoint import ModelError, load_model, sha256, write_description
+from vltp_ros.network.checkpoint import ModelError, sha256
 from vltp_ros.network.lisa_checkpoint import convert_lisa
-from vltp_ros.network.llava_checkpoint import convert_llava
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.runtime.session import Session
-from vltp_ros.training.tabletop import train_tokenizer
-
-whole = functools.partial(load_model, quantization="float32")
-
-SAM = dataclasses.replace(
-    model_config("tabletop"),
-    name="sam_tiny",
-    encoder=SMALL,
-    pruning=PruningConfig((2, 3), (0.5, 0.5)),
-)
-WIDTH, LAYERS, HEADS, INNER = 64, 3, 4, 96
-VISION = CLIPVisionConfig(
-    hidden_size=48,
-    intermediate_size=64,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    image_size=56,
-    patch_size=14,
-)
-TASK = "something to drive a nail"
-SENTENCE = (
-    "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
-    "helpful, detailed, and polite answers to the human's questions. USER:<im_start><im_patch>"
-    "<im_end> something to drive a nail Please output segmentation mask. ASSISTANT:[SEG]."
-)
-
-
-def exact(*shape, scale=0.3):
-    """Random numbers that bfloat16 holds, in float32."""
-    return (torch.randn(shape) * scale).bfloat16().float()
-
-
-def rounded(module):
-    """A module whose parameters bfloat16 holds."""
-    for parameter in module.parameters():
-        parameter.data = parameter.data.bfloat16().float()
-    return module
-
-
-def sam_tensors():
-    """SAM's three modules in the names of segment_anything."""
-    parts = ("image_encoder", "prompt_encoder", "mask_decoder")
-    tensors = rounded(tiny_model()).state_dict()
-    return {key: value for key, value in tensors.items() if key.startswith(parts)}
 
 
 def lisa_tensors(vocabulary):
@@ -115,16 +82,6 @@ def lisa_tensors(vocabulary):
     tensors |= {f"model.visual_model.{key}": value for key, value in sam_tensors().items()}
     half = [key for number, key in enumerate(sorted(tensors)) if number % 2]
     return tensors | {key: tensors[key].bfloat16() for key in half}
-
-
-def new_tokenizer(*tokens):
-    """One that knows SENTENCE, without [SEG] unless it is among these added tokens."""
-    trained = train_tokenizer([SENTENCE]).backend_tokenizer.to_str()
-    backend = Tokenizer.from_str(trained.replace("[SEG]", "[CUT]"))
-    backend.add_tokens(list(tokens))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
 
 
 def save_shards(tensors, directory):
@@ -188,16 +145,6 @@ def broken(made, tmp_path):
 
 def convert(root, out):
     return convert_lisa(root / "lisa", root / "clip", out, SAM)
-
-
-def names(directory):
-    return sorted(p.name for p in directory.iterdir())
-
-
-def contents(directory):
-    return {
-        str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()
-    }
 
 
 def rotate(x):
@@ -320,14 +267,6 @@ def change_tensors(directory, change):
     tensors = {k: v for path in files for k, v in torch.load(path, weights_only=True).items()}
     change(tensors)
     save_shards(tensors, directory)
-
-
-def change_json(path, **values):
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-2000])
 
 
 def longer(name):
@@ -591,8 +530,9 @@ def test_another_sam_than_vit_h_is_one_line_of_the_command(made, tmp_path, capsy
 @pytest.fixture
 def sentencepiece(tmp_path):
     """A directory with tokenizer.model and added_tokens.json as LISA-7B-v1 has them."""
-    package = pytest.importorskip("sentencepiece")
-    pytest.importorskip("google.protobuf")
+    missing = "{} is missing: pip install 'vltp_ros[lisa]'"
+    package = pytest.importorskip("sentencepiece", reason=missing.format("sentencepiece"))
+    pytest.importorskip("google.protobuf", reason=missing.format("protobuf"))
     directory = tmp_path / "spm"
     directory.mkdir()
     package.SentencePieceTrainer.train(
@@ -651,110 +591,3 @@ def test_a_missing_package_is_named_with_how_to_get_it(tmp_path, monkeypatch):
     (tmp_path / "tokenizer.model").write_bytes(b"any")
     with pytest.raises(ModelError, match=r"model needs .*; pip install sentencepiece protobuf$"):
         source_files.read_tokenizer(tmp_path)
-
-
-# --- LLaVA-1.5 -------------------------------------------------------------------------------
-
-
-def save_llava(directory, spare):
-    """LLaVA-1.5 in small, with ``spare`` rows that no token uses; its tensors."""
-    torch.manual_seed(0)
-    tokenizer = new_tokenizer()
-    tokenizer.save_pretrained(directory)
-    text = LlamaConfig(
-        vocab_size=len(tokenizer) + spare,
-        hidden_size=WIDTH,
-        intermediate_size=INNER,
-        num_hidden_layers=2,
-        num_attention_heads=HEADS,
-    )
-    image = tokenizer.convert_tokens_to_ids("<image>")
-    config = LlavaConfig(vision_config=VISION, text_config=text, image_token_index=image)
-    config.image_seq_length = 16
-    llava = LlavaForConditionalGeneration(config).half()
-    llava.save_pretrained(directory)
-    return llava.state_dict()
-
-
-@pytest.fixture(scope="module")
-def sam(tmp_path_factory):
-    """What ``vltp convert sam`` writes, of a tiny SAM."""
-    directory = tmp_path_factory.mktemp("sam")
-    conversion.write_tensors(sam_tensors(), directory / "sam.safetensors")
-    write_description(directory, SAM, {"licence": "Apache-2.0", "sources": []})
-    return directory
-
-
-@pytest.mark.parametrize("spare", [0, 5])
-def test_llava_gets_a_seg_and_keeps_the_rest(sam, tmp_path, spare):
-    source = save_llava(tmp_path / "llava", spare)
-    config = convert_llava(tmp_path / "llava", sam, tmp_path / "out")
-    assert config.name == "llava with sam_tiny" and config.framing == "pad"
-    model = whole(tmp_path / "out")
-    reasoner, grown = model.reasoner, ("lm_head.weight", "model.language_model.embed_tokens.weight")
-    seg, llava = len(reasoner.tokenizer) - 1, reasoner.llava.state_dict()
-    assert reasoner.tokenizer.convert_tokens_to_ids("[SEG]") == seg
-    for name, value in source.items():
-        same = llava[name][:seg] if name in grown else llava[name]
-        assert torch.equal(same, (value[:seg] if name in grown else value).float()), name
-    for name in grown:
-        assert len(llava[name]) == seg + max(1, spare)
-        mean = source[name][:seg].float().mean(0)
-        assert torch.allclose(llava[name][seg], mean, rtol=1e-3, atol=1e-5)
-    for name, value in sam_tensors().items():
-        assert torch.equal(model.state_dict()[name], value), name
-    assert model.prune_decoder is None
-    image = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)
-    assert reasoner(image, [[TASK]]).shape == (1, 1, 256)
-
-
-def test_llavas_projection_is_random_and_the_same_each_time(sam, tmp_path):
-    save_llava(tmp_path / "llava", 0)
-    for out in ("one", "two"):
-        convert_llava(tmp_path / "llava", sam, tmp_path / out)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert whole(tmp_path / "one").reasoner.projection[2].weight.std() > 0.01
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (
-            lambda llava: change_json(llava / "config.json", image_token_index=9999),
-            r"config\.json has image token 9999; its tokenizer has \d+ tokens",
-        ),
-        (
-            lambda llava: new_tokenizer("<more>").save_pretrained(llava),
-            r"tokenizer has \d+ tokens, more than the vocab_size \d+ of its config\.json",
-        ),
-        (
-            lambda llava: change_json(llava / "config.json", vision_feature_layer=[1.5, "two"]),
-            r"llava: the configuration is not valid: .*vision_feature_layer",
-        ),
-        (
-            lambda llava: cut(llava / "model.safetensors"),
-            r"llava/model\.safetensors is truncated or not a safetensors file: ",
-        ),
-    ],
-)
-def test_a_llava_that_does_not_fit_is_refused(sam, tmp_path, damage, reason):
-    save_llava(tmp_path / "llava", 0)
-    damage(tmp_path / "llava")
-    with pytest.raises(ModelError, match=reason):
-        convert_llava(tmp_path / "llava", sam, tmp_path / "out")
-    assert names(tmp_path) == ["llava"]
-
-
-def test_a_whole_model_is_no_sam_for_llava(converted, tmp_path):
-    save_llava(tmp_path / "llava", 0)
-    with pytest.raises(
-        ModelError, match=r"model\.yaml lists no sam\.safetensors; vltp convert sam"
-    ):
-        convert_llava(tmp_path / "llava", converted, tmp_path / "out")
-
-
-def test_the_command_converts_llava(sam, tmp_path, capsys):
-    save_llava(tmp_path / "llava", 0)
-    arguments = ["convert", "llava", str(tmp_path / "llava"), "--sam", str(sam)]
-    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out == f"llava with sam_tiny in {tmp_path / 'out'}\n"

@@ -30,7 +30,7 @@ def saved(tmp_path_factory):
 def seg(model):
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 255, (1, 3, 48, 64), dtype=torch.uint8, generator=generator)
-    return model.reasoner(image, TASKS).float()
+    return model.reasoner(image.to(model.pixel_mean.device), TASKS).float().cpu()
 
 
 @pytest.mark.parametrize("name", TOLERANCE)
@@ -100,13 +100,7 @@ def test_memory_is_counted_from_the_files(saved):
 @pytest.mark.requires_cuda
 @pytest.mark.parametrize("name", QUANTIZATIONS)
 def test_gpu_stays_close_to_the_cpu(saved, name):
-    exact = seg(load_model(saved))
-    model = load_model(saved, "cuda", name)
-    image = torch.randint(
-        0, 255, (1, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
-    with torch.inference_mode():
-        found = model.reasoner(image.cuda(), TASKS).float().cpu()
+    exact, found = seg(load_model(saved)), seg(load_model(saved, "cuda", name))
     assert ((found - exact).norm() / exact.norm()).item() < TOLERANCE.get(name, 1e-3)
 
 

@@ -11,7 +11,9 @@ from vltp_ros.cli import scenes
 from vltp_ros.simulation import TASKS, generate_dataset, sample_scene
 from vltp_ros.simulation.scene import bounds
 
-render = pytest.importorskip("vltp_ros.simulation.render")
+render = pytest.importorskip(
+    "vltp_ros.simulation.render", reason="MuJoCo is missing: pip install 'vltp_ros[simulation]'"
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from builders import random_adapter, tiny_model
+from builders import PROVENANCE, tiny_model
 
 from vltp_ros.cli import finetune, train
 from vltp_ros.cli.finetune import Finetune
@@ -23,23 +23,8 @@ from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.loop import _optimisers, fit
 from vltp_ros.training.stages import LoraStage
 
-PROVENANCE = {"licence": "a licence", "sources": ["a start"]}
 SETTINGS = dataclasses.replace(FINETUNING, steps=3, batch=2, warmup=1, save_every=2)
 EXACT = dataclasses.replace(SETTINGS, bfloat16=False)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model") / "base"
-    save_model(tiny_model(), directory, PROVENANCE)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def adapted(base):
-    directory = base.with_name("adapted")
-    save_model(random_adapter(load_model(base)), directory, PROVENANCE, base=base)
-    return directory
 
 
 def lora_stage(base, quantization="float32", settings=EXACT, lora=None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,7 @@ def needed_bytes(shapes: list[tuple[str, tuple[int, ...]]], name: str) -> float:
     total = 0.0
     for key, shape in shapes:
         layer = len(shape) == 2 and ".layers." in key and not any(part in key for part in FULL)
-        count = 1
-        for side in shape:
-            count *= side
-        total += count * (BYTES[name] if layer else full)
+        total += math.prod(shape) * (BYTES[name] if layer else full)
     return HEADROOM * total
 
 
