@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from ament_index_python.packages import get_package_prefix
 from bench import values
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
@@ -17,10 +19,11 @@ from test_asking import Search
 from vltp_ros.msg import Task, TaskList
 from vltp_ros.node.qos import LATCHED
 
+INSTALLED = Path(get_package_prefix("vltp_ros"), "lib", "vltp_ros")
 COMMANDS = {
-    "vltp": [str(Path(__file__).with_name("fake_session.py"))],
-    "planner": ["-m", "vltp_ros.node.planner"],
-    "sim_camera": ["-m", "vltp_ros.node.sim_camera"],
+    "vltp": [sys.executable, str(Path(__file__).with_name("fake_session.py"))],
+    "planner": [str(INSTALLED / "planner")],
+    "sim_camera": [str(INSTALLED / "sim_camera")],
 }
 EVIDENCE = {
     "vltp": (DiagnosticArray, "/diagnostics"),
@@ -30,7 +33,7 @@ EVIDENCE = {
 
 
 def start(name, *parameters):
-    command = [sys.executable, *COMMANDS[name], "--ros-args"]
+    command = [*COMMANDS[name], "--ros-args"]
     if name == "vltp":
         command += ["-p", "model:=/fake"]
     for parameter in parameters:
@@ -45,8 +48,25 @@ def test_a_signal_ends_a_node_with_status_0(bench, name, number):
     try:
         received = bench.listen(*EVIDENCE[name])
         bench.wait(lambda: received or process.poll() is not None, seconds=60)
-        process.send_signal(number)
+        end = time.monotonic() + 15
+        while process.poll() is None and time.monotonic() < end:
+            process.send_signal(number)  # a terminal's and a launch file's come one by one
+            time.sleep(0.01)
         _, errors = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors and "terminate called" not in errors
+
+
+@pytest.mark.parametrize("delay", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_node_that_is_starting(number, delay):
+    process = subprocess.Popen([INSTALLED / "vltp_node"], stderr=subprocess.PIPE, text=True)
+    try:
+        time.sleep(delay)  # somewhere in imports, set-up and loading
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
     finally:
         process.kill()
     assert process.returncode == 0, errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -36,6 +37,11 @@ def run(
     parameters are not allowed.
     """
     make_room_for_images()
+    # rclpy's own handlers, which end the executor, come on top of this. Without it a second SIGINT
+    # (a terminal's Ctrl-C reaches the node twice, once by way of `ros2 launch`) would break off the
+    # end of the process.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     node = executor = None
     try:
         rclpy.init()
@@ -45,7 +51,7 @@ def run(
         if start is not None:
             start(node)
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except Exception as error:
         # After a signal, whatever a callback was doing with the network fails.
