@@ -52,6 +52,11 @@ ARGUMENTS = [
         description="Show image, overlay, mask, kept tokens and markers in RViz",
     ),
     DeclareLaunchArgument(
+        "live_view",
+        default_value="",
+        description="host:port to serve the Foxglove app at, such as 127.0.0.1:8765; empty: do not",
+    ),
+    DeclareLaunchArgument(
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
@@ -100,6 +105,22 @@ def vltp_node(context):
     return [node]
 
 
+def live_view(context):
+    """The server for the Foxglove app, where an address is given."""
+    address = LaunchConfiguration("live_view").perform(context)
+    if not address:
+        return []
+    node = Node(
+        package="vltp_ros",
+        executable="live_view",
+        name="live_view",
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[{"address": address}],
+        output="screen",
+    )
+    return [node]
+
+
 def generate_launch_description():
     """Called by `ros2 launch`."""
     rviz = Node(
@@ -110,4 +131,5 @@ def generate_launch_description():
         remappings=[("image", LaunchConfiguration("image"))],
         condition=IfCondition(LaunchConfiguration("use_rviz")),
     )
-    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=vltp_node), rviz])
+    made = [OpaqueFunction(function=function) for function in (vltp_node, live_view)]
+    return LaunchDescription([*ARGUMENTS, *made, rviz])

@@ -576,6 +576,27 @@ class StillCameraConfig:
 
 @documented
 @dataclass(frozen=True)
+class LiveViewConfig:
+    """Parameters of the server for the Foxglove app."""
+
+    address: str = setting(
+        "127.0.0.1:8765",
+        "host:port to serve at; 0.0.0.0 is every address of this machine, port 0 any free one",
+        read_only=True,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        host, _, port = self.address.rpartition(":")
+        if not (host and port.isdecimal() and int(port) < 2**16):
+            raise ValueError(
+                f"LiveViewConfig.address is {self.address!r}; it must be host:port, such as "
+                "127.0.0.1:8765"
+            )
+
+
+@documented
+@dataclass(frozen=True)
 class PlannerConfig:
     """Parameters of the planner that publishes task sentences from a list."""
 

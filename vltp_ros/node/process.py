@@ -22,6 +22,7 @@ from rclpy.node import Node
 from vltp_ros.node.worker import MODEL_THREAD
 from vltp_ros.paths import shipped
 
+REFUSALS = (ValueError, ParameterException, ModuleNotFoundError)
 EXIT_SECONDS = 5.0  # for the work in progress when the process is to end
 PROFILES, PROFILES_2 = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
 
@@ -33,8 +34,8 @@ def run(
 ) -> int:
     """Run one node until SIGINT or SIGTERM, its callbacks in so many threads.
 
-    ``start`` is called before the node spins. Returns the exit status: 0, or 2 when the node's
-    parameters are not allowed.
+    ``start`` is called before the node spins. Returns the exit status: 0, or 2 when the node
+    cannot be made of its parameters, or of what is installed.
     """
     make_room_for_images()
     # rclpy's own handlers, which end the executor, come on top of this. Without it a second SIGINT
@@ -56,7 +57,7 @@ def run(
     except Exception as error:
         # After a signal, whatever a callback was doing with the network fails.
         if rclpy.ok():
-            if node is None and isinstance(error, ValueError | ParameterException):
+            if node is None and isinstance(error, REFUSALS):
                 print(error, file=sys.stderr)
                 return 2
             raise

@@ -1,0 +1,168 @@
+"""Serves the topics of the ROS graph to the Foxglove app, for people without RViz."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+
+from vltp_ros.config import LiveViewConfig
+from vltp_ros.node.parameters import Parameters
+from vltp_ros.node.process import run
+
+FIELD = re.compile(r"^\s*(?:(\w+)/)?(\w+)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+", re.MULTILINE)
+UPDATE_SECONDS = 0.5  # how soon a new topic, or a new viewer of one, is noticed
+DEPTH = 16  # messages that wait for a topic, or for a slow viewer; the oldest is dropped
+
+
+@dataclass
+class Topic:
+    """A topic that the server offers; subscribed to only while somebody looks at it."""
+
+    kind: str
+    channel: object
+    subscription: Subscription | None = None
+
+
+class LiveView(Node):
+    """Offers every topic whose message definition is installed, as it is, not re-encoded."""
+
+    def __init__(self) -> None:
+        """
+        Raises:
+            ValueError: for an address that cannot be served at.
+            ModuleNotFoundError: without foxglove-sdk.
+        """
+        super().__init__("live_view")
+        address = Parameters(self, LiveViewConfig).config.address
+        try:
+            import foxglove
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "the live view needs foxglove-sdk; pip install 'vltp_ros[live]' brings it"
+            ) from error
+        self._foxglove = foxglove
+        host, port = address.rsplit(":", 1)
+        try:
+            self._server = foxglove.start_server(
+                name="vltp_ros", host=host, port=int(port), message_backlog_size=DEPTH
+            )
+        except RuntimeError as error:
+            raise ValueError(f"LiveViewConfig.address {address!r}: {error}") from error
+        self._topics: dict[str, Topic] = {}
+        self.create_timer(UPDATE_SECONDS, self._update)
+        self.get_logger().info(
+            f"open {self._server.app_url()}, or ws://{host}:{self._server.port} in the Foxglove app"
+        )
+
+    def destroy_node(self) -> None:
+        """Also ends the server."""
+        if hasattr(self, "_server"):
+            self._server.stop()
+        super().destroy_node()
+
+    def _update(self) -> None:
+        """Follow the graph and the viewers."""
+        found = {
+            name: kinds[0]
+            for name, kinds in self.get_topic_names_and_types()
+            if len(kinds) == 1 and definition(kinds[0]) and self.count_publishers(name)
+        }
+        for name, topic in list(self._topics.items()):
+            if found.get(name) != topic.kind:
+                self._close(name)
+        for name, kind in found.items():
+            if name not in self._topics:
+                self._topics[name] = Topic(kind, self._open(name, kind))
+        for name, topic in self._topics.items():
+            if topic.channel.has_sinks() != (topic.subscription is not None):
+                self._unsubscribe(topic) if topic.subscription else self._subscribe(name, topic)
+
+    def _open(self, name: str, kind: str) -> object:
+        foxglove = self._foxglove
+        schema = foxglove.Schema(name=kind, encoding="ros2msg", data=definition(kind).encode())
+        return foxglove.Channel(name, schema=schema, message_encoding="cdr")
+
+    def _close(self, name: str) -> None:
+        topic = self._topics.pop(name)
+        self._unsubscribe(topic)
+        topic.channel.close()
+
+    def _subscribe(self, name: str, topic: Topic) -> None:
+        package, _, message = topic.kind.split("/")
+        topic.subscription = self.create_subscription(
+            getattr(import_module(f"{package}.msg"), message),
+            name,
+            topic.channel.log,
+            self._quality(name),
+            raw=True,
+        )
+
+    def _unsubscribe(self, topic: Topic) -> None:
+        if topic.subscription is not None:
+            self.destroy_subscription(topic.subscription)
+        topic.subscription = None
+
+    def _quality(self, name: str) -> QoSProfile:
+        """What all publishers of a topic can give."""
+        offered = [info.qos_profile for info in self.get_publishers_info_by_topic(name)]
+        reliable = all(each.reliability == ReliabilityPolicy.RELIABLE for each in offered)
+        latched = all(each.durability == DurabilityPolicy.TRANSIENT_LOCAL for each in offered)
+        return QoSProfile(
+            depth=DEPTH,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        )
+
+
+@cache
+def definition(kind: str) -> str:
+    """The .msg files of a message type and of all types in it, as one text; "" if one is missing.
+
+    The form is that of "ros2msg" schemas (https://mcap.dev/spec/registry#ros2msg).
+
+    Args:
+        kind: such as ``sensor_msgs/msg/Image``.
+    """
+    package, _, message = kind.split("/")
+    texts: dict[str, str] = {}
+    try:
+        _collect(package, message, texts)
+    except LookupError:
+        return ""
+    first, *others = texts.values()
+    names = list(texts)[1:]
+    return first + "".join(
+        f"\n{'=' * 80}\nMSG: {name}\n{text}" for name, text in zip(names, others, strict=True)
+    )
+
+
+def _collect(package: str, message: str, texts: dict[str, str]) -> None:
+    """Add a type and those in it to ``texts``; LookupError if the file of one is missing."""
+    name = f"{package}/{message}"
+    if name in texts:
+        return
+    path = Path(get_package_share_directory(package), "msg", f"{message}.msg")
+    if not path.exists():
+        raise LookupError(path)
+    texts[name] = path.read_text()
+    for other, kind in FIELD.findall(re.sub("#.*", "", texts[name])):
+        if kind[0].isupper():  # the names of primitive types are in lower case
+            _collect(other or package, kind, texts)
+
+
+def main() -> int:
+    """Run the server until SIGINT or SIGTERM; the exit status."""
+    return run(LiveView)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
