@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
+from encoded_images import encode, message
 from hypothesis import given
 from hypothesis import strategies as st
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from vltp_ros.msg import Task
@@ -23,48 +24,19 @@ from vltp_ros.types import Segmentation
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 GREY = np.repeat(RGB[..., :1], 3, axis=2)
-ALPHA = np.full((6, 8, 1), 7, np.uint8)
-CHANNELS = {  # encoding without its depth -> channels as they lie in memory
-    "rgb": RGB,
-    "bgr": RGB[..., ::-1],
-    "rgba": np.concatenate([RGB, ALPHA], 2),
-    "bgra": np.concatenate([RGB[..., ::-1], ALPHA], 2),
-    "mono": RGB[..., :1],
-}
 
 
-def message(pixels: np.ndarray, encoding: str, padding=0, big_endian=False) -> Image:
-    """``pixels`` [rows, W, C] with ``padding`` bytes of 0xAB after each row."""
-    if pixels.dtype == np.uint16:
-        pixels = pixels.astype(">u2" if big_endian else "<u2")
-    rows = np.frombuffer(pixels.tobytes(), np.uint8).reshape(len(pixels), -1)
-    padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xAB)
-    return Image(
-        height=len(pixels),
-        width=pixels.shape[1],
-        encoding=encoding,
-        step=padded.shape[1],
-        is_bigendian=int(big_endian),
-        data=array.array("B", padded.tobytes()),
-    )
-
-
-@pytest.mark.parametrize("name", CHANNELS)
+@pytest.mark.parametrize("name", ["rgb", "bgr", "rgba", "bgra", "mono"])
 @pytest.mark.parametrize("depth", ["8", "16 little", "16 big"])
 def test_every_order_of_channels(name, depth):
-    pixels = CHANNELS[name]
-    if depth != "8":
-        pixels = pixels.astype(np.uint16) * 256 + 99
-    sent = message(pixels, name + depth.split()[0], padding=5, big_endian=depth == "16 big")
+    sent = encode(RGB, name + depth.split()[0], padding=5, big_endian=depth == "16 big")
     expected = GREY if name == "mono" else RGB
     np.testing.assert_array_equal(to_rgb(sent, "image"), expected)
 
 
-@pytest.mark.parametrize(
-    ("encoding", "name", "expected"), [("8UC1", "mono", GREY), ("8UC3", "bgr", RGB)]
-)
-def test_opencv_names(encoding, name, expected):
-    np.testing.assert_array_equal(to_rgb(message(CHANNELS[name], encoding), "image"), expected)
+@pytest.mark.parametrize(("encoding", "expected"), [("8UC1", GREY), ("8UC3", RGB), ("8UC4", RGB)])
+def test_opencv_names(encoding, expected):
+    np.testing.assert_array_equal(to_rgb(encode(RGB, encoding), "image"), expected)
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])

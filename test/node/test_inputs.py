@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bench import PIXELS, Camera, diagnosis, good_image, start
 from diagnostic_msgs.msg import DiagnosticStatus
+from encoded_images import encode
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -16,7 +17,7 @@ from std_msgs.msg import String
 from vltp_ros.config import MAX_TASKS
 from vltp_ros.msg import AffordanceMask, InferenceTiming, Task, TaskList
 from vltp_ros.node.qos import LATCHED, NEWEST, NEWEST_BEST_EFFORT
-from vltp_ros.runtime.images import to_rgb
+from vltp_ros.runtime.images import ENCODINGS, to_rgb
 
 
 def compressed_image(second: int) -> CompressedImage:
@@ -40,6 +41,26 @@ def test_compressed_images(bench, make_vltp):
     assert found.level == DiagnosticStatus.WARN
     masks.clear()
     bench.wait(lambda: masks, meanwhile=camera)
+
+
+@pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
+def test_every_encoding(bench, vltp, big_endian):
+    """A red left half is masked, whatever it is sent as, and with padded rows."""
+    start(vltp)
+    picture = np.full((48, 64, 3), 20, np.uint8)
+    picture[:, :32, 0] = 220
+    red = [True] * 30 + [False] * 30  # without the columns where Bayer patterns blend
+    masks = bench.listen(Image, "vltp/mask")
+    publisher = bench.node.create_publisher(Image, "image", NEWEST)
+    for encoding in ENCODINGS:
+        sent = encode(picture, encoding, padding=6, big_endian=big_endian)
+        sent.header.frame_id = encoding
+        bench.wait(
+            lambda encoding=encoding: masks and masks[-1].header.frame_id == encoding,
+            meanwhile=lambda sent=sent: publisher.publish(sent),
+        )
+        mask = to_rgb(masks[-1], "mask")[..., 0] > 0
+        np.testing.assert_array_equal(np.delete(mask, range(30, 34), 1), [red] * 48, encoding)
 
 
 @pytest.mark.parametrize("quality", [NEWEST, NEWEST_BEST_EFFORT], ids=["reliable", "best effort"])
