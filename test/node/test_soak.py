@@ -37,9 +37,9 @@ def slow_model(monkeypatch):
 class Flood:
     """Images of about 1 MB at a fixed rate from a thread, until the end of the block."""
 
-    def __init__(self, bench, rate: float):
+    def __init__(self, bench, rate: float, topic: str = "image"):
         self._pixels = np.zeros((480, 640, 3), np.uint8)
-        self._camera = Camera(bench, make=self._image)
+        self._camera = Camera(bench, topic, make=self._image)
         self._period = 1 / rate
         self._clock = bench.node.get_clock()
         self._ended = threading.Event()
@@ -87,6 +87,18 @@ def test_a_flood_leaves_memory_flat_and_the_newest_image_served(bench, vltp, slo
     queued = [timing.stages[0].milliseconds for timing in timings]
     assert timings[-1].stages[0].name == "queue"
     assert np.median(queued) < 1.5e3 * INFERENCE_SECONDS
+
+
+def test_a_flood_from_one_camera_leaves_another_its_turns(bench, make_vltp, slow_model):
+    start(make_vltp(cameras=["front", "wrist"]))
+    masks = {name: bench.listen(Image, f"vltp/{name}/mask") for name in ("front", "wrist")}
+    with Flood(bench, 60, "front/image"), Flood(bench, 10, "wrist/image") as wrist:
+        bench.wait(lambda: all(len(found) > 2 for found in masks.values()))
+        before, sent = {name: len(found) for name, found in masks.items()}, wrist.sent
+        bench.wait(lambda: wrist.sent - sent > 40)
+    answered = {name: len(found) - before[name] for name, found in masks.items()}
+    # In turns they get half of the model each, however many images either sends.
+    assert 0.5 < answered["wrist"] / answered["front"] < 2
 
 
 def test_garbage_between_good_images(bench, vltp):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -51,7 +52,8 @@ class Camera:
         self._input: CameraInput | None = None
         self._outputs = CameraOutputs(node, f"~/{self._prefix.lstrip('/')}")
         self._depth = Depth(node, self._prefix, complain) if config.depth else None
-        self._watches: tuple[Watch, ...] = ()  # replaced, never changed: two threads use it
+        self._watches: tuple[Watch, ...] = ()  # replaced, never changed: the model's thread reads
+        self._watching = threading.Lock()  # for those that replace it
         self.name = name.strip("/")
         self.health = CameraHealth(f"{self._prefix}image")
         self.newest: Frame | None = None
@@ -88,6 +90,8 @@ class Camera:
             watch.closed = True
 
     def _receive(self, message: Image | CompressedImage) -> None:
+        if self._input is None:  # unsubscribed while this image came
+            return
         self.newest = Frame(message)
         self.health.arrival(dropped=self._offer(self.newest))
 
@@ -104,12 +108,14 @@ class Camera:
     def watch(self, text: str) -> Watch:
         """Have a task worked on, and its answers handed to the watch alone."""
         watch = Watch(text)
-        self._watches = (*self._watches, watch)
+        with self._watching:
+            self._watches = (*self._watches, watch)
         return watch
 
     def forget(self, watch: Watch) -> None:
         """Nobody waits for this one's answers any more."""
-        self._watches = tuple(each for each in self._watches if each is not watch)
+        with self._watching:
+            self._watches = tuple(each for each in self._watches if each is not watch)
 
     @property
     def is_watched(self) -> bool:

@@ -246,11 +246,11 @@ class VltpNode(LifecycleNodeMixin, Node):
 
         Raises ValueError for an unknown one, and when the node is not active.
         """
-        if self._health.state != "active":
-            raise ValueError(f"the node is {self._health.state}; it has to be active")
         cameras = {camera.name: camera for camera in self._cameras}
+        if self._health.state != "active" or not cameras:
+            raise ValueError(f"the node is {self._health.state}; it has to be active")
         if not name:
-            return self._cameras[0]
+            return next(iter(cameras.values()))
         if name.strip("/") not in cameras:
             raise ValueError(f"camera is {name!r}; allowed: {', '.join(cameras)}")
         return cameras[name.strip("/")]
@@ -264,7 +264,10 @@ class VltpNode(LifecycleNodeMixin, Node):
 
     def _offer(self, number: int, frame: Frame) -> bool:
         """Give a camera's newest frame to the model; True when an older one was waiting."""
-        camera, model = self._cameras[number], self._model
+        cameras, model = self._cameras, self._model
+        if model is None or not cameras:  # taken down while this image came
+            return False
+        camera = cameras[number]
         if not (self._wanted or camera.is_watched):
             return False
         work = functools.partial(self._answer, camera=camera, frame=frame)

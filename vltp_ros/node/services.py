@@ -70,9 +70,10 @@ class SegmentService:
             frame = Frame(request.image)
             return self._infer(frame, tasks, lambda message: to_rgb(message, "image"))
         camera = self._find_camera(request.camera)
-        if camera.newest is None:
+        newest = camera.newest
+        if newest is None:
             raise ValueError(f"no image has come on {camera.topic} while the node was active")
-        return self._infer(Frame(camera.newest.message), tasks, camera.pixels)
+        return self._infer(Frame(newest.message), tasks, camera.pixels)
 
 
 class EnableService:
