@@ -35,8 +35,28 @@ def launch(*arguments: str) -> subprocess.Popen:
 @pytest.mark.parametrize("name", ["vltp.launch.py", "demo.launch.py"])
 def test_arguments_are_described(network, name):
     output, _ = launch(name, "--show-args").communicate(timeout=60)
-    for argument in ("params_file", "namespace", "model", "device", "use_rviz", "image", "cameras"):
+    names = (
+        "params_file namespace model device use_rviz live_view image cameras autostart log_level"
+    )
+    for argument in names.split():
         assert f"'{argument}'" in output
+
+
+def test_the_live_view_serves_where_it_is_told_to(network):
+    pytest.importorskip("foxglove", reason="foxglove-sdk is missing")
+    process = launch("vltp.launch.py", "live_view:=127.0.0.1:0", "autostart:=false")
+    try:
+        output = ""
+        for line in process.stdout:
+            output += line
+            if "ws://127.0.0.1:" in line or "has died" in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        output += process.communicate(timeout=30)[0]
+    finally:
+        process.kill()
+    assert "ws://127.0.0.1:" in output
+    assert output.count("process has finished cleanly") == 2, output
 
 
 def test_the_demo_makes_masks_and_ends(network):
