@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from builders import SMALL, tiny_model
@@ -154,11 +156,14 @@ def test_own_module_and_mask_decoder_learn_and_nothing_else(source, name):
 
 def test_one_call_trains_and_compares_them_all(source, tmp_path):
     session = Session(tiny_model(), torch.device("cpu"))
-    rows = table7(session, source, source.config, tmp_path, "test", 2)
-    assert [row["method"] for row in rows] == ["dense", *BASELINES, *["VLTP"] * 4]
+    config = replace(source.config, rates=(0.5, 0.8))
+    rows = table7(session, source, config, tmp_path, "test", 2)
+    assert [row["method"] for row in rows] == ["dense", *BASELINES, "VLTP", "VLTP"]
+    assert [row["rate"] for row in rows if row["method"] == "VLTP"] == [0.5, 0.8]
     assert all(0 <= row["giou"] <= 1 and row["count"] == 2 for row in rows)
     costs = {row["method"]: row["gmacs"] for row in rows}
     assert 0 < costs["random"] < costs["dense"] and all(cost > 0 for cost in costs.values())
-    assert all((tmp_path / n / "checkpoint.pt").is_file() for n in (*BASELINES, "VLTP"))
+    runs = (*BASELINES, "VLTP 0.5", "VLTP 0.8")
+    assert all((tmp_path / run / "checkpoint.pt").is_file() for run in runs)
     stored = torch.load(tmp_path / "DToP" / "checkpoint.pt", weights_only=True)["stage"]
     assert stored["baseline.confidence"] != 0.95  # it followed the heads

@@ -20,8 +20,9 @@ from vltp_ros.training.batches import BatchSource
 
 @dataclass
 class Baselines:
-    """Train CTS, DToP, SViT, random pruning and VLTP around a model's encoder, all alike, and
-    compare them; a killed run continues when the same command is given again."""
+    """Train CTS, DToP, SViT, random pruning and, for each of --rates, VLTP around a model's
+    encoder, all alike, and compare them; a killed run continues when the same command is given
+    again."""
 
     data: Path
     """Data set written by `vltp scenes`, to train on."""
