@@ -141,6 +141,29 @@ def demo() -> str:
     return _table(["stage", "median ms"], rows) + _measured(answer, rate)
 
 
+def node() -> str:
+    """The node between camera and listener."""
+    answer = _read("node.json")
+    rows = [
+        [
+            f"{row['width']}x{row['height']}",
+            f"{row['rate']:g}",
+            row["model"],
+            f"{row['masks_per_second']:.1f}",
+            *(
+                " / ".join(f"{row[key][share]:.1f}" for share in ("p50", "p99"))
+                for key in ("latency_ms", "inference_ms", "queue_ms", "overhead_ms")
+            ),
+            *(f"{row[key]}" for key in ("dropped", "lost")),
+            f"{row['cpu_ms_per_mask']:.1f}",
+        ]
+        for row in answer["rows"]
+    ]
+    head = ["image", "Hz", "model", "masks/s", "age", "inference", "waiting", "overhead"]
+    head += ["dropped", "lost", "CPU ms a mask"]
+    return _table(head, rows) + _measured(answer, f"{answer['seconds']:.0f} s each")
+
+
 def parameters() -> str:
     """The node's parameters."""
     rows = []
@@ -177,6 +200,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "csp": csp,
     "reasoner_speed": reasoner_speed,
     "demo": demo,
+    "node": node,
 }
 
 
