@@ -27,7 +27,7 @@ from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import PrunedStage, image_mask_loss
 
 VLTP_RATES = (0.5, 0.75, 0.8)
-"""The paper's lowest, then just below what SViT and DToP cost."""
+"""The paper's lowest, then those that cost about as much as SViT and DToP."""
 CALIBRATION_BATCHES = 8
 COLUMNS = ("rate", "giou", "ciou", "gmacs", "count")
 
