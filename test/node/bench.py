@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from vltp_ros.node.conversions import to_image
+from vltp_ros.node.process import spin
 from vltp_ros.node.qos import NEWEST
 
 PIXELS = np.zeros((48, 64, 3), np.uint8)
@@ -50,7 +51,7 @@ class Bench:
         else:
             executor = MultiThreadedExecutor(threads, context=node.context)
         executor.add_node(node)
-        thread = threading.Thread(target=executor.spin)
+        thread = threading.Thread(target=spin, args=(executor,))
         thread.start()
         self._spinning.append((executor, thread, node))
         return node

@@ -9,9 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import rclpy
 from ament_index_python.packages import get_package_prefix
-from bench import values
+from bench import Camera, values
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
+from rclpy.waitable import NumberOfEntities, Waitable
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from test_asking import Search
@@ -123,6 +127,39 @@ def test_a_bad_parameter_ends_a_node_with_status_2(name, parameter, words):
     assert process.returncode == 2, errors
     assert words in errors
     assert "Traceback" not in errors
+
+
+class Vanishing(Waitable):
+    """Destroyed between an executor's look at it and its wait, as a subscription's events are."""
+
+    times = 0
+
+    def __enter__(self): ...
+
+    def __exit__(self, *_): ...
+
+    def get_num_entities(self):
+        return NumberOfEntities()
+
+    def add_to_wait_set(self, wait_set):
+        self.times += 1
+        if self.times == 1:
+            raise InvalidHandle("destroyed by another thread")
+
+    def is_ready(self, wait_set):
+        return False
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_vanishes_does_not_end_the_executor(bench, threads):
+    node = rclpy.create_node("changing", context=bench.context)
+    vanishing = Vanishing(ReentrantCallbackGroup())
+    node.add_waitable(vanishing)
+    received = []
+    node.create_subscription(Image, "image", received.append, 1)
+    bench.add(node, threads)
+    bench.wait(lambda: received, meanwhile=Camera(bench))
+    assert vanishing.times > 1
 
 
 def test_the_planner_takes_the_scene_s_tasks(bench):

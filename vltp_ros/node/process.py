@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rclpy
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.executors import (
+    Executor,
     ExternalShutdownException,
     MultiThreadedExecutor,
     SingleThreadedExecutor,
 )
+from rclpy.logging import get_logger
 from rclpy.node import Node
 
 from vltp_ros.node.worker import MODEL_THREAD
@@ -51,7 +53,7 @@ def run(
         executor.add_node(node)
         if start is not None:
             start(node)
-        executor.spin()
+        spin(executor)
     except ExternalShutdownException:
         pass
     except Exception as error:
@@ -69,6 +71,20 @@ def run(
             executor.shutdown()
         rclpy.try_shutdown()
     return 0
+
+
+def spin(executor: Executor) -> None:
+    """Run the callbacks until the executor or its context is shut down.
+
+    rclpy's own spin ends with InvalidHandle when one thread destroys a subscription while another
+    waits for it or was about to call it (rclpy's issues 1142, 1206 and 1284). It is gone then, and
+    everything else can go on.
+    """
+    while True:
+        try:
+            return executor.spin()
+        except InvalidHandle as error:
+            get_logger("rclpy").debug(f"something was destroyed while it was waited for: {error}")
 
 
 def _leave_stuck_model() -> None:
