@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -45,30 +46,11 @@ def start(name, *parameters):
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_signal_ends_a_node_with_status_0(bench, name, number):
-    process = start(name)
+@contextlib.contextmanager
+def ending_well(process, number):
+    """After the block the process gets a signal, and must end with status 0 and in peace."""
     try:
-        received = bench.listen(*EVIDENCE[name])
-        bench.wait(lambda: received or process.poll() is not None, seconds=60)
-        end = time.monotonic() + 15
-        while process.poll() is None and time.monotonic() < end:
-            process.send_signal(number)  # a terminal's and a launch file's come one by one
-            time.sleep(0.01)
-        _, errors = process.communicate(timeout=15)
-    finally:
-        process.kill()
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors and "terminate called" not in errors
-
-
-@pytest.mark.parametrize("delay", [1.0, 2.0, 4.0])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_signal_ends_a_node_that_is_starting(number, delay):
-    process = subprocess.Popen([INSTALLED / "vltp_node"], stderr=subprocess.PIPE, text=True)
-    try:
-        time.sleep(delay)  # somewhere in imports, set-up and loading
+        yield process
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     finally:
@@ -77,37 +59,43 @@ def test_a_signal_ends_a_node_that_is_starting(number, delay):
     assert "Traceback" not in errors and "terminate called" not in errors
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_node_with_status_0(bench, name, number):
+    with ending_well(start(name), number) as process:
+        received = bench.listen(*EVIDENCE[name])
+        bench.wait(lambda: received or process.poll() is not None, seconds=60)
+        end = time.monotonic() + 15
+        while process.poll() is None and time.monotonic() < end:
+            process.send_signal(number)  # a terminal's and a launch file's come one by one
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("delay", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_node_that_is_starting(number, delay):
+    process = subprocess.Popen([INSTALLED / "vltp_node"], stderr=subprocess.PIPE, text=True)
+    with ending_well(process, number):
+        time.sleep(delay)  # somewhere in imports, set-up and loading
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_ends_a_node_whose_model_is_stuck(bench, camera, number):
-    process = start("vltp", "task:=hang")
-    try:
+    with ending_well(start("vltp", "task:=hang"), number):
         found = bench.listen(DiagnosticArray, "/diagnostics")
         bench.wait(
             lambda: any(int(values(array.status[-1]).get("received", 0)) > 1 for array in found),
             seconds=60,
             meanwhile=camera,
         )
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=25)
-    finally:
-        process.kill()
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors and "terminate called" not in errors
 
 
 def test_a_signal_ends_a_node_that_is_searching(bench, camera):
-    process = start("vltp", "task:=pour")
-    try:
+    with ending_well(start("vltp", "task:=pour"), signal.SIGINT):
         masks = bench.listen(Image, "vltp/mask")
         bench.wait(lambda: masks, seconds=60, meanwhile=camera)
         search = Search(bench, min_score=0.9, timeout=60.0)
         bench.wait(lambda: search.feedback, meanwhile=camera)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=25)
-    finally:
-        process.kill()
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors and "terminate called" not in errors
 
 
 @pytest.mark.parametrize(
