@@ -67,6 +67,7 @@ class Camera:
     def subscribe(self, config: NodeConfig, group: CallbackGroup) -> None:
         """Listen, and count afresh."""
         self.health.reset()
+        self.newest = None  # one may have come while the camera was unsubscribed
         self._input = CameraInput(
             self._node, self._prefix, config, self._receive, self._complain, group
         )
@@ -90,8 +91,6 @@ class Camera:
             watch.closed = True
 
     def _receive(self, message: Image | CompressedImage) -> None:
-        if self._input is None:  # unsubscribed while this image came
-            return
         self.newest = Frame(message)
         self.health.arrival(dropped=self._offer(self.newest))
 
