@@ -10,6 +10,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.action import ActionClient
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -83,6 +84,17 @@ class Bench:
         future = client.call_async(request)
         self.wait(future.done, seconds=30)
         return future.result()
+
+    def action_client(self, kind, name) -> ActionClient:
+        """A client that has found its action.
+
+        Made in the thread that spins: rclpy's executor may see it before it is complete.
+        """
+        executor = self._spinning[0][0]
+        made = executor.create_task(ActionClient, self.node, kind, name)
+        self.wait(made.done)
+        assert made.result().wait_for_server(10)
+        return made.result()
 
     def close(self):
         for executor, thread, node in self._spinning:
