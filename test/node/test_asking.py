@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from bench import PIXELS, Camera, diagnosis, good_image, start
-from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
 from vltp_ros.action import FindAffordance
+from vltp_ros.node.action import MAX_GOALS
 from vltp_ros.runtime.images import to_rgb
 from vltp_ros.srv import SegmentImage
 
@@ -106,8 +106,7 @@ class Search:
 
     def __init__(self, bench, **goal):
         self.bench, self.feedback = bench, []
-        self.client = ActionClient(bench.node, FindAffordance, "vltp/find_affordance")
-        assert self.client.wait_for_server(10)
+        self.client = bench.action_client(FindAffordance, "vltp/find_affordance")
         sent = self.client.send_goal_async(
             FindAffordance.Goal(**{"task": "cut", "timeout": 30.0} | goal),
             feedback_callback=lambda message: self.feedback.append(message.feedback),
@@ -183,6 +182,21 @@ def test_refused_goals(bench, vltp, goal, words):
     start(vltp)
     assert not Search(bench, **goal).handle.accepted
     diagnosis(bench, lambda status: words in status.message)
+
+
+def test_of_too_many_goals_at_once_the_last_are_refused(bench, vltp):
+    start(vltp)
+    client = bench.action_client(FindAffordance, "vltp/find_affordance")
+    goal = FindAffordance.Goal(task="cut", timeout=30.0)
+    sent = [client.send_goal_async(goal) for _ in range(MAX_GOALS + 2)]
+    bench.wait(lambda: all(one.done() for one in sent))
+    assert sum(one.result().accepted for one in sent) == MAX_GOALS
+    diagnosis(bench, lambda status: f"{MAX_GOALS} goals are being followed" in status.message)
+    vltp.trigger_deactivate()
+    bench.wait(lambda: not vltp._cameras[0].is_watched)
+    vltp.trigger_activate()
+    bench.wait(lambda: Search(bench).handle.accepted)
+    vltp.trigger_deactivate()
 
 
 def test_goals_are_refused_while_the_node_is_not_active(bench, vltp):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
 from vltp_ros.action import FindAffordance
@@ -46,8 +46,11 @@ class FindAction:
             "~/find_affordance",
             self._execute,
             goal_callback=self._on_goal,
+            handle_accepted_callback=self._on_accepted,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
-            callback_group=ReentrantCallbackGroup(),
+            # One request at a time, so that goals that come together are counted; what executes
+            # them is no callback of the group.
+            callback_group=MutuallyExclusiveCallbackGroup(),
         )
 
     def destroy(self) -> None:
@@ -77,20 +80,28 @@ class FindAction:
         if self._running >= MAX_GOALS:
             raise ValueError(f"{MAX_GOALS} goals are being followed already")
 
+    def _on_accepted(self, handle: ServerGoalHandle) -> None:
+        self._count(1)
+        handle.execute()
+
     def _execute(self, handle: ServerGoalHandle) -> FindAffordance.Result:
+        try:
+            return self._follow(handle)
+        finally:
+            self._count(-1)
+
+    def _follow(self, handle: ServerGoalHandle) -> FindAffordance.Result:
         goal = handle.request
         try:
             camera = self._find_camera(goal.camera)
         except ValueError as error:  # deactivated since the goal was accepted
             handle.abort()
             return FindAffordance.Result(message=str(error))
-        self._count(1)
         watch = camera.watch(checked_task(goal.task, "task"))
         try:
             return self._search(handle, watch)
         finally:
             camera.forget(watch)
-            self._count(-1)
 
     def _count(self, change: int) -> None:
         with self._lock:
