@@ -18,7 +18,8 @@ from vltp_ros.evaluation.baselines import (
     RandomSelection,
     TokenSharing,
 )
-from vltp_ros.evaluation.table7 import BaselineStage, table7
+from vltp_ros.evaluation.metrics import MaskMetrics
+from vltp_ros.evaluation.table7 import BaselineStage, table7, vltp_gain
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import TASKS, generate_dataset
@@ -167,3 +168,17 @@ def test_one_call_trains_and_compares_them_all(source, tmp_path):
     assert all((tmp_path / run / "checkpoint.pt").is_file() for run in runs)
     stored = torch.load(tmp_path / "DToP" / "checkpoint.pt", weights_only=True)["stage"]
     assert stored["baseline.confidence"] != 0.95  # it followed the heads
+
+
+def test_vltp_is_compared_at_the_next_lower_cost():
+    ious = {("SViT", 0.7): [0.5, 0.7, 0.9], ("VLTP", 0.8): [0.6, 0.9, 0.9]}
+    ious |= {("VLTP", 0.9): [1.0, 1.0, 1.0], ("VLTP", 0.5): [1.0, 1.0, 1.0]}
+    gmacs = dict(zip(ious, (4.0, 4.0, 3.0, 5.0), strict=True))
+    metrics = {way: MaskMetrics() for way in ious}
+    for way, metric in metrics.items():
+        metric.ious += ious[way]
+    gain = vltp_gain(("SViT", 0.7), metrics, gmacs)
+    assert gain["vltp_rate"] == 0.8 and gain["vltp_gain"] == pytest.approx(0.1)
+    assert gain["vltp_gain_error"] == pytest.approx(0.1 / 3**0.5)
+    gmacs["SViT", 0.7] = 2.0
+    assert set(vltp_gain(("SViT", 0.7), metrics, gmacs).values()) == {None}

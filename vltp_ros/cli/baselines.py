@@ -60,9 +60,11 @@ def run(args: Baselines) -> dict:
 
 def describe(answer: dict) -> str:
     """A table."""
-    lines = ["method   saved   gIoU   cIoU   GMACs"]
-    lines += [
-        f"{r['method']:8} {r['rate']:5.2f} {r['giou']:6.3f} {r['ciou']:6.3f} {r['gmacs']:7.2f}"
-        for r in answer["rows"]
-    ]
+    lines = ["method   saved   gIoU   cIoU   GMACs   VLTP's gIoU at no more GMACs"]
+    for row in answer["rows"]:
+        line = f"{row['method']:8} {row['rate']:5.2f} {row['giou']:6.3f} {row['ciou']:6.3f}"
+        line += f" {row['gmacs']:7.2f}"
+        if row.get("vltp_gain") is not None:
+            line += f"   {row['vltp_gain']:+.3f} +- {row['vltp_gain_error']:.3f}"
+        lines.append(line)
     return "\n".join(lines)
