@@ -83,8 +83,10 @@ class LiveView(Node):
             if name not in self._topics:
                 self._topics[name] = Topic(kind, self._open(name, kind))
         for name, topic in self._topics.items():
-            if topic.channel.has_sinks() != (topic.subscription is not None):
-                self._unsubscribe(topic) if topic.subscription else self._subscribe(name, topic)
+            if not topic.channel.has_sinks():
+                self._unsubscribe(topic)
+            elif topic.subscription is None:
+                self._subscribe(name, topic)
 
     def _open(self, name: str, kind: str) -> object:
         foxglove = self._foxglove
