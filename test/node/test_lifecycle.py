@@ -147,17 +147,22 @@ def test_nothing_grows_with_activations_and_configurations(bench, vltp, camera):
     for step, times in ((activate, 50), (configure, 10)):
         for _ in range(times // 5):  # until pools and caches are filled
             step()
-        before = footprint()
-        for _ in range(times):
-            step()
-        after = footprint()
-        for name in ("threads", "entities"):  # may differ by what is just ending, not by one a time
-            assert after[name] - before[name] < times // 2, name
-        assert after["MiB"] - before["MiB"] < 8
+        grown = [growth(step, times) for _ in range(3)]  # a leak is in each, other threads' in some
+        for name, least in (("threads", times // 2), ("entities", times // 2), ("MiB", 8)):
+            assert min(each[name] for each in grown) < least, (name, grown)
     assert FakeSession.open == 1
     vltp.trigger_activate()
     masks.clear()
     bench.wait(lambda: masks, meanwhile=camera)
+
+
+def growth(step, times: int) -> dict[str, int]:
+    """What this process holds more after so many steps."""
+    before = footprint()
+    for _ in range(times):
+        step()
+    after = footprint()
+    return {name: after[name] - before[name] for name in before}
 
 
 def footprint() -> dict[str, int]:
