@@ -58,7 +58,8 @@ def methods() -> str:
     rows = [
         [r["method"], f"{r['rate']:.0%}" if r["rate"] else "", f"{r['giou']:.3f}",
          f"{r['ciou']:.3f}", f"{r['gmacs']:.2f}",
-         f"{r['vltp_gain']:+.3f} ± {r['vltp_gain_error']:.3f}" if r.get("vltp_gain") else ""]
+         f"{r['vltp_gain']:+.3f} ± {r['vltp_gain_error']:.3f}"
+         if r.get("vltp_gain") is not None else ""]
         for r in answer["rows"]
     ]  # fmt: skip
     head = ["method", "tokens saved", "gIoU", "cIoU", "GMACs", "VLTP's gain at no more GMACs"]

@@ -147,9 +147,11 @@ def test_nothing_grows_with_activations_and_configurations(bench, vltp, camera):
     for step, times in ((activate, 50), (configure, 10)):
         for _ in range(times // 5):  # until pools and caches are filled
             step()
-        grown = [growth(step, times) for _ in range(3)]  # a leak is in each, other threads' in some
-        for name, least in (("threads", times // 2), ("entities", times // 2), ("MiB", 8)):
-            assert min(each[name] for each in grown) < least, (name, grown)
+        grown = [growth(step, times) for _ in range(3)]
+        for name in ("threads", "entities"):  # may differ by what is just ending, not by one a time
+            assert max(each[name] for each in grown) < times // 2, (name, grown)
+        # A leak is in each round; what the allocator does for the rest of the process is in some.
+        assert min(each["MiB"] for each in grown) < 8, grown
     assert FakeSession.open == 1
     vltp.trigger_activate()
     masks.clear()

@@ -60,7 +60,7 @@ def run(args: Baselines) -> dict:
 
 def describe(answer: dict) -> str:
     """A table."""
-    lines = ["method   saved   gIoU   cIoU   GMACs   VLTP's gIoU at no more GMACs"]
+    lines = ["method   saved   gIoU   cIoU   GMACs   VLTP's gain at no more GMACs"]
     for row in answer["rows"]:
         line = f"{row['method']:8} {row['rate']:5.2f} {row['giou']:6.3f} {row['ciou']:6.3f}"
         line += f" {row['gmacs']:7.2f}"
