@@ -76,7 +76,7 @@ def encoder() -> str:
             f"{row['rate']:.0%}" if row["rate"] else "dense",
             *(f"{row[key]:.0f}" for key in ("gmacs", "median_ms", "baseline_ms")),
             f"{row['ratio']:.2f}",
-            *(f"{row[key]:.0f}" for key in ("peak_mib", "baseline_peak_mib")),
+            *(_mib(row[key]) for key in ("peak_mib", "baseline_peak_mib")),
             _device(answer),
         ]
         for answer in answers
@@ -124,8 +124,7 @@ def reasoner_speed() -> str:
             f"{row['average_tokens']:.0f}",
             *(f"{row[key]:.0f}" for key in ("median_ms", "baseline_ms")),
             f"{row['ratio']:.2f}",
-            f"{row['peak_mib']:.0f}",
-            f"{answer['load_peak_mib']:.0f}",
+            *(_mib(mib) for mib in (row["peak_mib"], answer["load_peak_mib"])),
             _device(answer),
         ]
         for answer in answers
@@ -204,6 +203,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "demo": demo,
     "node": node,
 }
+
+
+def _mib(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
 
 
 def _read(name: str) -> dict:

@@ -26,7 +26,8 @@ def runner():
 
 
 def pipeline(model, square, seg, rate, run):
-    tokens = model.stem(square, STAGES, run).expand(len(seg), -1, -1)
+    # Contiguous, as what graphs copy: the strides of expand() may choose another kernel.
+    tokens = model.stem(square, STAGES, run).expand(len(seg), -1, -1).contiguous()
     encoded = model.encode(tokens, STAGES, fixed_budget((rate, rate)), model.score(seg, run), run)
     return model.draw(encoded, seg, run), *encoded.kept, *encoded.scores
 
@@ -84,15 +85,45 @@ def test_what_cannot_be_captured_runs_as_it_is_with_one_warning(runner, caplog):
         return x * x.sum().item()
 
     x = torch.ones(4, device=DEVICE)
+    stream = torch.cuda.current_stream()
     with caplog.at_level(logging.WARNING):
         assert runner("waits", waits, x).sum() == 16
         assert runner("waits", waits, 2 * x).sum() == 64
     assert runner.failed and len(caplog.records) == 1
+    assert torch.cuda.current_stream() == stream
 
 
 @torch.inference_mode()
-def test_the_oldest_graph_makes_room(runner):
+def test_without_falling_back_a_failing_capture_is_an_error():
+    from vltp_ros.runtime.graphs import GraphRunner
+
+    runner = GraphRunner(DEVICE, fall_back=False)
+    with pytest.raises(RuntimeError):
+        runner("waits", lambda x: x * x.sum().item(), torch.ones(4, device=DEVICE))
+
+
+@torch.inference_mode()
+def test_an_ordinary_error_leaves_the_graphs_on(runner):
+    x = torch.ones(4, device=DEVICE)
+    with pytest.raises(RuntimeError, match="size"):
+        runner("wrong", lambda x: x + torch.ones(3, device=DEVICE), x)
+    assert runner("double", lambda x: 2 * x, x).sum() == 8
+    assert not runner.failed and len(runner) == 1
+
+
+@torch.inference_mode()
+def test_the_graph_unused_for_longest_makes_room(runner):
     runner.limit = 2
-    for size in (1, 2, 3, 1):
-        assert runner("double", lambda x: 2 * x, torch.ones(size, device=DEVICE)).sum() == 2 * size
+    runs = []
+
+    def double(x):
+        runs.append(len(x))
+        return 2 * x
+
+    for size in (1, 2, 1, 3):
+        assert runner("double", double, torch.ones(size, device=DEVICE)).sum() == 2 * size
     assert len(runner) == 2
+    runs.clear()
+    for size in (1, 3, 2):
+        runner("double", double, torch.ones(size, device=DEVICE))
+    assert set(runs) == {2}

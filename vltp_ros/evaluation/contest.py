@@ -14,6 +14,9 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
+from vltp_ros.network.run import Run, directly
+from vltp_ros.runtime.graphs import GraphRunner
+
 Answer = TypeVar("Answer")
 
 
@@ -23,6 +26,7 @@ class Contender:
 
     work: Callable[[], object]
     row: dict
+    captured: bool = False  # its memory is then a pool's that no counter sees
 
 
 def contest(
@@ -44,7 +48,7 @@ def contest(
 
     Returns:
         For each contender its ``row`` and median_ms, quartiles_ms, peak_mib (growth of memory
-        during one run; None where the system does not tell), and with a baseline baseline_ms,
+        during one run; None where nobody tells), and with a baseline baseline_ms,
         ratio (baseline / contender) and baseline_peak_mib.
 
     Raises:
@@ -54,7 +58,10 @@ def contest(
         raise ValueError(f"repeats is {repeats}; it must be at least 3 to show a spread")
     for contender in contenders:
         contender.work()  # sets libraries up
-    peaks = [watched(contender.work, device)[1] for contender in contenders]
+    peaks = [
+        None if contender.captured else watched(contender.work, device)[1]
+        for contender in contenders
+    ]
     times = _in_turns(contenders, repeats, device, progress)
     rows = []
     for contender, each, peak in zip(contenders, times, peaks, strict=True):
@@ -77,6 +84,14 @@ def contest(
                 "baseline_peak_mib": other["peak_mib"],
             }
     return rows
+
+
+def ways_to_run(device: torch.device) -> dict[str, Run]:
+    """``eager``, and on a GPU ``captured``, where a failing capture is an error."""
+    ways = {"eager": directly}
+    if device.type == "cuda":
+        ways["captured"] = GraphRunner(device, fall_back=False)
+    return ways
 
 
 def _in_turns(

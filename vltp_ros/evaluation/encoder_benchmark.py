@@ -8,14 +8,13 @@ import torch
 from torch import nn
 
 from vltp_ros.config import SAM_ENCODERS, ModelConfig, model_config
-from vltp_ros.evaluation.contest import Contender, contest
+from vltp_ros.evaluation.contest import Contender, contest, ways_to_run
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.network.prune_decoder import WIDTH
-from vltp_ros.network.run import Run, directly
+from vltp_ros.network.run import Run
 from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.runtime.graphs import GraphRunner
 
 
 def benchmark_encoder(
@@ -119,11 +118,8 @@ def _contenders(
             "gmacs": costs.get(rate),
         }
 
-    runs = {"eager": directly}
-    if device.type == "cuda":
-        runs["captured"] = GraphRunner(device)
     return Contender(lambda: model.image_encoder(image), row("official", 0.0)), [
-        Contender(lambda rate=rate, run=run: ours(rate, run), row(name, rate))
-        for name, run in runs.items()
+        Contender(lambda rate=rate, run=run: ours(rate, run), row(name, rate), name == "captured")
+        for name, run in ways_to_run(device).items()
         for rate in rates
     ]

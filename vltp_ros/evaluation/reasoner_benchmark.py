@@ -14,15 +14,15 @@ from torch import Tensor
 from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.config import LLAVA_SIZES, LlavaSizes, csp_config, model_config
-from vltp_ros.evaluation.contest import Contender, contest, watched
+from vltp_ros.evaluation.contest import Contender, contest, watched, ways_to_run
 from vltp_ros.evaluation.flops import image_token_cost
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.network.checkpoint import load_reasoner
 from vltp_ros.network.llava_checkpoint import PROMPT
 from vltp_ros.network.preprocessing import llava_input
+from vltp_ros.network.quantization import WAITING
 from vltp_ros.network.reasoner import Reasoner
-from vltp_ros.network.run import Run, directly
-from vltp_ros.runtime.graphs import GraphRunner
+from vltp_ros.network.run import Run
 from vltp_ros.training.tabletop import llava_config, train_tokenizer
 
 TASKS = (
@@ -85,7 +85,7 @@ def benchmark_reasoner(
     entered = [
         contender
         for count in tasks
-        for contender in _contenders(reasoner, size, device, csp, count, baseline)
+        for contender in _contenders(reasoner, size, device, quantization, csp, count, baseline)
     ]
     official = {each.row["tasks"]: each for each in entered if each.row["csp"] is None}
     with torch.inference_mode():
@@ -131,6 +131,7 @@ def _contenders(
     reasoner: Reasoner,
     size: str,
     device: torch.device,
+    quantization: str,
     csp: Sequence[str],
     count: int,
     baseline: bool,
@@ -147,12 +148,10 @@ def _contenders(
         described = {"csp": csp, "tasks": count, "average_tokens": round(average, 1)}
         return {"name": f"{size} reasoner, {name}", **described, "device": device.type}
 
-    runs = {"eager": directly}
-    if device.type == "cuda":
-        runs["captured"] = GraphRunner(device)
     found = [
-        Contender(partial(ours, preset, run), row(name, preset))
-        for name, run in runs.items()
+        Contender(partial(ours, preset, run), row(name, preset), name == "captured")
+        for name, run in ways_to_run(device).items()
+        if name == "eager" or quantization not in WAITING
         for preset in csp
     ]
     if baseline:

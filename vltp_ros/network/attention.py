@@ -7,7 +7,7 @@ relative positions as an additive bias. The bias of a few queries exists at a ti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -169,9 +169,10 @@ def _gathered_bias(
     return biases[0], biases[1]
 
 
-# Made once on the device, as a copy from the host would be waited for in each block. They outlive
-# the caller: made in inference mode, training could not use them.
-@lru_cache(maxsize=32)
+# Made once on the device, as a copy from the host would be waited for in each block, and never let
+# go, as captured graphs read them. They outlive the caller: made in inference mode, training could
+# not use them.
+@cache
 @torch.inference_mode(False)
 def _offsets(size: int, device: torch.device) -> Tensor:
     """int64 [size, size]: row of the table of relative positions for each query and key."""
@@ -179,7 +180,7 @@ def _offsets(size: int, device: torch.device) -> Tensor:
     return (places[:, None] - places[None] + size - 1).to(device)
 
 
-@lru_cache(maxsize=32)
+@cache
 @torch.inference_mode(False)
 def _onehot_places(grid: tuple[int, int], device: torch.device) -> Tensor:
     """float [H * W, H + W]: each place's row and column, one-hot."""
@@ -189,7 +190,7 @@ def _onehot_places(grid: tuple[int, int], device: torch.device) -> Tensor:
     return torch.cat([rows, columns], 1).to(device)
 
 
-@lru_cache(maxsize=32)
+@cache
 @torch.inference_mode(False)
 def _window_slots(grid: tuple[int, int], size: int, device: torch.device) -> tuple[Tensor, int]:
     """Where each token of the grid lies when the padded grid is cut into windows.
@@ -204,7 +205,7 @@ def _window_slots(grid: tuple[int, int], size: int, device: torch.device) -> tup
     return slots.flatten().to(device), -(-height // size) * per_row
 
 
-@lru_cache(maxsize=32)
+@cache
 @torch.inference_mode(False)
 def _whole_windows(grid: tuple[int, int], size: int, batch: int, device: torch.device) -> Tiles:
     """All tokens of the grid: a tile is a window with its pads."""

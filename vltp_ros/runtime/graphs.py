@@ -21,18 +21,20 @@ class GraphRunner:
     """Replays functions of tensors as CUDA graphs; a :data:`vltp_ros.network.run.Run`.
 
     Inputs are copied into static buffers and outputs out of them, so that graphs can share one
-    memory pool in whatever order they are replayed. Of one thread only. When a capture fails,
-    everything runs as it is from then on, with one warning.
+    memory pool in whatever order they are replayed. Of one thread only.
     """
 
-    def __init__(self, device: torch.device, limit: int = 64) -> None:
+    def __init__(self, device: torch.device, limit: int = 64, fall_back: bool = True) -> None:
         """
         Args:
             device: a GPU.
             limit: graphs to hold; the one that was not used for longest makes room.
+            fall_back: when a capture fails, everything runs as it is from then on, with one
+                warning; else its RuntimeError is the caller's.
         """
         self.device = device
         self.limit = limit
+        self.fall_back = fall_back
         self.failed = False
         self._graphs: OrderedDict[Hashable, _Captured] = OrderedDict()
         self._pool = torch.cuda.graph_pool_handle()
@@ -50,19 +52,24 @@ class GraphRunner:
         whole = (key, shapes, reduced)
         captured = self._graphs.pop(whole, None)
         if captured is None:
+            inputs = self._warm_up(function, tensors)  # what fails here would fail anyway
             try:
-                captured = self._capture(function, tensors)
+                captured = self._capture(function, inputs)
             except RuntimeError as error:
+                if not self.fall_back:
+                    raise
                 self.failed = True
                 self._graphs.clear()
-                log.warning("CUDA graphs are off, as %s cannot be captured: %s", key, error)
+                cause = error.__context__ or error  # the end of a broken capture fails too
+                log.warning("CUDA graphs are off, as %s cannot be captured: %s", key, cause)
                 return function(*tensors)
             while len(self._graphs) >= self.limit:
                 self._graphs.popitem(last=False)
         self._graphs[whole] = captured
         return captured.replay(tensors)
 
-    def _capture(self, function: Callable, tensors: tuple[Tensor, ...]) -> _Captured:
+    def _warm_up(self, function: Callable, tensors: tuple[Tensor, ...]) -> list[Tensor]:
+        """The static inputs, which ``function`` has run on."""
         inputs = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in tensors]
         for static, tensor in zip(inputs, tensors, strict=True):
             static.copy_(tensor)
@@ -71,9 +78,15 @@ class GraphRunner:
             for _ in range(WARM_UPS):
                 function(*inputs)
         torch.cuda.current_stream(self.device).wait_stream(self._stream)
+        return inputs
+
+    def _capture(self, function: Callable, inputs: list[Tensor]) -> _Captured:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(
-            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        with (
+            torch.cuda.stream(torch.cuda.current_stream(self.device)),  # a failing one stays set
+            torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ),
         ):
             outputs = function(*inputs)
         return _Captured(graph, inputs, outputs)

@@ -26,6 +26,7 @@ from vltp_ros.network.preprocessing import (
     to_square_frame,
     valid_grid,
 )
+from vltp_ros.network.quantization import WAITING
 from vltp_ros.network.run import directly
 from vltp_ros.network.token_selection import (
     Budget,
@@ -63,7 +64,8 @@ class Session:
         graphs = device.type == "cuda"
         self._run = GraphRunner(device) if graphs else directly
         # A pool of its own: a language model that cannot be captured leaves SAM's graphs alone.
-        self._think = GraphRunner(device) if graphs else directly
+        thinking = graphs and model.config.quantization not in WAITING
+        self._think = GraphRunner(device) if thinking else directly
 
     @classmethod
     def load(
