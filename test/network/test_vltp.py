@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from builders import tiny_model
+from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -25,7 +26,7 @@ from vltp_ros.network.preprocessing import (
     to_square_frame,
     valid_grid,
 )
-from vltp_ros.network.prune_decoder import PruneDecoder
+from vltp_ros.network.prune_decoder import PruneDecoder, dense_positions
 from vltp_ros.network.reasoner import Reasoner, Seen
 from vltp_ros.network.token_selection import fixed_budget
 
@@ -52,6 +53,13 @@ def test_prune_decoder_refuses_shapes_that_do_not_fit():
         decoder(torch.zeros(2, 30, 24), torch.zeros(1, 1, 256), (5, 6))
     with pytest.raises(ValueError, match="do not fit"):
         decoder(torch.zeros(2, 30, 24), torch.zeros(2, 1, 256), (5, 5))
+
+
+def test_positions_are_exact_under_autocast():
+    embedding = PositionEmbeddingRandom(16)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = dense_positions(embedding, (5, 6))
+    assert torch.equal(found, embedding((5, 6)))
 
 
 @torch.inference_mode()

@@ -14,6 +14,16 @@ WIDTH = 256
 """Width of the <SEG> embedding and of SAM's features."""
 
 
+def dense_positions(embedding: PositionEmbeddingRandom, grid: tuple[int, int]) -> Tensor:
+    """SAM's positional encoding [d, rows, columns] of a grid, in float32 under autocast too.
+
+    The 8 bits of bfloat16 would blur phases of several turns: neighbours could not be told apart.
+    """
+    on_gpu = embedding.positional_encoding_gaussian_matrix.is_cuda
+    with torch.autocast("cuda" if on_gpu else "cpu", enabled=False):
+        return embedding(grid)
+
+
 class PruneDecoder(nn.Module):
     """Scores image tokens against a <SEG> embedding; one module serves every stage."""
 
@@ -60,7 +70,7 @@ class PruneDecoder(nn.Module):
             )
         image = self.neck(tokens.transpose(1, 2).unflatten(2, grid))  # [B, d, rows, columns]
         image = image + self.no_mask.weight[..., None, None]
-        position = self.position(grid).expand_as(image)
+        position = dense_positions(self.position, grid).expand_as(image)
         query = self.query.weight.expand(batch, -1, -1)
         points, image = self.transformer(
             image, position, torch.cat([query, self.guide(seg.to(query))], 1)

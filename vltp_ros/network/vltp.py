@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vltp_ros.config import DecoderConfig, EncoderConfig, ModelConfig
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.preprocessing import sam_input
-from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder
+from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder, dense_positions
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.run import Run, directly
 from vltp_ros.network.token_selection import Budget, Score, top_k
@@ -75,9 +75,9 @@ class Vltp(nn.Module):
         """
         if self.prune_decoder is None:
             config, device = self.config, self.mask_decoder.iou_token.weight.device
-            self.pruned_mask_decoder = build_mask_decoder(config.mask_decoder).to(device)
             made = PruneDecoder(config.encoder.embed_dim, config.prune_decoder)
             self.prune_decoder = made.to(device)
+            self.pruned_mask_decoder = build_mask_decoder(config.mask_decoder).to(device)
         self.pruned_mask_decoder.load_state_dict(self.mask_decoder.state_dict())
         if self.config.prune_decoder.width != WIDTH:
             return
@@ -169,7 +169,7 @@ def decode(decoder: MaskDecoder, prompts: PromptEncoder, features: Tensor, seg: 
     output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     points = torch.cat([output.expand(len(seg), -1, -1), seg.to(output)], 1)
     image = features + prompts.no_mask_embed.weight[..., None, None]
-    position = prompts.get_dense_pe().expand_as(image)
+    position = dense_positions(prompts.pe_layer, prompts.image_embedding_size).expand_as(image)
     points, image_tokens = decoder.transformer(image, position, points)
     drawn = decoder.output_upscaling(image_tokens.transpose(1, 2).view_as(image))
     weights = decoder.output_hypernetworks_mlps[0](points[:, 1])
