@@ -80,11 +80,6 @@ def random(tokens: int, count: int, generator: torch.Generator | None = None) ->
     return torch.randperm(tokens, generator=generator)[:count].sort().values
 
 
-def most_attended(attention: Tensor, count: int) -> Tensor:
-    """int64 [B, count], ascending: the largest of attentions [B, N]."""
-    return attention.topk(count, dim=1).indices.sort(dim=1).values
-
-
 def seg_first(instances: Tensor, count: int) -> Tensor:
     """Tokens of every instance of a light segmenter, by area.
 

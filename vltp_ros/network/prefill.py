@@ -23,7 +23,8 @@ from transformers.models.llama.modeling_llama import (
     rotate_half,
 )
 
-from vltp_ros.network.csp import Spans, most_attended
+from vltp_ros.network.csp import Spans
+from vltp_ros.network.token_selection import top_k
 
 KeysAndValues = tuple[Tensor, Tensor]
 """Of one layer: [B, heads, n, d] each, keys rotated to their positions."""
@@ -85,7 +86,7 @@ def read(
             if number == spans.scatter_from > 0:
                 seen = _put_back(whole, representatives, seen)
             if number == spans.prune_from:
-                seen = _take(_for_each(seen, len(words)), most_attended(scores, spans.kept))
+                seen = _take(_for_each(seen, len(words)), top_k(scores, spans.kept))
         parts, past = (*before, seen, asked), tuple(known[number : number + 1])
         if number == depth - 1:
             state, attention = _read_out(layer, parts, past, last)

@@ -25,6 +25,7 @@ from vltp_ros.network.prefill import KeysAndValues, read, remember
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run, directly
+from vltp_ros.network.token_selection import top_k
 
 SEG_TOKEN = "[SEG]"
 
@@ -252,7 +253,7 @@ def _representatives(selector: str, count: int, seen: Seen, instances: Tensor | 
     if selector == "cls":
         if seen.cls is None:
             raise ValueError("the selector 'cls' needs see(…, cls=True)")
-        return selection.most_attended(seen.cls, count)
+        return top_k(seen.cls, count)
     if selector == "instances":
         if instances is None or instances.shape != (batch, total):
             shape = None if instances is None else tuple(instances.shape)
