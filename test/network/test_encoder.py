@@ -8,6 +8,7 @@ from builders import SMALL, random_encoder, random_keep
 from segment_anything.modeling.image_encoder import get_rel_pos
 
 from vltp_ros.config import DEFAULT_PRUNE_AFTER, SAM_ENCODERS
+from vltp_ros.network import attention
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.token_selection import oracle_scores, top_k
 
@@ -65,9 +66,11 @@ def reference_block(block, tokens, grid, present):
     return torch.where(present[:, None], active, tokens)
 
 
+@pytest.mark.parametrize("tile", [5, attention.TILE])  # several tiles in a window, or one
 @pytest.mark.parametrize("keep", [1, 13, 50, 99])
 @torch.inference_mode()
-def test_pruned_forward_equals_explicit_masks_over_all_tokens(keep):
+def test_pruned_forward_equals_explicit_masks_over_all_tokens(keep, tile, monkeypatch):
+    monkeypatch.setattr(attention, "TILE", tile)
     official = random_encoder()
     encoder = PrunedImageEncoder(official, (2, 3))
     images = torch.randn(2, 3, 160, 160)
@@ -176,6 +179,8 @@ def test_wrong_images_and_selections_are_refused():
     with pytest.raises(ValueError, match=r"\(1, 3, 64, 64\).*160"):
         encoder(torch.zeros(1, 3, 64, 64))
     images = torch.zeros(1, 3, 160, 160)
+    with pytest.raises(ValueError, match=r"select is None.*\(2,\)"):
+        encoder(images)
     for bad in (torch.zeros(1, 5), torch.zeros(2, 5).long(), torch.zeros(1, 101).long()):
         with pytest.raises(ValueError, match="stage 0; allowed: int64"):
             encoder(images, lambda stage, tokens, bad=bad: bad)

@@ -82,8 +82,11 @@ class PrunedImageEncoder(nn.Module):
         """The pruned blocks and the neck, for tokens [B, N, C] from :meth:`stem`.
 
         Raises:
-            ValueError: if ``select`` returns indices of the wrong shape or type.
+            ValueError: if there are stages and no ``select``, or if it returns indices of the wrong
+                shape or type.
         """
+        if self.prune_after and select is None:
+            raise ValueError(f"select is None; the stages after {self.prune_after} need one")
         kept = []
         for stage in range(len(self.prune_after)):
             kept.append(select(stage, tokens))
