@@ -70,7 +70,8 @@ def _measured(
     """One row."""
     from vltp_ros.node.measurement import measure
 
-    node = {"task": f"'{TASK}'", "device": str(device), **({"model": model} if model else {})}
+    node = {"task": f"'{TASK}'", "device": str(device), "threads": torch.get_num_threads()}
+    node |= {"model": model} if model else {}
     camera = {"width": width, "height": height, "rate": float(rate)}
     with running({module: node, "still_camera": camera}) as processes:
         cpu: list[float] = []
