@@ -156,7 +156,7 @@ def test_own_module_and_mask_decoder_learn_and_nothing_else(source, name):
 
 
 def test_one_call_trains_and_compares_them_all(source, tmp_path):
-    session = Session(tiny_model(), torch.device("cpu"))
+    session = Session(tiny_model(pruned_half=False), torch.device("cpu"))
     config = replace(source.config, rates=(0.5, 0.8))
     rows = table7(session, source, config, tmp_path, "test", 2)
     assert [row["method"] for row in rows] == ["dense", *BASELINES, "VLTP", "VLTP"]

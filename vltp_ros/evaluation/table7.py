@@ -19,7 +19,6 @@ from vltp_ros.evaluation.flops import count_gmacs, model_gmacs
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import rendered_samples
 from vltp_ros.network.preprocessing import to_image_frame
-from vltp_ros.network.prune_decoder import PruneDecoder
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.session import Session
 from vltp_ros.training.batches import Batch, BatchSource
@@ -169,7 +168,7 @@ def _train_pruned(
     config = replace(config, rates=(rate,))
     torch.manual_seed(config.seed)
     model = copy.deepcopy(model)
-    model.prune_decoder = PruneDecoder(model.config.encoder.embed_dim, model.config.prune_decoder)
+    model.prune_decoder = None
     model.inherit()
     fit(PrunedStage(model, config).train(), source, config, run)
     return model.eval()
