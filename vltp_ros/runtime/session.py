@@ -276,7 +276,8 @@ class Session:
 
     def _pixels(self, image: np.ndarray) -> Tensor:
         """uint8 [1, 3, H, W] on the device."""
-        channels_last = torch.from_numpy(np.ascontiguousarray(image))
+        # A copy: PyTorch warns of an array that nobody may write to, as a message's is.
+        channels_last = torch.tensor(np.ascontiguousarray(image))
         return channels_last.permute(2, 0, 1).unsqueeze(0).to(self.device)
 
     def _budget(self) -> Budget:
