@@ -36,7 +36,7 @@ class Baselines:
     """Number of scenes, one task each."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(
         default_factory=lambda: TrainConfig(
-            steps=400,
+            steps=1300,
             batch=4,
             tasks_per_image=2,
             learning_rate=7e-4,
