@@ -10,7 +10,7 @@ import numpy as np
 from vltp_ros.evaluation.film import Shot, write_gif, write_video
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.processes import running, use_own_network
-from vltp_ros.runtime.session import resolve_device
+from vltp_ros.runtime.device import resolve_device
 
 PATIENCE = 120.0  # seconds for the model to load and the first mask to come
 GIF_SECONDS = 10.0

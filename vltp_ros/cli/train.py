@@ -22,7 +22,7 @@ from vltp_ros.network.checkpoint import (
     save_model,
 )
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.runtime.session import resolve_device
+from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.loop import fit

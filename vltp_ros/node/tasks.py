@@ -11,7 +11,7 @@ from std_msgs.msg import Header, String
 from vltp_ros.config import MAX_TASKS
 from vltp_ros.msg import Task, TaskList
 from vltp_ros.node.qos import LATCHED, NEWEST
-from vltp_ros.runtime.session import check_task
+from vltp_ros.runtime.checks import check_task
 
 
 class ActiveTasks:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vltp_ros.node.node import THREADS, VltpNode
 from vltp_ros.node.process import run
-from vltp_ros.runtime.session import resolve_device
+from vltp_ros.runtime.device import resolve_device
 from vltp_ros.types import Segmentation
 
 

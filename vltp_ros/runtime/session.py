@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 
 from vltp_ros.config import (
-    MAX_TASK_CHARACTERS,
-    RANKINGS,
     CspConfig,
     ReuseConfig,
     check_stages,
@@ -38,12 +36,12 @@ from vltp_ros.network.token_selection import (
     with_prior,
 )
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.runtime.checks import check_image, check_selector, check_task
+from vltp_ros.runtime.device import PRECISIONS, resolve_device
 from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.reuse import SegMemory, Thought
 from vltp_ros.runtime.timing import StageTimes
 from vltp_ros.types import Segmentation
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Session:
@@ -145,7 +143,7 @@ class Session:
         self.model.encoder(stages)
         adaptive = self.adaptive if adaptive is None else adaptive
         selector = self.selector if selector is None else selector
-        _check_selector(selector, adaptive)
+        check_selector(selector, adaptive)
         spans = self.csp if csp is None else csp_config(csp)
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; it must be between 0 and 1")
@@ -315,49 +313,3 @@ class Session:
         mask = probability > self.threshold
         score = probability[mask].mean() if mask.any() else 1 - probability.max()
         return Segmentation(task, mask, probability, float(score), **rest)
-
-
-def resolve_device(name: str) -> torch.device:
-    """``auto`` -> the GPU where there is one; ValueError for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device is {name!r}; allowed: auto, cpu, cuda, cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device is {name!r}; this machine has {torch.cuda.device_count()} CUDA devices"
-        )
-    return device
-
-
-def _check_selector(selector: str, adaptive: bool) -> None:
-    if selector not in RANKINGS:
-        raise ValueError(f"selector is {selector!r}; allowed: {', '.join(RANKINGS)}")
-    if adaptive and selector != "prune_decoder":
-        raise ValueError(
-            f"selector is {selector!r}; adaptive needs prune_decoder, whose scores are "
-            "probabilities"
-        )
-
-
-def check_image(image: np.ndarray) -> None:
-    """Raise ValueError unless ``image`` is uint8 [H, W, 3] with H, W > 0."""
-    shape, kind = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
-    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != np.uint8:
-        raise ValueError(f"image is {kind} {shape}; allowed: uint8 (height, width, 3), not empty")
-
-
-def check_task(task: str) -> str:
-    """The task without surrounding space; ValueError if nothing is left or it is too long."""
-    if not isinstance(task, str) or not task.strip():
-        raise ValueError(f"task is {task!r}; it must be a sentence")
-    if len(task) > MAX_TASK_CHARACTERS:
-        raise ValueError(
-            f"task has {len(task)} characters; at most {MAX_TASK_CHARACTERS} are allowed "
-            f"(it starts {task[:40]!r})"
-        )
-    return task.strip()

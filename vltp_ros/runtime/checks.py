@@ -1,0 +1,37 @@
+"""What a session refuses: images, tasks and selectors that are not of their form."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vltp_ros.config import MAX_TASK_CHARACTERS, RANKINGS
+
+
+def check_selector(selector: str, adaptive: bool) -> None:
+    """Raise ValueError for a ranking that does not exist, or that ``adaptive`` cannot use."""
+    if selector not in RANKINGS:
+        raise ValueError(f"selector is {selector!r}; allowed: {', '.join(RANKINGS)}")
+    if adaptive and selector != "prune_decoder":
+        raise ValueError(
+            f"selector is {selector!r}; adaptive needs prune_decoder, whose scores are "
+            "probabilities"
+        )
+
+
+def check_image(image: np.ndarray) -> None:
+    """Raise ValueError unless ``image`` is uint8 [H, W, 3] with H, W > 0."""
+    shape, kind = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
+    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != np.uint8:
+        raise ValueError(f"image is {kind} {shape}; allowed: uint8 (height, width, 3), not empty")
+
+
+def check_task(task: str) -> str:
+    """The task without surrounding space; ValueError if nothing is left or it is too long."""
+    if not isinstance(task, str) or not task.strip():
+        raise ValueError(f"task is {task!r}; it must be a sentence")
+    if len(task) > MAX_TASK_CHARACTERS:
+        raise ValueError(
+            f"task has {len(task)} characters; at most {MAX_TASK_CHARACTERS} are allowed "
+            f"(it starts {task[:40]!r})"
+        )
+    return task.strip()
