@@ -11,6 +11,7 @@ from builders import tiny_model
 from vltp_ros.config import CSP_PRESETS
 from vltp_ros.network.run import directly
 from vltp_ros.network.token_selection import fixed_budget
+from vltp_ros.runtime.graphs import GraphRunner
 
 pytestmark = pytest.mark.requires_cuda
 
@@ -20,8 +21,6 @@ STAGES = (2, 3)
 
 @pytest.fixture
 def runner():
-    from vltp_ros.runtime.graphs import GraphRunner
-
     return GraphRunner(DEVICE)
 
 
@@ -95,8 +94,6 @@ def test_what_cannot_be_captured_runs_as_it_is_with_one_warning(runner, caplog):
 
 @torch.inference_mode()
 def test_without_falling_back_a_failing_capture_is_an_error():
-    from vltp_ros.runtime.graphs import GraphRunner
-
     runner = GraphRunner(DEVICE, fall_back=False)
     with pytest.raises(RuntimeError):
         runner("waits", lambda x: x * x.sum().item(), torch.ones(4, device=DEVICE))

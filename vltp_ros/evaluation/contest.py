@@ -83,10 +83,10 @@ def contest(
     return rows
 
 
-def ways_to_run(device: torch.device) -> dict[str, Run]:
+def ways_to_run(device: torch.device, capturable: bool = True) -> dict[str, Run]:
     """``eager``, and on a GPU ``captured``, where a failing capture is an error."""
     ways = {"eager": directly}
-    if device.type == "cuda":
+    if device.type == "cuda" and capturable:
         ways["captured"] = GraphRunner(device, fall_back=False)
     return ways
 

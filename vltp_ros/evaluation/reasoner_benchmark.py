@@ -20,7 +20,7 @@ from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.network.checkpoint import load_reasoner
 from vltp_ros.network.llava_checkpoint import PROMPT
 from vltp_ros.network.preprocessing import llava_input
-from vltp_ros.network.quantization import WAITING
+from vltp_ros.network.quantization import UNCAPTURABLE
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.run import Run
 from vltp_ros.training.tabletop import llava_config, train_tokenizer
@@ -150,8 +150,7 @@ def _contenders(
 
     found = [
         Contender(partial(ours, preset, run), row(name, preset), name == "captured")
-        for name, run in ways_to_run(device).items()
-        if name == "eager" or quantization not in WAITING
+        for name, run in ways_to_run(device, quantization not in UNCAPTURABLE).items()
         for preset in csp
     ]
     if baseline:

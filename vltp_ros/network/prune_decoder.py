@@ -17,7 +17,7 @@ WIDTH = 256
 def dense_positions(embedding: PositionEmbeddingRandom, grid: tuple[int, int]) -> Tensor:
     """SAM's positional encoding [d, rows, columns] of a grid, in float32 under autocast too.
 
-    The 8 bits of bfloat16 would blur phases of several turns: neighbours could not be told apart.
+    bfloat16 rounds phases of several turns by nearly as much as those of neighbours differ.
     """
     on_gpu = embedding.positional_encoding_gaussian_matrix.is_cuda
     with torch.autocast("cuda" if on_gpu else "cpu", enabled=False):

@@ -27,7 +27,7 @@ HEADROOM = 1.1
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.516}
 """Of one weight of the language model's layers. NF4: 4 bits, and 8 for the scale of each 64."""
 
-WAITING = ("int8",)
+UNCAPTURABLE = ("int8",)
 """Quantizations whose layers wait for the host, to look for outliers: no CUDA graph holds them."""
 
 

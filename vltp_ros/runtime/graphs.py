@@ -83,7 +83,8 @@ class GraphRunner:
     def _capture(self, function: Callable, inputs: list[Tensor]) -> _Captured:
         graph = torch.cuda.CUDAGraph()
         with (
-            torch.cuda.stream(torch.cuda.current_stream(self.device)),  # a failing one stays set
+            # Sets it again at the end: a failing capture leaves its own.
+            torch.cuda.stream(torch.cuda.current_stream(self.device)),
             torch.cuda.graph(
                 graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
             ),

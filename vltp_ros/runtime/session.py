@@ -24,7 +24,7 @@ from vltp_ros.network.preprocessing import (
     to_square_frame,
     valid_grid,
 )
-from vltp_ros.network.quantization import WAITING
+from vltp_ros.network.quantization import UNCAPTURABLE
 from vltp_ros.network.run import directly
 from vltp_ros.network.token_selection import (
     Budget,
@@ -62,7 +62,7 @@ class Session:
         graphs = device.type == "cuda"
         self._run = GraphRunner(device) if graphs else directly
         # A pool of its own: a language model that cannot be captured leaves SAM's graphs alone.
-        thinking = graphs and model.config.quantization not in WAITING
+        thinking = graphs and model.config.quantization not in UNCAPTURABLE
         self._think = GraphRunner(device) if thinking else directly
 
     @classmethod
