@@ -84,7 +84,12 @@ def contest(
 
 
 def ways_to_run(device: torch.device, capturable: bool = True) -> dict[str, Run]:
-    """``eager``, and on a GPU ``captured``, where a failing capture is an error."""
+    """``eager``, and on a GPU ``captured``, where a failing capture is an error.
+
+    Args:
+        device: where the work runs.
+        capturable: False for work that no CUDA graph can hold, e.g. because it waits for the host.
+    """
     ways = {"eager": directly}
     if device.type == "cuda" and capturable:
         ways["captured"] = GraphRunner(device, fall_back=False)

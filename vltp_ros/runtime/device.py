@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Names, as configuration and commands give them, of what a model computes in."""
 
 
 def resolve_device(name: str) -> torch.device:
