@@ -86,7 +86,7 @@ def test_reasoner_rows_compare_with_transformers_forward_of_the_same_run(capsys)
 
 def test_the_baseline_computes_what_ours_does(tmp_path):
     config = dataclasses.replace(model_config("tabletop"), prompt=PROMPT)
-    write_random_llava(tmp_path, LLAVA_SIZES["tabletop"])
+    write_random_llava(tmp_path, LLAVA_SIZES["tabletop"], torch.device("cpu"))
     reasoner = load_reasoner(tmp_path, config, torch.device("cpu")).eval()
     image = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)
     with torch.inference_mode():

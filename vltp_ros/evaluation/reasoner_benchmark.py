@@ -74,7 +74,7 @@ def benchmark_reasoner(
         if not 1 <= count <= len(TASKS):
             raise ValueError(f"tasks is {count}; allowed: 1 to {len(TASKS)}")
     with TemporaryDirectory() as scratch:
-        parameters = write_random_llava(Path(scratch), LLAVA_SIZES[size])
+        parameters = write_random_llava(Path(scratch), LLAVA_SIZES[size], device)
         config = dataclasses.replace(
             model_config("tabletop"), prompt=PROMPT, quantization=quantization
         )
@@ -108,13 +108,19 @@ def benchmark_reasoner(
     }
 
 
-def write_random_llava(directory: Path, sizes: LlavaSizes) -> int:
-    """Write LLaVA in bfloat16 and a small tokenizer; the number of parameters."""
+def write_random_llava(directory: Path, sizes: LlavaSizes, device: torch.device) -> int:
+    """Write LLaVA in bfloat16 and a small tokenizer; the number of parameters.
+
+    Args:
+        directory: that exists.
+        sizes: of the model.
+        device: where the weights are drawn; a CPU takes minutes for seven billion.
+    """
     tokenizer = train_tokenizer([PROMPT, *TASKS])
     config = llava_config(sizes, tokenizer)
     with torch.device("meta"):
         llava = LlavaForConditionalGeneration(config)
-    llava = llava.to(torch.bfloat16).to_empty(device="cpu")
+    llava = llava.to(torch.bfloat16).to_empty(device=device)
     llava.tie_weights()
     torch.manual_seed(0)
     for name, parameter in llava.named_parameters():
