@@ -177,8 +177,13 @@ def _is_ear(outline: np.ndarray, left: list[int], i: int) -> bool:
     """Whether corner i of the remaining polygon can be cut off."""
     corner = (left[i - 1], left[i], left[(i + 1) % len(left)])
     a, b, c = outline[list(corner)]
-    if np.cross(b - a, c - b) <= 0:
+    if _cross(b - a, c - b) <= 0:
         return False
     others = outline[[k for k in left if k not in corner]]
-    sides = [np.cross(q - p, others - p) for p, q in ((a, b), (b, c), (c, a))]
+    sides = [_cross(q - p, others - p) for p, q in ((a, b), (b, c), (c, a))]
     return not np.any(np.all(np.array(sides) > 0, axis=0))
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross product of vectors in the plane, [..., 2] each; NumPy 2 has it for space only."""
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
