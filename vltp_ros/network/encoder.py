@@ -72,7 +72,9 @@ class PrunedImageEncoder(nn.Module):
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"images are {tuple(images.shape)}; allowed: (B, 3, {side}, {side})")
         tokens = self.image_encoder.patch_embed(images) + self.image_encoder.pos_embed
-        tokens = tokens.flatten(1, 2)
+        # The convolution leaves the channels outermost, and every sum would keep it so: each norm
+        # would then copy the tokens first.
+        tokens = tokens.flatten(1, 2).contiguous()
         everywhere = Places(self.grid)
         for block in self._blocks(0):
             tokens = run_block(block, tokens, everywhere)
