@@ -14,13 +14,17 @@ WIDTH = 256
 """Width of the <SEG> embedding and of SAM's features."""
 
 
+def without_autocast(tensor: Tensor) -> torch.autocast:
+    """Compute in the types that tensors have, whatever autocast is on around."""
+    return torch.autocast("cuda" if tensor.is_cuda else "cpu", enabled=False)
+
+
 def dense_positions(embedding: PositionEmbeddingRandom, grid: tuple[int, int]) -> Tensor:
     """SAM's positional encoding [d, rows, columns] of a grid, in float32 under autocast too.
 
     bfloat16 rounds phases of several turns by nearly as much as those of neighbours differ.
     """
-    on_gpu = embedding.positional_encoding_gaussian_matrix.is_cuda
-    with torch.autocast("cuda" if on_gpu else "cpu", enabled=False):
+    with without_autocast(embedding.positional_encoding_gaussian_matrix):
         return embedding(grid)
 
 
@@ -57,7 +61,7 @@ class PruneDecoder(nn.Module):
             grid: rows and columns, N = rows * columns.
 
         Returns:
-            [B, N].
+            float [B, N], in float32 under autocast too, where few of the best would differ.
 
         Raises:
             ValueError: if the shapes do not fit each other.
@@ -75,4 +79,5 @@ class PruneDecoder(nn.Module):
         points, image = self.transformer(
             image, position, torch.cat([query, self.guide(seg.to(query))], 1)
         )
-        return (image @ points[:, :1].transpose(1, 2)).squeeze(-1)  # Eq. 10
+        with without_autocast(image):
+            return (image.float() @ points[:, :1].float().mT).squeeze(-1)  # Eq. 10
