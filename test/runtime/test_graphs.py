@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import broken_captures
 import pytest
 import torch
 from builders import tiny_model
@@ -79,27 +83,6 @@ def test_a_thousand_replays_leave_memory_flat(runner):
 
 
 @torch.inference_mode()
-def test_what_cannot_be_captured_runs_as_it_is_with_one_warning(runner, caplog):
-    def waits(x):
-        return x * x.sum().item()
-
-    x = torch.ones(4, device=DEVICE)
-    stream = torch.cuda.current_stream()
-    with caplog.at_level(logging.WARNING):
-        assert runner("waits", waits, x).sum() == 16
-        assert runner("waits", waits, 2 * x).sum() == 64
-    assert runner.failed and len(caplog.records) == 1
-    assert torch.cuda.current_stream() == stream
-
-
-@torch.inference_mode()
-def test_without_falling_back_a_failing_capture_is_an_error():
-    runner = GraphRunner(DEVICE, fall_back=False)
-    with pytest.raises(RuntimeError):
-        runner("waits", lambda x: x * x.sum().item(), torch.ones(4, device=DEVICE))
-
-
-@torch.inference_mode()
 def test_an_ordinary_error_leaves_the_graphs_on(runner):
     x = torch.ones(4, device=DEVICE)
     with pytest.raises(RuntimeError, match="size"):
@@ -108,19 +91,39 @@ def test_an_ordinary_error_leaves_the_graphs_on(runner):
     assert not runner.failed and len(runner) == 1
 
 
+@pytest.mark.parametrize("limit", [2, 64])
 @torch.inference_mode()
-def test_the_graph_unused_for_longest_makes_room(runner):
-    runner.limit = 2
-    runs = []
+def test_products_replay_as_eager_whatever_was_captured_or_dropped_meanwhile(limit):
+    """cuBLAS reads a workspace, whose address a graph keeps: it must not be freed under it."""
+    runner = GraphRunner(DEVICE, limit=limit)
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(1024, 1024, device=DEVICE, dtype=torch.bfloat16)
+    other = GraphRunner(DEVICE)  # another session's
 
-    def double(x):
-        runs.append(len(x))
-        return 2 * x
+    def work(x):
+        return (x @ weights @ weights.T).float() @ weights.float()
 
-    for size in (1, 2, 1, 3):
-        assert runner("double", double, torch.ones(size, device=DEVICE)).sum() == 2 * size
-    assert len(runner) == 2
-    runs.clear()
-    for size in (1, 3, 2):
-        runner("double", double, torch.ones(size, device=DEVICE))
-    assert set(runs) == {2}
+    for number in range(200):
+        rows = 64 * int(torch.randint(1, 6, (), generator=generator))
+        x = torch.randn(rows, 1024, device=DEVICE, dtype=torch.bfloat16)
+        if number % 20 == 0:
+            other("work", work, x[:32])
+            other.flush()
+        poison = [torch.full((size,), torch.nan, device=DEVICE) for size in (2**18, 2**20, 2**23)]
+        del poison  # what is freed too early is overwritten by the next of these
+        found, expected = runner("work", work, x), work(x)
+        assert (found - expected).norm() <= 1e-3 * expected.norm()
+    assert not runner.failed and len(runner) <= limit
+
+
+@pytest.mark.parametrize("case", broken_captures.CASES)
+def test_a_capture_that_breaks_does_no_harm(case):
+    """In a process of its own, as PyTorch 2.11 never frees the pool of a broken capture."""
+    script = Path(broken_captures.__file__)
+    done = subprocess.run(
+        [sys.executable, script, case],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from vltp_ros.runtime.memory import clear_workspaces, release_memory
 
 WARM_UPS = 3
 """Runs before the capture, for libraries that set themselves up at the first call."""
@@ -17,89 +18,173 @@ WARM_UPS = 3
 log = logging.getLogger(__name__)
 
 
+class Captured(Protocol):
+    """A function whose work was recorded for inputs of certain shapes."""
+
+    def replay(self, tensors: tuple[Tensor, ...]) -> Any:
+        """Return what the function makes of these tensors."""
+
+
 class GraphRunner:
     """Replays functions of tensors as CUDA graphs; a :data:`vltp_ros.network.run.Run`.
 
-    Inputs are copied into static buffers and outputs out of them, so that graphs can share one
-    memory pool in whatever order they are replayed. Of one thread only.
+    A function that cannot be captured for some shapes runs as it is for those, after one warning.
+    Of one thread only.
     """
 
-    def __init__(self, device: torch.device, limit: int = 64, fall_back: bool = True) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        limit: int = 64,
+        fall_back: bool = True,
+        capturer: Capturer | None = None,
+    ) -> None:
         """
         Args:
             device: a GPU.
-            limit: graphs to hold; the one that was not used for longest makes room.
-            fall_back: when a capture fails, everything runs as it is from then on, with one
-                warning; else its RuntimeError is the caller's.
+            limit: graphs to hold. One more, and all are dropped: resetting one graph alone may
+                free what the others read (PyTorch issue 193402).
+            fall_back: when a capture fails, run the function as it is; else raise the RuntimeError.
+            capturer: records functions; default: one for the device.
         """
         self.device = device
         self.limit = limit
         self.fall_back = fall_back
-        self.failed = False
-        self._graphs: OrderedDict[Hashable, _Captured] = OrderedDict()
-        self._pool = torch.cuda.graph_pool_handle()
-        self._stream = torch.cuda.Stream(device)
+        self.captures = 0
+        self._capturer = capturer or Capturer(device)
+        self._graphs: dict[Hashable, Captured] = {}
+        self._eager: set[Hashable] = set()  # what cannot be captured
 
     def __len__(self) -> int:
         return len(self._graphs)
 
+    @property
+    def failed(self) -> bool:
+        """Whether anything could not be captured."""
+        return bool(self._eager)
+
     def __call__(self, key: Hashable, function: Callable, *tensors: Tensor) -> Any:
         """``function(*tensors)``, a tensor or a tuple of them."""
-        if self.failed:
-            return function(*tensors)
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
         reduced = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda")
         whole = (key, shapes, reduced)
-        captured = self._graphs.pop(whole, None)
-        if captured is None:
-            inputs = self._warm_up(function, tensors)  # what fails here would fail anyway
-            try:
-                captured = self._capture(function, inputs)
-            except RuntimeError as error:
-                if not self.fall_back:
-                    raise
-                self.failed = True
-                self._graphs.clear()
-                cause = error.__context__ or error  # the end of a broken capture fails too
-                log.warning("CUDA graphs are off, as %s cannot be captured: %s", key, cause)
+        if whole in self._eager:
+            return function(*tensors)
+        if whole not in self._graphs:
+            captured = self._capture(key, function, tensors)
+            if captured is None:
+                self._eager.add(whole)
                 return function(*tensors)
-            while len(self._graphs) >= self.limit:
-                self._graphs.popitem(last=False)
-        self._graphs[whole] = captured
-        return captured.replay(tensors)
+            self._graphs[whole] = captured
+        return self._graphs[whole].replay(tensors)
 
-    def _warm_up(self, function: Callable, tensors: tuple[Tensor, ...]) -> list[Tensor]:
-        """The static inputs, which ``function`` has run on."""
+    def flush(self) -> None:
+        """Drop all graphs and the memory that they share; what is asked for is captured anew."""
+        self._graphs.clear()
+        self._capturer.reset()
+
+    def _capture(
+        self, key: Hashable, function: Callable, tensors: tuple[Tensor, ...]
+    ) -> Captured | None:
+        """The captured function; None, after a warning, where there can be none."""
+        if len(self._graphs) >= self.limit:
+            self.flush()
+        self.captures += 1
+        try:
+            try:
+                return self._capturer.capture(function, tensors)
+            except torch.OutOfMemoryError:
+                self.flush()  # other graphs' memory may be what is missing
+                return self._capturer.capture(function, tensors)
+        except CaptureError as error:
+            self._capturer.reset()  # PyTorch 2.11 captures nothing more in the pool of a broken one
+            if not self.fall_back:
+                raise
+            log.warning("%s runs without a CUDA graph, as it cannot be captured: %s", key, error)
+        except torch.OutOfMemoryError as error:
+            if not self.fall_back:
+                raise
+            log.warning("%s runs without a CUDA graph, for want of memory: %s", key, error)
+            self.flush()
+        return None
+
+
+class CaptureError(RuntimeError):
+    """A function runs, but no CUDA graph can hold it."""
+
+
+class Capturer:
+    """Captures functions on a stream of its own, all of them in one memory pool.
+
+    Inputs are copied into static buffers and outputs out of them, so that graphs can share the pool
+    in whatever order they are replayed.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._begin()
+
+    def capture(self, function: Callable, tensors: tuple[Tensor, ...]) -> CudaGraph:
+        """Run the function a few times, then record it.
+
+        Raises:
+            CaptureError: if it cannot be captured.
+            torch.OutOfMemoryError: if memory runs out.
+            RuntimeError: whatever the function raises also when it runs as it is.
+        """
         inputs = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in tensors]
         for static, tensor in zip(inputs, tensors, strict=True):
             static.copy_(tensor)
-        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        current = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
             for _ in range(WARM_UPS):
                 function(*inputs)
-        torch.cuda.current_stream(self.device).wait_stream(self._stream)
-        return inputs
-
-    def _capture(self, function: Callable, inputs: list[Tensor]) -> _Captured:
+        current.wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        with (
-            # Sets it again at the end: a failing capture leaves its own.
-            torch.cuda.stream(torch.cuda.current_stream(self.device)),
-            torch.cuda.graph(
-                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
-            ),
-        ):
-            outputs = function(*inputs)
-        return _Captured(graph, inputs, outputs)
+        # cuBLAS keeps its workspace for each stream, and frees it whenever it likes. Without one,
+        # the capture makes its own in the pool, which nobody frees before the graphs.
+        clear_workspaces()
+        try:
+            with (
+                torch.cuda.stream(current),  # sets it again: a failing capture leaves its own
+                torch.cuda.graph(
+                    graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+                ),
+            ):
+                outputs = function(*inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            cause = error.__context__ or error  # the end of a broken capture fails too
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise cause from error
+            raise CaptureError(str(cause)) from error
+        finally:
+            clear_workspaces()
+        return CudaGraph(graph, inputs, outputs)
+
+    def reset(self) -> None:
+        """Begin another pool; the old one is freed with the last of its graphs."""
+        torch.cuda.synchronize(self.device)
+        release_memory(self.device)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream(self.device)
 
 
 @dataclass(frozen=True)
-class _Captured:
+class CudaGraph:
+    """A captured function."""
+
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor]
     outputs: Tensor | tuple[Tensor, ...]
 
     def replay(self, tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        """Return what the function makes of these tensors, in new memory."""
         for static, tensor in zip(self.inputs, tensors, strict=True):
             static.copy_(tensor)
         self.graph.replay()
