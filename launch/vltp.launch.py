@@ -14,6 +14,7 @@ SHARE = Path(__file__).resolve().parents[1]
 PARAMETERS = {
     "model": "Model directory",
     "device": "auto, cpu, cuda or cuda:N",
+    "precision": "auto, float32, bfloat16 or float16: what SAM computes in",
     "autostart": "true: configure and activate at the start; false: a manager does",
     "cameras": "Namespaces of the cameras, joined by commas",
     "transport": "raw or compressed: how the images come",

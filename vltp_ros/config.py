@@ -328,6 +328,9 @@ with one of about a point."""
 
 CSP_NAMES = ("off", *CSP_PRESETS)
 
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+"""What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
+
 QUANTIZATIONS = ("float32", "bfloat16", "int8", "nf4")
 """LLaVA's weights: 32, 16, 8 (LLM.int8) or 4 bits (NF4, double quantisation)."""
 
@@ -437,6 +440,12 @@ class NodeConfig:
         OWN,
         "LLaVA's weights in memory; own: as the model says",
         choices=(OWN, *QUANTIZATIONS),
+        read_only=True,
+    )
+    precision: str = setting(
+        "auto",
+        "what SAM computes in; auto: bfloat16 on a GPU that has it, else float32",
+        choices=PRECISIONS,
         read_only=True,
     )
     autostart: bool = setting(

@@ -182,7 +182,7 @@ def test_gpu_equals_cpu(image):
     results = []
     for device in ("cpu", "cuda"):
         session = Session(tiny_model().to(device), torch.device(device))
-        session.configure(rates=(0.5,))
+        session.configure(rates=(0.5,), precision="float32")
         results.append(session.segment(image, ["drink", "cut bread"]))
     for cpu, cuda in zip(*results, strict=True):
         assert np.abs(cpu.probability - cuda.probability).max() < 1e-3

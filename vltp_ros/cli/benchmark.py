@@ -13,7 +13,7 @@ import tyro
 from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
 from vltp_ros.evaluation.node_benchmark import benchmark_node
 from vltp_ros.evaluation.reasoner_benchmark import benchmark_reasoner
-from vltp_ros.runtime.device import PRECISIONS, resolve_device
+from vltp_ros.runtime.device import DTYPES, resolve_device
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Encoder:
         return benchmark_encoder(
             self.sam,
             resolve_device(self.device),
-            PRECISIONS[self.dtype],
+            DTYPES[self.dtype],
             self.rates,
             baseline=self.baseline,
             repeats=self.repeats,

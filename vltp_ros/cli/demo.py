@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class Demo:
     """Model directory; by default the tabletop model."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
     seed: int = 0
     """Seed of the first scene."""
     json: bool = False
@@ -43,7 +46,11 @@ def run(args: Demo) -> dict:
     args.out.mkdir(parents=True, exist_ok=True)
     use_own_network()
     parameters = {
-        "node": {"device": args.device, **({"model": args.model} if args.model else {})},
+        "node": {
+            "device": args.device,
+            "precision": args.precision,
+            **({"model": args.model} if args.model else {}),
+        },
         "sim_camera": {"seed": args.seed},
         "planner": {},
     }

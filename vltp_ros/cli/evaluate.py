@@ -32,6 +32,8 @@ class Evaluate:
     """Image tokens of LLaVA's layers (LVLM_CSP), one or more presets."""
     quantization: Literal["float32", "bfloat16", "int8", "nf4"] | None = None
     """LLaVA's weights in memory; the model's own if not given."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     json: bool = False
@@ -41,7 +43,10 @@ class Evaluate:
 def run(args: Evaluate) -> dict:
     """Evaluate; ValueError for a bad model, split, count, selector or rate."""
     session = Session.load(
-        args.model or default_model(), args.device, quantization=args.quantization
+        args.model or default_model(),
+        args.device,
+        quantization=args.quantization,
+        precision=args.precision,
     )
     settings = DEFAULT_SETTINGS
     if args.selector:
@@ -54,6 +59,7 @@ def run(args: Evaluate) -> dict:
     return {
         "model": session.name,
         "quantization": session.model.config.quantization,
+        "precision": str(session.precision).removeprefix("torch."),
         **measured_on(session.device),
         "rows": rows,
     }

@@ -42,6 +42,8 @@ class Segment:
     """Which image tokens LLaVA's layers see (LVLM_CSP)."""
     quantization: Literal["float32", "bfloat16", "int8", "nf4"] | None = None
     """LLaVA's weights in memory; the model's own if not given."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
     threshold: float | None = None
     """Mask where the probability exceeds this; the model's own if not given."""
     json: bool = False
@@ -68,6 +70,7 @@ def _load(args: Segment) -> Session:
         selector=args.selector,
         csp=args.csp,
         quantization=args.quantization,
+        precision=args.precision,
         threshold=args.threshold,
     )
 

@@ -92,6 +92,7 @@ class Model:
         given = {
             "rates": config.rates,
             "csp": str(config.csp or "off"),
+            "precision": config.precision,
             "reuse": ReuseConfig(config.reuse_max_age, config.reuse_max_change),
         }
         if config.threshold >= 0:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import torch
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from vltp_ros.config import PRECISIONS
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names, as configuration and commands give them, of what a model computes in."""
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` -> the GPU where there is one; ValueError for a device that is not there."""
+    """Return the device of a name, a GPU with its number; ``auto`` is the GPU where there is one.
+
+    ValueError for a device that is not there.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -22,4 +27,18 @@ def resolve_device(name: str) -> torch.device:
         raise ValueError(
             f"device is {name!r}; this machine has {torch.cuda.device_count()} CUDA devices"
         )
-    return device
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return what a model computes in on a device.
+
+    ``auto`` is bfloat16 on a GPU that has it, else float32: float16's range ends at 65504, which
+    activations exceed. ValueError for any name that is not one of PRECISIONS.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"precision is {name!r}; allowed: {', '.join(PRECISIONS)}")
+    if name != "auto":
+        return DTYPES[name]
+    fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if fast else torch.float32

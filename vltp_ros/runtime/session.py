@@ -37,8 +37,9 @@ from vltp_ros.network.token_selection import (
 )
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.checks import check_image, check_selector, check_task
-from vltp_ros.runtime.device import PRECISIONS, resolve_device
+from vltp_ros.runtime.device import resolve_device, resolve_precision
 from vltp_ros.runtime.graphs import GraphRunner
+from vltp_ros.runtime.memory import release_memory
 from vltp_ros.runtime.reuse import SegMemory, Thought
 from vltp_ros.runtime.timing import StageTimes
 from vltp_ros.types import Segmentation
@@ -57,7 +58,7 @@ class Session:
         self.selector = model.config.pruning.selector
         self.csp: CspConfig | None = None
         self.threshold = model.config.threshold
-        self.precision = torch.float32
+        self.precision = resolve_precision("auto", device)
         self._memory = SegMemory(ReuseConfig())
         graphs = device.type == "cuda"
         self._run = GraphRunner(device) if graphs else directly
@@ -89,6 +90,8 @@ class Session:
             ValueError: for a bad device or setting.
         """
         place = resolve_device(device)
+        if place.type == "cuda":
+            torch.cuda.set_device(place)  # graphs are captured on the thread's current device
         if threads:
             torch.set_num_threads(threads)
         session = cls(load_model(model_dir, place, quantization), place)
@@ -102,10 +105,11 @@ class Session:
 
     @property
     def device_name(self) -> str:
-        """The device in words."""
+        """The device in words, and what it computes in."""
+        precision = str(self.precision).removeprefix("torch.")
         if self.device.type == "cuda":
-            return torch.cuda.get_device_name(self.device)
-        return f"cpu ({torch.get_num_threads()} threads)"
+            return f"{torch.cuda.get_device_name(self.device)} ({precision})"
+        return f"cpu ({torch.get_num_threads()} threads, {precision})"
 
     def configure(
         self,
@@ -130,7 +134,7 @@ class Session:
             csp: which image tokens LLaVA's layers see, one of CSP_NAMES.
             reuse: when a <SEG> serves for a later image of a stream.
             threshold: mask where the probability exceeds this, 0..1.
-            precision: float32, bfloat16 or float16 (autocast).
+            precision: of SAM, one of PRECISIONS (autocast); LLaVA has that of its weights.
 
         Raises:
             ValueError: naming the value and what is allowed; nothing has changed then.
@@ -147,12 +151,11 @@ class Session:
         spans = self.csp if csp is None else csp_config(csp)
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; it must be between 0 and 1")
-        if precision is not None and precision not in PRECISIONS:
-            raise ValueError(f"precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
+        dtype = self.precision if precision is None else resolve_precision(precision, self.device)
         self.prune_after, self.rates = stages, shares
         self.adaptive, self.selector, self.csp = adaptive, selector, spans
         self.threshold = self.threshold if threshold is None else threshold
-        self.precision = self.precision if precision is None else PRECISIONS[precision]
+        self.precision = dtype
         self._memory = SegMemory(self._memory.config if reuse is None else reuse)
 
     def warm_up(self) -> None:
@@ -232,8 +235,7 @@ class Session:
     def close(self) -> None:
         """Let go of the model and the memory that it holds; the session cannot be used after."""
         self.model = self._run = self._think = self._memory = None
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory(self.device)
 
     def _thoughts(
         self,
