@@ -67,23 +67,32 @@ def methods() -> str:
 
 
 def encoder() -> str:
-    """The encoder against the official one."""
-    answers = [_read(path.name) for path in sorted(RESULTS.glob("encoder_*.json"))]
+    """The encoder against the official one, on a CPU."""
+    return _encoder("cpu")
+
+
+def encoder_gpu() -> str:
+    """The encoder against the official one, on a GPU."""
+    return _encoder("h200")
+
+
+def _encoder(machine: str) -> str:
+    answers = [_read(path.name) for path in sorted(RESULTS.glob(f"encoder_*_{machine}_*.json"))]
     rows = [
         [
             row["name"],
             row["dtype"],
             f"{row['rate']:.0%}" if row["rate"] else "dense",
-            *(f"{row[key]:.0f}" for key in ("gmacs", "median_ms", "baseline_ms")),
+            f"{row['gmacs']:.0f}",
+            *(_ms(row[key]) for key in ("median_ms", "baseline_ms")),
             f"{row['ratio']:.2f}",
             *(_mib(row[key]) for key in ("peak_mib", "baseline_peak_mib")),
-            _device(answer),
         ]
         for answer in answers
         for row in answer["rows"]
     ]
     head = ["", "computed in", "frozen", "GMACs", "ms", "official ms", "ratio", "MiB"]
-    return _table([*head, "official MiB", "on"], rows)
+    return _table([*head, "official MiB"], rows) + _measured(answers[0], "One image")
 
 
 def csp() -> str:
@@ -122,7 +131,7 @@ def reasoner_speed() -> str:
             f"{row['name']}, {answer['quantization']}",
             str(row["tasks"]),
             f"{row['average_tokens']:.0f}",
-            *(f"{row[key]:.0f}" for key in ("median_ms", "baseline_ms")),
+            *(_ms(row[key]) for key in ("median_ms", "baseline_ms")),
             f"{row['ratio']:.2f}",
             *(_mib(mib) for mib in (row["peak_mib"], answer["load_peak_mib"])),
             _device(answer),
@@ -197,12 +206,17 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "methods": methods,
     "encoder": encoder,
+    "encoder_gpu": encoder_gpu,
     "attention": attention,
     "csp": csp,
     "reasoner_speed": reasoner_speed,
     "demo": demo,
     "node": node,
 }
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def _mib(value: float | None) -> str:
