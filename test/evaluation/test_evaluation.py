@@ -83,7 +83,12 @@ def test_rows_come_from_the_same_samples_and_oracle_beats_nothing_lost():
     assert all(0 <= r["giou"] <= 1 and 0 <= r["ciou"] <= 1 for r in rows)
     dense, pruned, random, oracle = (r["gmacs"] for r in rows)
     assert random == oracle < min(dense, pruned)
-    assert rows == evaluate(session, "test", 2, settings, progress=False)  # deterministic
+    for row, again in zip(
+        rows, evaluate(session, "test", 2, settings, progress=False), strict=True
+    ):
+        assert again == {
+            k: pytest.approx(v, abs=1e-3) if k[1:] == "iou" else v for k, v in row.items()
+        }
 
 
 def test_bad_requests_are_refused():

@@ -14,6 +14,7 @@ from vltp_ros.cli.main import main
 from vltp_ros.config import SAM_ENCODERS
 from vltp_ros.evaluation.figures import PANEL_WIDTH, draw_figures, every_stage, light_patches
 from vltp_ros.network.checkpoint import save_model
+from vltp_ros.runtime.pictures import read_picture
 from vltp_ros.runtime.session import Session
 
 
@@ -37,8 +38,9 @@ def test_two_figures_for_each_scene(session, tmp_path):
 def test_the_same_seed_draws_the_same(session, tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         draw_figures(session, tmp_path / name, 1, seed=seed, progress=False)
-    a, b, c = ((tmp_path / name / "figure4_1.png").read_bytes() for name in "abc")
-    assert a == b != c
+    a, b, c = (read_picture(tmp_path / name / "figure4_1.png").astype(int) for name in "abc")
+    assert (a != b).mean() < 0.001  # a pixel on a mask's edge may round to either side
+    assert (a != c).mean() > 0.1
 
 
 def test_a_kept_patch_is_brighter_than_a_dropped_one():

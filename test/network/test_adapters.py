@@ -43,6 +43,10 @@ def sign(directory):
     write_description(directory, read_description(directory)[0], PROVENANCE)
 
 
+TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-2, "int8": 1e-2, "nf4": 1e-2}
+"""Relative, between two runs of the same weights, which may round differently."""
+
+
 @torch.inference_mode()
 def seg(model):
     generator = torch.Generator().manual_seed(0)
@@ -64,14 +68,14 @@ def test_a_new_adapter_is_in_the_language_model_only_and_changes_nothing(base):
     assert len(names) == len(adapter_parameters(llava)) == 8 * 2 * 2  # layers, targets, A and B
     assert all(n.startswith("model.language_model.layers.") for n in names)
     assert {p.shape[0] for p in adapter_parameters(llava)[::2]} == {4}
-    assert torch.equal(seg(model), before)
+    assert distance(seg(model), before) < 1e-5
 
 
 @pytest.mark.parametrize("quantization", ["float32", "bfloat16", "int8"])  # nf4: see below
 def test_an_adapter_is_read_back_on_weights_of_any_kind(base, adapted, plain_seg, quantization):
     model = random_adapter(load_model(base, quantization=quantization))
     found = load_model(adapted, quantization=quantization)
-    assert torch.equal(seg(found), seg(model))
+    assert distance(seg(found), seg(model)) < TOLERANCE[quantization]
     assert distance(seg(found), plain_seg) > 0.5
     assert {p.dtype for p in adapter_parameters(found.reasoner.llava)} == {torch.float32}
     assert not any(p.requires_grad for p in found.parameters())
@@ -81,7 +85,8 @@ def test_a_quantised_model_with_adapters_is_saved_around_its_base(base, tmp_path
     model = random_adapter(load_model(base, quantization="nf4"))
     save_model(model, tmp_path / "model", PROVENANCE, base=base)
     found = load_model(tmp_path / "model")
-    assert found.config.quantization == "nf4" and torch.equal(seg(found), seg(model))
+    assert found.config.quantization == "nf4"
+    assert distance(seg(found), seg(model)) < TOLERANCE["nf4"]
     for path in (base / "llava").iterdir():
         assert path.read_bytes() == (tmp_path / "model" / "llava" / path.name).read_bytes()
     files = set(read_description(tmp_path / "model")[1])
@@ -109,7 +114,7 @@ def test_adapters_are_not_saved_as_whole_weights(adapted, tmp_path):
 def test_a_model_without_adapters_replaces_one_with(broken, plain_seg):
     save_model(tiny_model(), broken, PROVENANCE)
     assert not (broken / "adapter").exists()
-    assert torch.equal(seg(load_model(broken)), plain_seg)
+    assert distance(seg(load_model(broken)), plain_seg) < 1e-5
 
 
 def test_merged_weights_think_as_the_adapter_does(adapted, tmp_path):

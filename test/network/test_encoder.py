@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from builders import SMALL, random_encoder, random_keep
 from segment_anything.modeling.image_encoder import get_rel_pos
 
-from vltp_ros.config import DEFAULT_PRUNE_AFTER, SAM_ENCODERS
+from vltp_ros.config import SAM_ENCODERS
 from vltp_ros.network import attention
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.token_selection import oracle_scores, top_k
@@ -21,19 +23,23 @@ def keep_all(stage: int, tokens: torch.Tensor) -> torch.Tensor:
     return random_keep(len(tokens), tokens.shape[1], tokens.shape[1], seed=stage)
 
 
-@pytest.mark.parametrize(
-    "size",
-    ["tabletop", *(pytest.param(s, marks=pytest.mark.slow) for s in ("vit_b", "vit_l", "vit_h"))],
-)
+SHALLOW = {"tabletop": 8, "vit_b": 6, "vit_l": 4, "vit_h": 4}
+"""Blocks of each size that are run, every other one of them global: all blocks are alike."""
+
+
+@pytest.mark.parametrize("size", SHALLOW)
 @torch.inference_mode()
 def test_rate_zero_equals_the_official_encoder(size):
-    config = SAM_ENCODERS[size]
+    depth = SHALLOW[size]
+    config = dataclasses.replace(
+        SAM_ENCODERS[size], depth=depth, global_attn_indexes=tuple(range(1, depth, 2))
+    )
     official = random_encoder(config)
     assert any("rel_pos" in n and p.abs().max() > 0 for n, p in official.named_parameters())
     images = torch.randn(1, 3, config.img_size, config.img_size)
     expected = official(images)
     # Before the stages all tokens run in raster order, after them as gathered ones.
-    kept_all = PrunedImageEncoder(official, DEFAULT_PRUNE_AFTER[size])(images, keep_all)
+    kept_all = PrunedImageEncoder(official, (2,) if depth == 4 else (2, 4))(images, keep_all)
     assert relative_error(kept_all.features, expected) < 1e-4
     if size in ("tabletop", "vit_b"):
         assert relative_error(PrunedImageEncoder(official, ())(images).features, expected) < 1e-4
@@ -100,16 +106,15 @@ def test_frozen_tokens_keep_their_value_and_can_return():
         seen.append(tokens.clone())
         return (first, second)[stage]
 
+    final = {}
+    encoder.image_encoder.neck.register_forward_pre_hook(lambda m, args: final.update(x=args[0]))
     out = encoder(images, select)
     before, after = seen
+    final = final["x"].permute(0, 2, 3, 1).flatten(1, 2)
     assert torch.equal(before[:, 50:], after[:, 50:])
     assert not torch.isclose(before[:, :50], after[:, :50]).all(-1).any()
     assert torch.equal(out.kept[0], first) and torch.equal(out.kept[1], second)
     # 50..79 were frozen at the first stage and came back at the second: only they and 30..49 moved.
-    final = {}
-    encoder.image_encoder.neck.register_forward_pre_hook(lambda m, args: final.update(x=args[0]))
-    encoder(images, lambda stage, tokens: (first, second)[stage])
-    final = final["x"].permute(0, 2, 3, 1).flatten(1, 2)
     assert torch.equal(final[:, :30], after[:, :30]) and torch.equal(final[:, 80:], after[:, 80:])
     assert not torch.isclose(final[:, 30:80], after[:, 30:80]).all(-1).any()
 
