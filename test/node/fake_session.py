@@ -30,11 +30,13 @@ class FakeSession:
 
     def warm_up(self) -> None: ...
 
-    def configure(self, rates=None, threshold=None, selector=None, csp=None, reuse=None) -> None:
+    def configure(
+        self, rates=None, threshold=None, selector=None, csp=None, reuse=None, precision=None
+    ) -> None:
         if rates:
             check_stages((1, 2), rates)
         self.rates, self.threshold, self.selector = rates, threshold, selector
-        self.csp, self.reuse = csp, reuse
+        self.csp, self.reuse, self.precision = csp, reuse, precision
 
     def segment(
         self, image: np.ndarray, tasks: list[str], stamp=None, stream=""
