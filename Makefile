@@ -1,6 +1,8 @@
 # Each target does the set-up that it needs. A second run starts in seconds.
 #   make demo           camera, planner and node, for real; writes demo_out/demo.mp4 and .gif
-#   make test           all tests            make test ARGS="-k pruning"
+#   make test           all tests, in three processes
+#                       make test ARGS="-k pruning"
+#                       make test JOBS=0 ARGS="-m requires_cuda"    one process; for a GPU
 #   make bench          the encoder against the official one; for a GPU:
 #                       make bench ARGS="--sam vit_h --device cuda --dtype bfloat16"
 #   make lint           ruff                 ARGS are passed on
@@ -10,6 +12,7 @@
 
 SHELL := /bin/bash
 ARGS ?=
+JOBS ?= 3
 
 .PHONY: demo test bench lint setup
 
@@ -17,7 +20,7 @@ demo: setup
 	. scripts/env.bash && vltp demo $(ARGS)
 
 test: setup
-	. scripts/env.bash && pytest $(ARGS)
+	. scripts/env.bash && pytest -n $(JOBS) $(ARGS)
 
 bench: setup
 	. scripts/env.bash && vltp benchmark encoder --baseline $(ARGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from builders import PROVENANCE, random_adapter, tiny_model
@@ -10,6 +12,9 @@ from vltp_ros.network.checkpoint import load_model, save_model
 
 # TensorFloat-32 has 10 bits: too few to compare a GPU with a CPU, or to rank tokens alike.
 torch.backends.cudnn.allow_tf32 = False
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processes side by side would wait for each other
+    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):

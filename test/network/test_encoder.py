@@ -23,7 +23,7 @@ def keep_all(stage: int, tokens: torch.Tensor) -> torch.Tensor:
     return random_keep(len(tokens), tokens.shape[1], tokens.shape[1], seed=stage)
 
 
-SHALLOW = {"tabletop": 8, "vit_b": 6, "vit_l": 4, "vit_h": 4}
+SHALLOW = {"tabletop": 8, "vit_b": 4, "vit_l": 4, "vit_h": 4}
 """Blocks of each size that are run, every other one of them global: all blocks are alike."""
 
 
