@@ -11,13 +11,14 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.action import ActionClient
-from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from vltp_ros.node.conversions import to_image
+from vltp_ros.node.executor import ThreadsExecutor
 from vltp_ros.node.process import spin
 from vltp_ros.node.qos import NEWEST
 
@@ -50,7 +51,7 @@ class Bench:
         if threads == 1:
             executor = SingleThreadedExecutor(context=node.context)
         else:
-            executor = MultiThreadedExecutor(threads, context=node.context)
+            executor = ThreadsExecutor(threads, context=node.context)
         executor.add_node(node)
         thread = threading.Thread(target=spin, args=(executor,))
         thread.start()

@@ -15,18 +15,20 @@ from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.executors import (
     Executor,
     ExternalShutdownException,
-    MultiThreadedExecutor,
     SingleThreadedExecutor,
 )
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
+from vltp_ros.node.executor import ThreadsExecutor
 from vltp_ros.node.worker import MODEL_THREAD
 from vltp_ros.paths import shipped
 
 REFUSALS = (ValueError, ParameterException, ModuleNotFoundError)
 EXIT_SECONDS = 5.0  # for the work in progress when the process is to end
 PROFILES, PROFILES_2 = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
+USERS_CHOICES = (PROFILES, PROFILES_2, "FASTDDS_BUILTIN_TRANSPORTS")
+"""Variables with which a user chooses Fast DDS's transports."""
 
 
 def run(
@@ -48,7 +50,7 @@ def run(
     node = executor = None
     try:
         rclpy.init()
-        executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
+        executor = SingleThreadedExecutor() if threads == 1 else ThreadsExecutor(threads)
         node = make_node()
         executor.add_node(node)
         if start is not None:
@@ -103,10 +105,15 @@ def _leave_stuck_model() -> None:
 
 
 def make_room_for_images() -> None:
-    """Have Fast DDS use config/fastdds.xml in this process, unless the user chose a file."""
-    if PROFILES in os.environ or PROFILES_2 in os.environ:
+    """Have Fast DDS use config/fastdds.xml in this process, unless the user chose otherwise."""
+    if any(name in os.environ for name in USERS_CHOICES):
         return
     # Version 2, of Jazzy, knows only its own variable, and version 3 warns of that one.
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     is_version_2 = any(Path(prefix, "lib", "libfastrtps.so").exists() for prefix in prefixes)
-    os.environ[PROFILES_2 if is_version_2 else PROFILES] = str(shipped("config/fastdds.xml"))
+    profiles = str(shipped("config/fastdds.xml"))
+    os.environ[PROFILES_2 if is_version_2 else PROFILES] = profiles
+    get_logger("vltp").info(
+        f"{profiles} replaces Fast DDS's built-in transports in this process; set "
+        f"{' or '.join(USERS_CHOICES[::2])} to choose others"
+    )
