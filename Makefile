@@ -1,6 +1,6 @@
 # Each target does the set-up that it needs. A second run starts in seconds.
 #   make demo           camera, planner and node, for real; writes demo_out/demo.mp4 and .gif
-#   make test           all tests, in three processes
+#   make test           all tests, in four processes
 #                       make test ARGS="-k pruning"
 #                       make test JOBS=0 ARGS="-m requires_cuda"    one process; for a GPU
 #   make bench          the encoder against the official one; for a GPU:
@@ -12,7 +12,7 @@
 
 SHELL := /bin/bash
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 4
 
 .PHONY: demo test bench lint setup
 
@@ -20,7 +20,7 @@ demo: setup
 	. scripts/env.bash && vltp demo $(ARGS)
 
 test: setup
-	. scripts/env.bash && pytest -n $(JOBS) $(ARGS)
+	. scripts/env.bash && pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 bench: setup
 	. scripts/env.bash && vltp benchmark encoder --baseline $(ARGS)

@@ -461,9 +461,9 @@ class NodeConfig:
         read_only=True,
     )
     image_reliability: str = setting(
-        "best_effort",
-        "quality of service of images; best effort receives from every publisher",
-        choices=("best_effort", "reliable"),
+        "auto",
+        "quality of service of images, depth and camera_info; auto: as the publishers offer",
+        choices=("auto", "best_effort", "reliable"),
         read_only=True,
     )
     image_durability: str = setting(
@@ -473,7 +473,11 @@ class NodeConfig:
         read_only=True,
     )
     image_depth: int = setting(
-        1, "images that the middleware keeps for the node", low=1, high=100, read_only=True
+        5,
+        "images that the middleware keeps until the node takes them; it works on the newest",
+        low=1,
+        high=100,
+        read_only=True,
     )
     depth: bool = setting(
         False, "listen to depth and camera_info, and tell where in space things are", read_only=True

@@ -15,7 +15,7 @@ OK, WARN, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.S
 
 
 def camera_status(health: CameraHealth, **limits) -> tuple[bytes, str]:
-    status = health.status("/vltp", active=True, limits=NodeConfig(**limits))
+    status = health.status("/vltp", True, NodeConfig(**limits), 0, "")
     assert status.name == "/vltp: image"
     return status.level, status.message
 
@@ -35,7 +35,7 @@ def test_a_camera_s_limits(monkeypatch):
     now += 3.0
     assert camera_status(health) == (STALE, "no image for 3.0 s")
     assert camera_status(health, max_input_age=0.0) == (OK, "receiving")
-    assert health.status("/vltp", active=False, limits=NodeConfig()).message == "inactive"
+    assert health.status("/vltp", False, NodeConfig(), 0, "").message == "inactive"
 
 
 def node_status(health: Health, memory: float | None = None, **limits) -> DiagnosticStatus:

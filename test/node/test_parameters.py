@@ -86,7 +86,7 @@ def test_a_dump_of_the_parameters_makes_the_same_node(bench, make_vltp, tmp_path
 
     vltp = make_vltp(cameras=["front"], rates=[0.5, 0.8], task="pour", watchdog=3.0)
     before = dumped(vltp)
-    assert before["rates"] == [0.5, 0.8] and before["image_depth"] == 1
+    assert before["rates"] == [0.5, 0.8] and before["image_depth"] == 5
     file = tmp_path / "vltp.yaml"
     file.write_text(yaml.safe_dump({"/vltp": {"ros__parameters": before}}))
     again = bench.add(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin
 from sensor_msgs.msg import CompressedImage, Image
@@ -73,7 +74,7 @@ class Camera:
         )
         self.health.topic = self._input.topic
         if self._depth is not None:
-            self._depth.subscribe(group)
+            self._depth.subscribe(config, group)
 
     def unsubscribe(self) -> None:
         """Stop listening, forget the newest image, and end all searches."""
@@ -89,6 +90,13 @@ class Camera:
         """End all searches."""
         for watch in self._watches:
             watch.closed = True
+
+    def status(self, name: str, active: bool, limits: NodeConfig) -> DiagnosticStatus:
+        """The diagnostic status of the camera of the node ``name``."""
+        listener = self._input
+        subscription = None if listener is None else listener.subscription
+        lost, trouble = (subscription.lost, subscription.trouble) if subscription else (0, "")
+        return self.health.status(name, active, limits, lost, trouble)
 
     def _receive(self, message: Image | CompressedImage) -> None:
         self.newest = Frame(message)

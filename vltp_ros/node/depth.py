@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin
+from rclpy.qos import DurabilityPolicy
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
@@ -20,7 +21,8 @@ from vltp_ros.msg import Affordance3D
 from vltp_ros.node.conversions_3d import to_affordance_3d, to_cloud, to_depth, to_pinhole
 from vltp_ros.node.inference import Inference
 from vltp_ros.node.markers import to_markers
-from vltp_ros.node.qos import NEWEST, NEWEST_BEST_EFFORT, NEWEST_OF_EACH_TASK
+from vltp_ros.node.qos import NEWEST, NEWEST_OF_EACH_TASK
+from vltp_ros.node.subscription import SensorSubscription
 from vltp_ros.runtime.geometry import Pinhole, back_project, place
 from vltp_ros.runtime.images import ConversionError
 
@@ -30,25 +32,32 @@ KEPT_IMAGES = 30  # depth images, among which the one that fits an image is look
 class DepthInput:
     """Listens to ``PREFIXdepth`` and ``PREFIXcamera_info``."""
 
-    def __init__(self, node: LifecycleNodeMixin, prefix: str, group: CallbackGroup) -> None:
-        self._node = node
+    def __init__(
+        self,
+        node: LifecycleNodeMixin,
+        prefix: str,
+        config: NodeConfig,
+        complain: Callable[[str], None],
+        group: CallbackGroup,
+    ) -> None:
         self._images: deque[Image] = deque(maxlen=KEPT_IMAGES)
         self._info: CameraInfo | None = None
+        volatile = DurabilityPolicy.VOLATILE
         self._subscriptions = [
-            node.create_subscription(
-                kind, f"{prefix}{name}", take, NEWEST_BEST_EFFORT, callback_group=group
+            SensorSubscription(
+                node, kind, f"{prefix}{name}", take, config, volatile, complain, group
             )
             for kind, name, take in (
                 (Image, "depth", self._take_image),
                 (CameraInfo, "camera_info", self._take_info),
             )
         ]
-        self.topics = tuple(each.topic_name for each in self._subscriptions)
+        self.topics = tuple(each.topic for each in self._subscriptions)
 
     def destroy(self) -> None:
         """Stop listening."""
         for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+            subscription.destroy()
 
     def _take_image(self, message: Image) -> None:
         self._images.append(message)
@@ -147,9 +156,9 @@ class Depth:
         """Take the publishers down."""
         self._outputs.destroy()
 
-    def subscribe(self, group: CallbackGroup) -> None:
+    def subscribe(self, config: NodeConfig, group: CallbackGroup) -> None:
         """Listen."""
-        self._input = DepthInput(self._node, self._prefix, group)
+        self._input = DepthInput(self._node, self._prefix, config, self._complain, group)
 
     def unsubscribe(self) -> None:
         """Stop listening, and forget what came."""

@@ -44,22 +44,35 @@ class CameraHealth:
             since, self._dropped_before = self.dropped - self._dropped_before, self.dropped
             return self.received, self.dropped, since
 
-    def status(self, name: str, active: bool, limits: NodeConfig) -> DiagnosticStatus:
-        """The camera's diagnostic status."""
+    def status(
+        self, name: str, active: bool, limits: NodeConfig, lost: int, trouble: str
+    ) -> DiagnosticStatus:
+        """The camera's diagnostic status.
+
+        Args:
+            name: of the node.
+            active: whether the node is.
+            limits: when to warn.
+            lost: images that the middleware could not deliver.
+            trouble: why images do not arrive; empty while they do.
+        """
         with self._lock:
             now = time.monotonic()
             level, message = DiagnosticStatus.OK, "inactive"
             if active:
-                level, message = self._summary(now, limits)
+                level, message = self._summary(now, limits, trouble)
             values = {
                 "received": str(self.received),
                 "answered": str(self.answered),
                 "dropped": str(self.dropped),
+                "lost on the way": str(lost),
                 **self._input(now),
             }
         return _status(level, f"{name}: {self.topic}", message, "", values)
 
-    def _summary(self, now: float, limits: NodeConfig) -> tuple[bytes, str]:
+    def _summary(self, now: float, limits: NodeConfig, trouble: str) -> tuple[bytes, str]:
+        if trouble:
+            return DiagnosticStatus.WARN, trouble
         if not self._arrivals:
             return DiagnosticStatus.WARN, "no image yet"
         age, rate = now - self._arrivals[-1], self._rate()

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 from rclpy.callback_groups import CallbackGroup
-from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from vltp_ros.config import NodeConfig
-from vltp_ros.node.qos import of_images
+from vltp_ros.node.subscription import SensorSubscription
 from vltp_ros.runtime.images import decompress, to_rgb
 
 TRANSPORTS = {  # the parameter -> message, what the topic's name ends with, conversion
@@ -42,29 +42,17 @@ class CameraInput:
         group: CallbackGroup,
     ) -> None:
         kind, suffix, self._convert = TRANSPORTS[config.transport]
-        self._node = node
-        self._complain = complain
-        self._subscription = node.create_subscription(
-            kind,
-            f"{prefix}image{suffix}",
-            receive,
-            of_images(config),
-            callback_group=group,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
+        topic = f"{prefix}image{suffix}"
+        durability = DurabilityPolicy[config.image_durability.upper()]
+        self.subscription = SensorSubscription(
+            node, kind, topic, receive, config, durability, complain, group
         )
-        self.topic = self._subscription.topic_name
+        self.topic = self.subscription.topic
 
     def destroy(self) -> None:
         """Stop listening."""
-        self._node.destroy_subscription(self._subscription)
+        self.subscription.destroy()
 
     def pixels(self, message: Image | CompressedImage) -> np.ndarray:
         """uint8 [H, W, 3] RGB of one of the messages. Raises ConversionError."""
         return self._convert(message, self.topic)
-
-    def _on_incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
-        policy = event.last_policy_kind.name.lower().removeprefix("rmw_qos_policy_")
-        self._complain(
-            f"{self.topic}: a publisher's quality of service does not match ({policy}); "
-            f"set image_{policy} to what it offers"
-        )

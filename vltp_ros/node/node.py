@@ -305,7 +305,7 @@ class VltpNode(LifecycleNodeMixin, Node):
         memory = None if model is None or model.session is None else model.gpu_memory_mib()
         tasks, enabled = len(self._tasks.current), self._switch.enabled
         statuses = [self._health.status(name, tasks, enabled, memory, self.config)]
-        statuses += [c.health.status(name, active, self.config) for c in self._cameras]
+        statuses += [c.status(name, active, self.config) for c in self._cameras]
         self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), statuses))
 
     # --- the model's thread ------------------------------------------------------------------

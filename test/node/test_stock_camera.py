@@ -1,0 +1,111 @@
+"""Images of a camera driver that loads nothing of ours, between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench import values
+from diagnostic_msgs.msg import DiagnosticArray
+
+from vltp_ros.node.process import PROFILES, PROFILES_2
+
+HERE = Path(__file__).parent
+PROFILE = HERE.parents[1] / "config" / "fastdds.xml"
+COUNT = 20
+
+
+@contextlib.contextmanager
+def process(script, *arguments, **variables):
+    """Run a script in an environment without a choice of transports, but for ``variables``."""
+    chosen = ("FASTDDS", "FASTRTPS")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(chosen)} | variables
+    command = [sys.executable, str(HERE / script), *map(str, arguments)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as running:
+        try:
+            yield running
+        finally:
+            running.terminate()
+            try:
+                running.communicate(timeout=15)
+            finally:
+                running.kill()
+
+
+class Node:
+    """The node with the fake session, as a process."""
+
+    def __init__(self, bench, **variables):
+        self._bench = bench
+        self._found = bench.listen(DiagnosticArray, "/diagnostics")
+        self._process = process("fake_session.py", "--ros-args", "-p", "model:=/fake", **variables)
+        self._running = None
+
+    def __enter__(self):
+        self._running = self._process.__enter__()
+        self._bench.wait(self.status, seconds=60)
+        return self
+
+    def __exit__(self, *error):
+        self._process.__exit__(*error)
+
+    def status(self):
+        """The newest diagnostic status of its camera."""
+        statuses = (s for array in reversed(self._found) for s in array.status)
+        return next((s for s in statuses if s.name.endswith("/image")), None)
+
+    def see(self, width, height, reliability, **variables):
+        """How many of a driver's images arrived, how many were lost, and the status then."""
+        before = values(self.status())
+        size = (width, height, COUNT, reliability)
+        with process("stock_camera.py", *size, **variables) as driver:
+            assert driver.stdout.readline() == "sent\n", driver.stderr.read()
+            end = time.monotonic() + 6
+            while sum(counts := self._since(before)) < COUNT and time.monotonic() < end:
+                time.sleep(0.2)  # the last ones may be on their way
+            return *counts, self.status()
+
+    def _since(self, before):
+        after = values(self.status())
+        return tuple(int(after[k]) - int(before[k]) for k in ("received", "lost on the way"))
+
+    def end(self):
+        """End it; what it has logged."""
+        self._running.terminate()
+        return self._running.communicate(timeout=15)[1]
+
+
+def test_images_of_drivers_that_come_and_go(bench):
+    with Node(bench) as node:
+        for size in ((640, 480), (1280, 720), (1920, 1080)):
+            arrived, _, status = node.see(*size, "reliable")
+            assert arrived >= 0.99 * COUNT, size
+            assert "arrive" not in status.message
+
+        arrived, lost, status = node.see(640, 480, "best_effort")
+        assert arrived + lost >= 0.8 * COUNT
+        mend = f"set FASTDDS_DEFAULT_PROFILES_FILE={PROFILE} for it"
+        assert "/driver sends best effort" in status.message and mend in status.message
+        assert status.level == status.WARN
+
+        variables = {PROFILES: str(PROFILE), PROFILES_2: str(PROFILE)}
+        arrived, _, status = node.see(640, 480, "best_effort", **variables)
+        assert arrived >= 0.8 * COUNT and "arrive" not in status.message
+
+        arrived, _, _ = node.see(640, 480, "reliable")
+        assert arrived >= 0.99 * COUNT
+        assert node.end().count(mend) == 1
+
+
+def test_the_users_transports_win(bench):
+    with Node(bench, FASTDDS_BUILTIN_TRANSPORTS="UDPv4") as node:
+        arrived, *_ = node.see(640, 480, "reliable")
+        assert arrived >= 0.99 * COUNT
+        assert "fastdds.xml" not in node.end()
+    with Node(bench) as node:
+        assert f"{PROFILE} replaces Fast DDS's built-in transports" in node.end()

@@ -1,0 +1,179 @@
+"""Subscriptions to sensors: as reliable as the publishers, and able to say why nothing arrives."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy import get_rmw_implementation_identifier
+from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import (
+    QoSMessageLostInfo,
+    QoSRequestedIncompatibleQoSInfo,
+    SubscriptionEventCallbacks,
+)
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from vltp_ros.config import NodeConfig
+from vltp_ros.paths import shipped
+
+PERIOD = 0.1  # seconds between looks at the publishers
+SILENCE_SECONDS = 5.0  # without any message, of a topic that has publishers
+MANY_LOST = 5  # messages; fewer say nothing
+
+RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+
+
+class SensorSubscription:
+    """Subscribes to a topic as reliably as all of its publishers offer, and follows them.
+
+    A best-effort subscription receives from every publisher, but what is lost on the way stays
+    lost: of images that are larger than the publisher's shared memory, nearly all. A reliable one
+    hears nothing of a best-effort publisher.
+
+    Args:
+        node: that subscribes.
+        kind: class of the messages.
+        topic: name, remapped as usual.
+        receive: is called with each message.
+        config: depth and reliability, or that the publishers' is followed.
+        durability: of the messages.
+        warn: is told of publishers that do not match, and once why messages do not arrive.
+        group: of the callbacks, one at a time.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        kind: type,
+        topic: str,
+        receive: Callable[[Any], None],
+        config: NodeConfig,
+        durability: DurabilityPolicy,
+        warn: Callable[[str], None],
+        group: CallbackGroup,
+    ) -> None:
+        self._node = node
+        self._kind = kind
+        self._receive = receive
+        self._follow = config.image_reliability == "auto"
+        self._quality = QoSProfile(depth=config.image_depth, durability=durability)
+        if not self._follow:
+            self._quality.reliability = ReliabilityPolicy[config.image_reliability.upper()]
+        self._warn = warn
+        self._group = group
+        self._lock = threading.Lock()  # between the timer and whoever destroys
+        self._publishers: frozenset[bytes] = frozenset()  # those that are there, by their ids,
+        self._since = 0.0  # since this time, seconds,
+        self._received = self._lost = 0  # and what came, and what did not, of theirs
+        self.lost = 0  # messages that the middleware could not deliver, of all publishers so far
+        self.trouble = ""  # why messages do not arrive; empty while they do
+        self._subscription = self._subscribe(topic)
+        self.topic: str = self._subscription.topic_name
+        # Not the node's clock: simulated time may stand still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(PERIOD, self._look, group, clock=steady)
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        with self._lock:
+            self._node.destroy_timer(self._timer)
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def _subscribe(self, topic: str) -> Any:
+        if self._follow:
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            self._quality.reliability = common_reliability(publishers)
+        return self._node.create_subscription(
+            self._kind,
+            topic,
+            self._on_message,
+            self._quality,
+            callback_group=self._group,
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=self._on_incompatible, message_lost=self._on_lost
+            ),
+        )
+
+    def _on_message(self, message: Any) -> None:
+        self._received += 1
+        self._receive(message)
+
+    def _on_lost(self, event: QoSMessageLostInfo) -> None:
+        self._lost += event.total_count_change
+        self.lost += event.total_count_change
+
+    def _on_incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
+        policy = event.last_policy_kind.name.lower().removeprefix("rmw_qos_policy_")
+        if self._follow and policy == "reliability":
+            return  # the next look follows
+        self._warn(
+            f"{self.topic}: a publisher's quality of service does not match ({policy}); "
+            f"set image_{policy} to what it offers"
+        )
+
+    def _look(self) -> None:
+        with self._lock:
+            if self._subscription is None:
+                return
+            publishers = self._node.get_publishers_info_by_topic(self.topic)
+            if self._follow and common_reliability(publishers) != self._quality.reliability:
+                old = self._subscription
+                self._subscription = self._subscribe(self.topic)
+                self._node.destroy_subscription(old)
+            self._judge(publishers)
+
+    def _judge(self, publishers: list[TopicEndpointInfo]) -> None:
+        """Find out whether what is published arrives."""
+        ids = frozenset(bytes(publisher.endpoint_gid) for publisher in publishers)
+        if ids != self._publishers:
+            self._publishers, self._since = ids, time.monotonic()
+            self._received = self._lost = 0
+        silent = not self._received and time.monotonic() - self._since > SILENCE_SECONDS
+        lossy = self._lost >= MANY_LOST and self._lost > self._received
+        before, self.trouble = self.trouble, ""
+        if publishers and (silent or lossy):
+            counts = f"{self._received} of {self._received + self._lost} messages arrive"
+            seen = "is published, but nothing arrives" if silent else counts
+            self.trouble = f"{self.topic} {seen}: {self._cause(publishers)}"
+            if not before:
+                self._warn(self.trouble)
+
+    def _cause(self, publishers: list[TopicEndpointInfo]) -> str:
+        """Name the likeliest cause, and what mends it."""
+        kind = f"{self._kind.__module__.partition('.')[0]}/msg/{self._kind.__name__}"
+        for publisher in publishers:
+            if publisher.topic_type != kind:
+                return f"{_full_name(publisher)} sends {publisher.topic_type}, not {kind}"
+        lossy = [p for p in publishers if p.qos_profile.reliability == BEST_EFFORT]
+        if lossy and "fastrtps" in get_rmw_implementation_identifier():
+            return (
+                f"{_full_name(lossy[0])} sends best effort, and its Fast DDS has less shared "
+                "memory than an image takes; set FASTDDS_DEFAULT_PROFILES_FILE="
+                f"{shipped('config/fastdds.xml')} for it, or have it send reliably"
+            )
+        if lossy:
+            return f"{_full_name(lossy[0])} sends best effort; have it send reliably"
+        return (
+            f"{_full_name(publishers[0])} may be idle, or a firewall in the way; "
+            f"ros2 topic hz {self.topic} tells whether others receive it"
+        )
+
+
+def common_reliability(publishers: list[TopicEndpointInfo]) -> ReliabilityPolicy:
+    """Return what all publishers offer: reliable unless one is best effort.
+
+    Also where there is none yet, as most camera drivers are reliable.
+    """
+    offered = {publisher.qos_profile.reliability for publisher in publishers}
+    return BEST_EFFORT if BEST_EFFORT in offered else RELIABLE
+
+
+def _full_name(publisher: TopicEndpointInfo) -> str:
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
