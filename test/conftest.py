@@ -8,7 +8,7 @@ import pytest
 import torch
 from builders import PROVENANCE, random_adapter, tiny_model
 
-from vltp_ros.network.checkpoint import load_model, save_model
+from vltp_ros.checkpoints.model_directory import load_model, save_model
 
 # TensorFloat-32 has 10 bits: too few to compare a GPU with a CPU, or to rank tokens alike.
 torch.backends.cudnn.allow_tf32 = False

@@ -1,7 +1,8 @@
-"""The rooms that know nothing of ROS import where there is none."""
+"""Which room may import which, and that those without ROS import where there is none."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,33 @@ import pytest
 import vltp_ros.config
 
 PACKAGE = Path(vltp_ros.config.__file__).parent
+MAY_IMPORT = {
+    "config": (),
+    "types": (),
+    "paths": ("config",),
+    "network": ("config",),
+    "checkpoints": ("config", "network"),
+    "runtime": ("checkpoints", "config", "network", "types"),
+    "imaging": ("paths", "runtime", "types"),
+    "simulation": (),
+    "data": (),
+    "training": ("checkpoints", "config", "data", "network", "simulation"),
+    "evaluation": (
+        "checkpoints", "config", "data", "imaging", "network", "runtime", "simulation", "training",
+        "types",
+    ),
+    "node": ("action", "config", "imaging", "msg", "paths", "runtime", "srv", "types"),
+    "rig": ("config", "evaluation", "imaging", "msg", "node", "runtime", "simulation", "types"),
+    "cli": (
+        "checkpoints", "config", "data", "evaluation", "imaging", "network", "paths", "rig",
+        "runtime", "simulation", "training",
+    ),
+    "__main__": ("cli",),
+}  # fmt: skip
+"""Room -> what it may import beside itself; nothing imports back."""
+
+GENERATED = ("action", "msg", "srv")
+
 BLOCK = """
 import importlib, sys
 for name in "rclpy rcl_interfaces sensor_msgs std_msgs diagnostic_msgs vltp_ros.msg".split():
@@ -30,7 +58,7 @@ def modules(room: Path) -> list[str]:
 def rooms() -> list[Path]:
     """Everything in the package but the nodes and what message generation adds."""
     found = [path for path in PACKAGE.glob("*") if path.suffix == ".py" or path.is_dir()]
-    others = ("node", "action", "msg", "srv", "__pycache__", "__init__.py", "__main__.py")
+    others = ("node", "rig", "action", "msg", "srv", "__pycache__", "__init__.py", "__main__.py")
     return sorted(path for path in found if path.name not in others)
 
 
@@ -45,3 +73,38 @@ def test_only_the_session_knows_torch():
     """The nodes reach the model through the session alone."""
     for path in (PACKAGE / "node").glob("*.py"):
         assert "import torch" not in path.read_text(), path
+
+
+def imported_rooms(room: Path) -> dict[str, str]:
+    """The other rooms that a file or folder of the package imports, anywhere in the code."""
+    paths = [room] if room.is_file() else sorted(room.rglob("*.py"))
+    found = {}
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                package, *rest = name.split(".")
+                if package == "vltp_ros" and rest and rest[0] != room.stem:
+                    found[rest[0]] = path.name
+    return found
+
+
+def test_every_room_imports_what_it_may():
+    ignored = (*GENERATED, "__init__.py", "__pycache__")  # and compiled messages, which lie beside
+    paths = [p for p in PACKAGE.glob("*") if p.is_dir() or p.suffix == ".py"]
+    rooms = {path.stem: path for path in paths if path.name not in ignored}
+    assert rooms.keys() == MAY_IMPORT.keys()
+    for name, path in rooms.items():
+        for other, file in imported_rooms(path).items():
+            assert other in MAY_IMPORT[name], f"{name}/{file} imports {other}"
+
+
+def test_imports_go_one_way():
+    left = dict(MAY_IMPORT)
+    while left:
+        done = [n for n, others in left.items() if not set(others) & left.keys()]
+        assert done, f"these import each other: {sorted(left)}"
+        for name in done:
+            del left[name]

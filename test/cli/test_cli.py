@@ -9,8 +9,8 @@ import pytest
 from builders import tiny_model
 from PIL import Image
 
+from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.main import COMMANDS, main
-from vltp_ros.network.checkpoint import save_model
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
 from vltp_ros.action import FindAffordance
+from vltp_ros.imaging.images import to_rgb
 from vltp_ros.node.action import MAX_GOALS
-from vltp_ros.runtime.images import to_rgb
 from vltp_ros.srv import SegmentImage
 
 

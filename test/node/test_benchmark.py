@@ -10,11 +10,11 @@ import pytest
 from builders import tiny_model
 from std_msgs.msg import Header
 
+from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.main import main
-from vltp_ros.evaluation.node_benchmark import summary
 from vltp_ros.msg import InferenceTiming, StageTiming
-from vltp_ros.network.checkpoint import save_model
-from vltp_ros.node.measurement import Measurement
+from vltp_ros.rig.measurement import Measurement
+from vltp_ros.rig.node_benchmark import summary
 
 
 def timing(number: int, queue: float) -> InferenceTiming:

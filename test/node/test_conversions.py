@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
+from vltp_ros.imaging.images import ENCODINGS, ConversionError, decompress, to_rgb
 from vltp_ros.msg import Task
 from vltp_ros.node.conversions import to_affordance, to_image, to_kept
-from vltp_ros.runtime.images import ENCODINGS, ConversionError, decompress, to_rgb
 from vltp_ros.types import Segmentation
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)

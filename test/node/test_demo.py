@@ -12,9 +12,9 @@ import pytest
 from builders import tiny_model
 from PIL import Image
 
+from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.demo import Demo, run
-from vltp_ros.evaluation.film import Shot, draw, to_jpeg, write_gif, write_video
-from vltp_ros.network.checkpoint import save_model
+from vltp_ros.rig.demo_video import Shot, draw, to_jpeg, write_gif, write_video
 
 
 def shot(seconds: float) -> Shot:

@@ -11,9 +11,9 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from vltp_ros.imaging.images import ConversionError
 from vltp_ros.msg import Affordance3D
 from vltp_ros.node.conversions_3d import to_cloud, to_depth, to_pinhole
-from vltp_ros.runtime.images import ConversionError
 
 # good_image() shows something from column 30 to 49, row 10 to 19; at 2 m with these focal lengths
 # that is 0.4 m wide, and its middle is 0.16 m to the right and 0.18 m up.

@@ -17,8 +17,8 @@ from sensor_msgs.msg import Image
 from websockets.sync.client import ClientConnection, connect
 
 from vltp_ros.msg import AffordanceMask, Task, TaskList
-from vltp_ros.node.live_view import definition
 from vltp_ros.node.qos import LATCHED
+from vltp_ros.rig.live_view import definition
 
 
 class Viewer:
@@ -64,7 +64,7 @@ class Viewer:
 
 
 def serve(*parameters: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "vltp_ros.node.live_view", "--ros-args"]
+    command = [sys.executable, "-m", "vltp_ros.rig.live_view", "--ros-args"]
     for parameter in parameters:
         command += ["-p", parameter]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

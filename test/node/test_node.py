@@ -13,9 +13,9 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
+from vltp_ros.imaging.images import to_rgb
 from vltp_ros.msg import AffordanceMask, InferenceTiming
 from vltp_ros.node.qos import NEWEST
-from vltp_ros.runtime.images import to_rgb
 
 
 @pytest.fixture

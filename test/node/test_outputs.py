@@ -8,11 +8,11 @@ from bench import Camera, start
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from vltp_ros.imaging.images import to_rgb
 from vltp_ros.msg import AffordanceMask, InferenceTiming, Task, TaskList
 from vltp_ros.node import conversions
 from vltp_ros.node.conversions import to_image
 from vltp_ros.node.qos import NEWEST
-from vltp_ros.runtime.images import to_rgb
 
 PIXELS = np.zeros((48, 64, 3), np.uint8)
 PIXELS[10:20, 30:50, 0] = 200

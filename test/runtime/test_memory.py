@@ -8,7 +8,7 @@ import pytest
 import torch
 from builders import tiny_model
 
-from vltp_ros.network.checkpoint import save_model
+from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.runtime.memory import gpu_memory_mib
 from vltp_ros.runtime.session import Session
 

@@ -8,9 +8,9 @@ import torch
 from builders import tiny_model
 from PIL import Image
 
+from vltp_ros.imaging.pictures import read_picture, write_png
 from vltp_ros.network.token_selection import kept_count
 from vltp_ros.runtime.device import resolve_device
-from vltp_ros.runtime.pictures import read_picture, write_png
 from vltp_ros.runtime.session import Session
 
 

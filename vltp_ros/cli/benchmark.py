@@ -11,8 +11,8 @@ import torch
 import tyro
 
 from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
-from vltp_ros.evaluation.node_benchmark import benchmark_node
 from vltp_ros.evaluation.reasoner_benchmark import benchmark_reasoner
+from vltp_ros.rig.node_benchmark import benchmark_node
 from vltp_ros.runtime.device import DTYPES, resolve_device
 
 

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 
+from vltp_ros.checkpoints.lisa import convert_lisa
+from vltp_ros.checkpoints.llava import convert_llava
+from vltp_ros.checkpoints.sam import convert_sam
 from vltp_ros.config import ModelConfig
-from vltp_ros.network.lisa_checkpoint import convert_lisa
-from vltp_ros.network.llava_checkpoint import convert_llava
-from vltp_ros.network.sam_checkpoint import convert_sam
 
 
 @dataclass

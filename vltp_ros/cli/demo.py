@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from vltp_ros.evaluation.film import Shot, write_gif, write_video
 from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.evaluation.processes import running, use_own_network
+from vltp_ros.rig.demo_video import Shot, write_gif, write_video
+from vltp_ros.rig.processes import running, use_own_network
 from vltp_ros.runtime.device import resolve_device
 
 PATIENCE = 120.0  # seconds for the model to load and the first mask to come
@@ -57,7 +57,7 @@ def run(args: Demo) -> dict:
     try:
         import rclpy
 
-        from vltp_ros.node.recorder import record
+        from vltp_ros.rig.recorder import record
     except ImportError as error:
         raise RuntimeError(
             f"the demo needs ROS 2 and the built messages ({error}); run `make demo`, or build "

@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 import tyro
 
+from vltp_ros.checkpoints.adapters import ADAPTER_FILE, merge_adapter
+from vltp_ros.checkpoints.conversion import check_unoccupied
+from vltp_ros.checkpoints.model_directory import load_model, read_description, save_model
 from vltp_ros.cli.train import provenance
-from vltp_ros.network.adapters import ADAPTER_FILE, merge_adapter
-from vltp_ros.network.checkpoint import load_model, read_description, save_model
-from vltp_ros.network.conversion import check_unoccupied
 
 
 @dataclass

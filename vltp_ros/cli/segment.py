@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
+from vltp_ros.imaging.bags import segment_bag
+from vltp_ros.imaging.overlay import draw_overlay
+from vltp_ros.imaging.pictures import read_picture, write_png
 from vltp_ros.paths import default_model
-from vltp_ros.runtime.bags import segment_bag
-from vltp_ros.runtime.overlay import draw_overlay
-from vltp_ros.runtime.pictures import read_picture, write_png
 from vltp_ros.runtime.session import Session
 
 

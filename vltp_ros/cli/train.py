@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
-from vltp_ros.config import TRAINING_QUANTIZATIONS, TrainConfig
-from vltp_ros.data.tabletop import TabletopDataset
-from vltp_ros.network.adapters import ADAPTER_FILE
-from vltp_ros.network.checkpoint import (
+from vltp_ros.checkpoints.adapters import ADAPTER_FILE
+from vltp_ros.checkpoints.model_directory import (
     load_model,
     read_description,
     read_provenance,
     save_model,
 )
+from vltp_ros.config import TRAINING_QUANTIZATIONS, TrainConfig
+from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS

@@ -18,10 +18,10 @@ from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.drawing import BACKGROUND, FAINT, TEXT, dim
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import rendered_samples
+from vltp_ros.imaging.overlay import draw_overlay
+from vltp_ros.imaging.pictures import write_png
 from vltp_ros.network.preprocessing import fitted_size, to_square_frame, valid_grid
 from vltp_ros.network.token_selection import oracle_scores
-from vltp_ros.runtime.overlay import draw_overlay
-from vltp_ros.runtime.pictures import write_png
 from vltp_ros.runtime.session import Session
 from vltp_ros.types import Segmentation
 

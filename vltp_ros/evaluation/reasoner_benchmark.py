@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from transformers import LlavaForConditionalGeneration
 
+from vltp_ros.checkpoints.llava import PROMPT
+from vltp_ros.checkpoints.model_directory import load_reasoner
+from vltp_ros.checkpoints.quantization import UNCAPTURABLE
 from vltp_ros.config import LLAVA_SIZES, LlavaSizes, csp_config, model_config
 from vltp_ros.evaluation.contest import Contender, contest, watched, ways_to_run
 from vltp_ros.evaluation.flops import image_token_cost
 from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.network.checkpoint import load_reasoner
-from vltp_ros.network.llava_checkpoint import PROMPT
 from vltp_ros.network.preprocessing import llava_input
-from vltp_ros.network.quantization import UNCAPTURABLE
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.run import Run
 from vltp_ros.training.tabletop import llava_config, train_tokenizer

@@ -12,9 +12,9 @@ from rclpy.duration import Duration
 from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
+from vltp_ros.imaging.images import centroid
 from vltp_ros.msg import AffordanceMask, InferenceTiming, StageTiming, Task
 from vltp_ros.node.inference import Inference
-from vltp_ros.runtime.images import centroid
 from vltp_ros.types import Segmentation
 
 

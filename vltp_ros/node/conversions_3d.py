@@ -9,9 +9,9 @@ from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from vltp_ros.imaging.geometry import Pinhole, Placement, quaternion
+from vltp_ros.imaging.images import ConversionError, rows_of
 from vltp_ros.msg import Affordance3D, Task
-from vltp_ros.runtime.geometry import Pinhole, Placement, quaternion
-from vltp_ros.runtime.images import ConversionError, rows_of
 from vltp_ros.types import Segmentation
 
 DEPTHS = {  # encoding -> type, metres for one

@@ -17,14 +17,14 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from vltp_ros.config import NodeConfig
+from vltp_ros.imaging.geometry import Pinhole, back_project, place
+from vltp_ros.imaging.images import ConversionError
 from vltp_ros.msg import Affordance3D
 from vltp_ros.node.conversions_3d import to_affordance_3d, to_cloud, to_depth, to_pinhole
 from vltp_ros.node.inference import Inference
 from vltp_ros.node.markers import to_markers
 from vltp_ros.node.qos import NEWEST, NEWEST_OF_EACH_TASK
 from vltp_ros.node.subscription import SensorSubscription
-from vltp_ros.runtime.geometry import Pinhole, back_project, place
-from vltp_ros.runtime.images import ConversionError
 
 KEPT_IMAGES = 30  # depth images, among which the one that fits an image is looked for
 

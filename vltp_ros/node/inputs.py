@@ -11,8 +11,8 @@ from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from vltp_ros.config import NodeConfig
+from vltp_ros.imaging.images import decompress, to_rgb
 from vltp_ros.node.subscription import SensorSubscription
-from vltp_ros.runtime.images import decompress, to_rgb
 
 TRANSPORTS = {  # the parameter -> message, what the topic's name ends with, conversion
     "raw": (Image, "", to_rgb),

@@ -8,8 +8,8 @@ from geometry_msgs.msg import Point, Pose, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from vltp_ros.imaging.overlay import COLOURS
 from vltp_ros.msg import Affordance3D
-from vltp_ros.runtime.overlay import COLOURS
 
 LABEL_SIZE = 0.03  # metres
 MIN_SIDE = 0.002  # metres, so that a flat thing can be seen

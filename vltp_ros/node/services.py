@@ -9,12 +9,12 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
+from vltp_ros.imaging.images import to_rgb
 from vltp_ros.msg import Task
 from vltp_ros.node import conversions
 from vltp_ros.node.camera import Camera
 from vltp_ros.node.inference import Frame, Inference
 from vltp_ros.node.tasks import checked_tasks
-from vltp_ros.runtime.images import to_rgb
 from vltp_ros.srv import SegmentImage
 
 

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vltp_ros.checkpoints.model_directory import load_model
+from vltp_ros.checkpoints.quantization import UNCAPTURABLE
 from vltp_ros.config import (
     CspConfig,
     ReuseConfig,
     check_stages,
     csp_config,
 )
-from vltp_ros.network.checkpoint import load_model
 from vltp_ros.network.preprocessing import (
     from_llava_frame,
     to_image_frame,
     to_square_frame,
     valid_grid,
 )
-from vltp_ros.network.quantization import UNCAPTURABLE
 from vltp_ros.network.run import directly
 from vltp_ros.network.token_selection import (
     Budget,
@@ -79,7 +79,7 @@ class Session:
         """Load a model directory.
 
         Args:
-            model_dir: see :mod:`vltp_ros.network.checkpoint`.
+            model_dir: see :mod:`vltp_ros.checkpoints.model_directory`.
             device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
             threads: CPU threads of the process; 0 leaves torch's default.
             quantization: of LLaVA, one of QUANTIZATIONS; None: the model's own.

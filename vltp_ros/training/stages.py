@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vltp_ros.checkpoints.adapters import adapter_parameters
 from vltp_ros.config import TrainConfig
-from vltp_ros.network.adapters import adapter_parameters
 from vltp_ros.network.preprocessing import fitted_size, to_llava_frame, to_square_frame
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.token_selection import fixed_budget, oracle_scores

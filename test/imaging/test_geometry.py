@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vltp_ros.runtime.geometry import MIN_POINTS, Pinhole, back_project, place, quaternion
+from vltp_ros.imaging.geometry import MIN_POINTS, Pinhole, back_project, place, quaternion
 
 CAMERA = Pinhole(100.0, 100.0, 63.5, 47.5, 128, 96)
 

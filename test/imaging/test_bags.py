@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from builders import tiny_model
 
+from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.main import main
-from vltp_ros.network.checkpoint import save_model
 from vltp_ros.paths import shipped
 from vltp_ros.runtime.session import Session
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from vltp_ros.imaging.images import ConversionError, centroid, decompress, to_rgb
+from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.paths import shipped
-from vltp_ros.runtime.images import ConversionError, centroid, decompress, to_rgb
-from vltp_ros.runtime.overlay import draw_overlay
 from vltp_ros.runtime.session import Session
 from vltp_ros.types import Segmentation
 

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, PreTrainedTokenizerFast
 
-from vltp_ros.config import ModelConfig, model_config
-from vltp_ros.network.checkpoint import ModelError
-from vltp_ros.network.conversion import (
+from vltp_ros.checkpoints.conversion import (
     LLAVA,
     Part,
     by_plain_name,
@@ -27,8 +25,8 @@ from vltp_ros.network.conversion import (
     whole_config,
     write_model,
 )
-from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
-from vltp_ros.network.source_files import (
+from vltp_ros.checkpoints.model_directory import ModelError
+from vltp_ros.checkpoints.source_files import (
     Stored,
     check_tensors,
     locate,
@@ -36,6 +34,8 @@ from vltp_ros.network.source_files import (
     read_json,
     read_tokenizer,
 )
+from vltp_ros.config import ModelConfig, model_config
+from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
 from vltp_ros.network.vltp import Vltp
 
 SYSTEM = (

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.evaluation.processes import running, use_own_network
+from vltp_ros.rig.processes import running, use_own_network
 
 PATIENCE = 180.0  # seconds for the model to load and the first mask to come
 OUTSIDE = {"queue", "convert", "publish"}  # stages that are not the model's
@@ -51,7 +51,7 @@ def benchmark_node(
             _measured(width, height, rate, seconds, model, device, module)
             for width, height in sizes
             for rate in rates
-            for module in ("node", "without_model")
+            for module in ("node", "stub")
         ]
     finally:
         rclpy.try_shutdown()
@@ -68,7 +68,7 @@ def _measured(
     module: str,
 ) -> dict:
     """One row."""
-    from vltp_ros.node.measurement import measure
+    from vltp_ros.rig.measurement import measure
 
     node = {"task": f"'{TASK}'", "device": str(device), "threads": torch.get_num_threads()}
     node |= {"model": model} if model else {}

@@ -21,9 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-from vltp_ros.config import ModelConfig
-from vltp_ros.network.adapters import ADAPTER
-from vltp_ros.network.checkpoint import (
+from vltp_ros.checkpoints.adapters import ADAPTER
+from vltp_ros.checkpoints.model_directory import (
     PARTS,
     SAM_FILE,
     ModelError,
@@ -32,8 +31,9 @@ from vltp_ros.network.checkpoint import (
     write_description,
     write_tensors,
 )
+from vltp_ros.checkpoints.source_files import Stored, read_tensors
+from vltp_ros.config import ModelConfig
 from vltp_ros.network.reasoner import Reasoner
-from vltp_ros.network.source_files import Stored, read_tensors
 from vltp_ros.network.vltp import Vltp
 
 log = logging.getLogger(__name__)

@@ -26,8 +26,9 @@ class Processes:
         self._running: dict[str, subprocess.Popen] = {}
 
     def start(self, name: str, parameters: Mapping[str, object]) -> None:
-        """Start a module of vltp_ros.node with parameters."""
-        command = [sys.executable, "-m", f"vltp_ros.node.{name}", "--ros-args"]
+        """Start the node, by the name "node", or a module of this room, with parameters."""
+        module = "vltp_ros.node.node" if name == "node" else f"vltp_ros.rig.{name}"
+        command = [sys.executable, "-m", module, "--ros-args"]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={value}"]
         # In a session of its own, so that Ctrl-C reaches it through this process only.
@@ -59,7 +60,7 @@ class Processes:
 
 @contextlib.contextmanager
 def running(parameters: Mapping[str, Mapping[str, object]]) -> Iterator[Processes]:
-    """One process for each module of vltp_ros.node, with its parameters, until the block ends."""
+    """Run a process for each name, as :meth:`Processes.start` takes it, until the block ends."""
     processes = Processes()
     try:
         for name, values in parameters.items():

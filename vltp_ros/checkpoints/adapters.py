@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
+from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.config import LoraConfig
-from vltp_ros.network.errors import ModelError
 
 ADAPTER = "adapter"
 """The folder in a model directory."""

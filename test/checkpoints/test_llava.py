@@ -22,9 +22,14 @@ from checkpoints import (
 )
 from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
+from vltp_ros.checkpoints.llava import convert_llava
+from vltp_ros.checkpoints.model_directory import (
+    ModelError,
+    save_model,
+    write_description,
+    write_tensors,
+)
 from vltp_ros.cli.main import main
-from vltp_ros.network.checkpoint import ModelError, save_model, write_description, write_tensors
-from vltp_ros.network.llava_checkpoint import convert_llava
 
 
 def save_llava(directory, spare):

@@ -15,11 +15,12 @@ from builders import tiny_model
 from safetensors import SafetensorError
 from segment_anything import sam_model_registry
 
+from vltp_ros.checkpoints import model_directory
+from vltp_ros.checkpoints import sam as sam_checkpoint
+from vltp_ros.checkpoints.model_directory import ModelError, load_model, save_model, sha256
+from vltp_ros.checkpoints.sam import RELEASES, Release, convert_sam, identify, load_sam
 from vltp_ros.cli.main import main
 from vltp_ros.config import SAM_ENCODERS
-from vltp_ros.network import checkpoint, sam_checkpoint
-from vltp_ros.network.checkpoint import ModelError, load_model, save_model, sha256
-from vltp_ros.network.sam_checkpoint import RELEASES, Release, convert_sam, identify, load_sam
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +211,7 @@ def test_a_disk_that_fills_up_leaves_everything_as_it_was(official, occupied, mo
         path.write_bytes(b"half")
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", fail)
+    monkeypatch.setattr(model_directory, "save_file", fail)
     with pytest.raises(ModelError, match=r"sam\.safetensors cannot be written: No space left"):
         convert_own(official[1], occupied)
     assert names(occupied) == ["README.md"] and names(occupied.parent) == ["sam"]

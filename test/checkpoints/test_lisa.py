@@ -44,10 +44,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from vltp_ros.checkpoints import conversion, source_files
+from vltp_ros.checkpoints import lisa as lisa_checkpoint
+from vltp_ros.checkpoints.lisa import convert_lisa
+from vltp_ros.checkpoints.model_directory import ModelError, sha256
 from vltp_ros.cli.main import main
-from vltp_ros.network import conversion, lisa_checkpoint, source_files
-from vltp_ros.network.checkpoint import ModelError, sha256
-from vltp_ros.network.lisa_checkpoint import convert_lisa
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.runtime.session import Session
 

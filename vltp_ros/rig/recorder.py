@@ -10,10 +10,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
-from vltp_ros.evaluation.film import Shot, to_jpeg
+from vltp_ros.imaging.images import to_rgb
 from vltp_ros.msg import AffordanceMask, InferenceTiming
 from vltp_ros.node.qos import NEWEST
-from vltp_ros.runtime.images import to_rgb
+from vltp_ros.rig.demo_video import Shot, to_jpeg
 
 PENDING = 50  # stamps that parts are kept for while others are on their way
 

@@ -13,8 +13,8 @@ import psutil
 import torch
 from transformers import BitsAndBytesConfig
 
+from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.config import QUANTIZATIONS
-from vltp_ros.network.errors import ModelError
 
 FULL = ("vision_tower", "multi_modal_projector", "lm_head")
 """Modules that stay in 16 bits: small, or hurt by less."""

@@ -17,8 +17,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder
 from torch import nn
 
-from vltp_ros.config import ModelConfig, model_config
-from vltp_ros.network.checkpoint import (
+from vltp_ros.checkpoints.model_directory import (
     PARTS,
     SAM_FILE,
     ModelError,
@@ -30,7 +29,8 @@ from vltp_ros.network.checkpoint import (
     write_description,
     write_tensors,
 )
-from vltp_ros.network.source_files import check_tensors, read_tensors
+from vltp_ros.checkpoints.source_files import check_tensors, read_tensors
+from vltp_ros.config import ModelConfig, model_config
 from vltp_ros.network.vltp import build_image_encoder, build_mask_decoder, build_prompt_encoder
 
 log = logging.getLogger(__name__)

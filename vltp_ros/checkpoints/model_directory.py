@@ -6,9 +6,9 @@ pruned.safetensors   prune decoder and the mask decoder that was fine-tuned with
                      without a trained one, which model.yaml does not list it for, has none
 llava/               transformers directory with its tokenizer
 adapter/             a model that was fine-tuned with one: LoRA on LLaVA, see
-                     :mod:`vltp_ros.network.adapters`
+                     :mod:`vltp_ros.checkpoints.adapters`
 
-A directory that :mod:`vltp_ros.network.sam_checkpoint` made has model.yaml and sam.safetensors: SAM
+A directory that :mod:`vltp_ros.checkpoints.sam` made has model.yaml and sam.safetensors: SAM
 alone, which is no whole model.
 """
 
@@ -32,16 +32,16 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, LlavaForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
-from vltp_ros.config import ModelConfig, from_dict
-from vltp_ros.network.adapters import (
+from vltp_ros.checkpoints.adapters import (
     ADAPTER,
     ADAPTER_FILE,
     has_adapter,
     load_adapter,
     write_adapter,
 )
-from vltp_ros.network.errors import ModelError
-from vltp_ros.network.quantization import check_memory, quantized
+from vltp_ros.checkpoints.errors import ModelError
+from vltp_ros.checkpoints.quantization import check_memory, quantized
+from vltp_ros.config import ModelConfig, from_dict
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
 

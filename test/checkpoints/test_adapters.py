@@ -13,10 +13,8 @@ from builders import PROVENANCE, random_adapter, tiny_model
 from safetensors.torch import load_file, save_file
 from transformers import LlamaModel
 
-from vltp_ros.cli.merge import Merge, run
-from vltp_ros.config import LoraConfig
-from vltp_ros.network.adapters import adapter_parameters, add_adapter
-from vltp_ros.network.checkpoint import (
+from vltp_ros.checkpoints.adapters import adapter_parameters, add_adapter
+from vltp_ros.checkpoints.model_directory import (
     ModelError,
     load_model,
     read_description,
@@ -24,6 +22,8 @@ from vltp_ros.network.checkpoint import (
     save_model,
     write_description,
 )
+from vltp_ros.cli.merge import Merge, run
+from vltp_ros.config import LoraConfig
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 from transformers import LlavaConfig, PreTrainedTokenizerFast
 
-from vltp_ros.config import ModelConfig
-from vltp_ros.network.checkpoint import SAM_FILE, ModelError
-from vltp_ros.network.conversion import (
+from vltp_ros.checkpoints.conversion import (
     LLAVA,
     Part,
     Read,
@@ -26,10 +24,10 @@ from vltp_ros.network.conversion import (
     whole_config,
     write_model,
 )
-from vltp_ros.network.lisa_checkpoint import REQUEST, SYSTEM
-from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
-from vltp_ros.network.sam_checkpoint import read_sam_description
-from vltp_ros.network.source_files import (
+from vltp_ros.checkpoints.lisa import REQUEST, SYSTEM
+from vltp_ros.checkpoints.model_directory import SAM_FILE, ModelError
+from vltp_ros.checkpoints.sam import read_sam_description
+from vltp_ros.checkpoints.source_files import (
     Stored,
     check_tensors,
     locate,
@@ -38,6 +36,8 @@ from vltp_ros.network.source_files import (
     read_tokenizer,
     stored_tensors,
 )
+from vltp_ros.config import ModelConfig
+from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
 from vltp_ros.network.vltp import Vltp
 
 PROMPT = f"{SYSTEM} USER: {{image}}\n{{task}} {REQUEST} ASSISTANT:{SEG_TOKEN}."

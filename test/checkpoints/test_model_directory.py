@@ -10,7 +10,7 @@ import torch
 import yaml
 from builders import tiny_model
 
-from vltp_ros.network.checkpoint import ModelError, load_model, save_model
+from vltp_ros.checkpoints.model_directory import ModelError, load_model, save_model
 from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.runtime.session import Session
 

@@ -1,0 +1,1 @@
+"""Model directories: loaded, saved, converted, quantised."""

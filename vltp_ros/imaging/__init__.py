@@ -1,0 +1,1 @@
+"""Pixels: out of messages and files, painted over, in space, in bags."""
