@@ -422,7 +422,7 @@ def model_config(name: str) -> ModelConfig:
 
 # --- the ROS nodes ---------------------------------------------------------------------------
 
-OWN = "own"  # what the model directory says
+MODEL_DEFAULT = "own"  # what the model directory says
 NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -437,9 +437,9 @@ class NodeConfig:
         0, "CPU threads for the model; 0: PyTorch's default", low=0, high=1024, read_only=True
     )
     quantization: str = setting(
-        OWN,
+        MODEL_DEFAULT,
         "LLaVA's weights in memory; own: as the model says",
-        choices=(OWN, *QUANTIZATIONS),
+        choices=(MODEL_DEFAULT, *QUANTIZATIONS),
         read_only=True,
     )
     precision: str = setting(
@@ -489,7 +489,9 @@ class NodeConfig:
         (), "share of image tokens frozen at each stage; empty: the model's own", low=0.0, high=0.99
     )
     selector: str = setting(
-        OWN, "what ranks image tokens; own: as the model says", choices=(OWN, *RANKINGS)
+        MODEL_DEFAULT,
+        "what ranks image tokens; own: as the model says",
+        choices=(MODEL_DEFAULT, *RANKINGS),
     )
     # A number: in YAML and on the command line of ROS 2, 65 is no text, and off is no text either.
     csp: int = setting(

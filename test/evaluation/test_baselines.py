@@ -72,7 +72,7 @@ def test_sharing_merges_the_most_uniform_superpatches(monkeypatch):
     seen = []
     block = baselines.run_block
     monkeypatch.setattr(
-        baselines, "run_block", lambda b, t, p: seen.append(p.positions) or block(b, t, p)
+        baselines, "run_block", lambda b, t, p: seen.append(p.indices) or block(b, t, p)
     )
     sharing(square(1))
     apart = merged["x"][0].unfold(1, 2, 2).unfold(2, 2, 2).flatten(3)  # [C, 5, 5, 4]

@@ -73,7 +73,7 @@ def reference(reasoner, image_tokens, task, plan, representatives):
 )
 @torch.inference_mode()
 def test_spans_equal_explicit_masks_over_all_tokens(reasoner, image, config):
-    looked = reasoner.see(image)
+    looked = reasoner.encode_image(image)
     total = looked.tokens.shape[1]
     plan = spans(config, 8, total)
     found = reasoner.reason(looked, [TASKS], csp=config).seg
@@ -87,10 +87,10 @@ def test_spans_equal_explicit_masks_over_all_tokens(reasoner, image, config):
 
 @torch.inference_mode()
 def test_all_tokens_in_every_span_equal_the_plain_forward(reasoner, image):
-    looked = reasoner.see(image)
+    looked = reasoner.encode_image(image)
     everything = CspConfig(clustered=1.0, kept=1.0)
-    plain = reasoner.reason(looked, [TASKS], listen=True)
-    found = reasoner.reason(looked, [TASKS], csp=everything, listen=True)
+    plain = reasoner.reason(looked, [TASKS], output_attentions=True)
+    found = reasoner.reason(looked, [TASKS], csp=everything, output_attentions=True)
     assert torch.allclose(found.seg, plain.seg, atol=1e-5)
     assert found.attention.shape == plain.attention.shape == (3, 8, 8)
 
@@ -98,11 +98,13 @@ def test_all_tokens_in_every_span_equal_the_plain_forward(reasoner, image):
 @torch.inference_mode()
 def test_tasks_and_images_together_equal_one_at_a_time(reasoner):
     images = torch.randint(0, 255, (2, 3, 48, 64), dtype=torch.uint8)
-    looked = reasoner.see(images)
-    together = reasoner.reason(looked, [TASKS, TASKS[::-1]], csp=CSP_PRESETS["65"], listen=True)
+    looked = reasoner.encode_image(images)
+    together = reasoner.reason(
+        looked, [TASKS, TASKS[::-1]], csp=CSP_PRESETS["65"], output_attentions=True
+    )
     for number, row in enumerate([*TASKS, *TASKS[::-1]]):
-        alone = reasoner.see(images[number // 3 : number // 3 + 1])
-        alone = reasoner.reason(alone, [[row]], csp=CSP_PRESETS["65"], listen=True)
+        alone = reasoner.encode_image(images[number // 3 : number // 3 + 1])
+        alone = reasoner.reason(alone, [[row]], csp=CSP_PRESETS["65"], output_attentions=True)
         assert torch.allclose(together.seg[number], alone.seg[0], atol=1e-5)
         assert torch.allclose(together.attention[number], alone.attention[0], atol=1e-5)
 
@@ -110,7 +112,7 @@ def test_tasks_and_images_together_equal_one_at_a_time(reasoner):
 def test_the_prompt_is_remembered_and_forgotten(image):
     reasoner = tiny_model().reasoner
     with torch.no_grad():
-        looked = reasoner.see(image)
+        looked = reasoner.encode_image(image)
         cached = reasoner.reason(looked, [TASKS]).seg
         assert torch.allclose(cached, reasoner.reason(looked, [TASKS]).seg)
     with torch.enable_grad():  # as in training: everything is run
@@ -145,7 +147,7 @@ def test_gradients_reach_every_layer_and_checkpointing_changes_none(image):
 @pytest.mark.parametrize("selector", ["uniform", "random", "cls", "instances"])
 @torch.inference_mode()
 def test_every_selector_gives_an_answer_of_its_own(reasoner, image, selector):
-    looked = reasoner.see(image, cls=True)
+    looked = reasoner.encode_image(image, cls=True)
     instances = torch.zeros(1, 64, dtype=torch.int64)
     instances[0, 10:30] = 3
     config = CspConfig(selector=selector, kept=1.0)
@@ -160,13 +162,13 @@ def test_every_selector_gives_an_answer_of_its_own(reasoner, image, selector):
 @torch.inference_mode()
 def test_cls_attention_is_that_of_the_tower(reasoner, image):
     model = reasoner.llava.model
-    found = reasoner.see(image, cls=True)
+    found = reasoner.encode_image(image, cls=True)
     reasoner.llava.set_attn_implementation("eager")
     heard = {}
     encoder = next(m for m in model.vision_tower.modules() if isinstance(m, CLIPEncoder))
     last = encoder.layers[-1].self_attn  # the feature layer is -1
     hook = last.register_forward_hook(lambda m, args, out: heard.update(weights=out[1]))
-    looked = reasoner.see(image)
+    looked = reasoner.encode_image(image)
     hook.remove()
     reasoner.llava.set_attn_implementation("sdpa")
     assert looked.cls is None and torch.allclose(looked.tokens, found.tokens, atol=1e-5)
@@ -174,7 +176,7 @@ def test_cls_attention_is_that_of_the_tower(reasoner, image):
 
 
 def test_selectors_that_lack_what_they_need_say_so(reasoner, image):
-    looked = reasoner.see(image)
+    looked = reasoner.encode_image(image)
     with pytest.raises(ValueError, match="'cls' needs"):
         reasoner.reason(looked, [TASKS], csp=CspConfig(selector="cls"))
     with pytest.raises(ValueError, match=r"instances is None; .* int64 \(1, 64\)"):

@@ -27,7 +27,7 @@ from vltp_ros.network.preprocessing import (
     valid_grid,
 )
 from vltp_ros.network.prune_decoder import PruneDecoder, dense_positions
-from vltp_ros.network.reasoner import Reasoner, Seen
+from vltp_ros.network.reasoner import Reasoner, VisionFeatures
 from vltp_ros.network.token_selection import fixed_budget
 
 
@@ -113,7 +113,7 @@ def test_attention_is_that_of_the_position_that_predicts_seg(model):
     """Against transformers' own forward over the whole sentence."""
     reasoner, task = model.reasoner, "something to drive a nail"
     image = torch.randint(0, 255, (1, 3, 48, 64), dtype=torch.uint8)
-    looked = reasoner.see(image)
+    looked = reasoner.encode_image(image)
     count = looked.tokens.shape[1]
     prompt = model.config.prompt.replace("{image}", "<image>" * count).replace("{task}", task)
     ids = reasoner.tokenizer(prompt, return_tensors="pt").input_ids
@@ -125,7 +125,7 @@ def test_attention_is_that_of_the_position_that_predicts_seg(model):
     seen = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("<image>")).nonzero().flatten()
     late = torch.stack([layer[0, :, read_out, seen] for layer in out.attentions[4:]])
     tasks = [[task, "a longer task than the other one is"]]
-    found = reasoner.reason(looked, tasks, listen=True)
+    found = reasoner.reason(looked, tasks, output_attentions=True)
     assert found.attention.shape == (2, 8, 8)
     assert torch.allclose(found.attention[0].flatten(), late.mean((0, 1)), atol=1e-6)
     assert torch.allclose(found.seg, reasoner.reason(looked, tasks).seg)
@@ -196,7 +196,7 @@ def test_stages_never_wait_for_the_host(model):
 @torch.inference_mode()
 def test_the_language_model_never_waits_for_the_host(model, csp):
     ghost = copy.deepcopy(model.reasoner).to("meta")
-    looked = Seen(torch.zeros(1, 64, 128, device="meta"), None)
+    looked = VisionFeatures(torch.zeros(1, 64, 128, device="meta"), None)
     ran = []
 
     def run(key, function, *tensors):
@@ -205,7 +205,7 @@ def test_the_language_model_never_waits_for_the_host(model, csp):
         with OneDevice():
             return function(*tensors)
 
-    found = ghost.reason(looked, [["cut", "drink"]], csp=csp, listen=True, run=run)
+    found = ghost.reason(looked, [["cut", "drink"]], csp=csp, output_attentions=True, run=run)
     assert found.seg.shape == (2, 1, 256) and found.attention.shape == (2, 8, 8)
     assert len(ran) == 1
 

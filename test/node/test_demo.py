@@ -14,18 +14,20 @@ from PIL import Image
 
 from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.demo import Demo, run
-from vltp_ros.rig.demo_video import Shot, draw, to_jpeg, write_gif, write_video
+from vltp_ros.rig.demo_video import VideoFrame, draw, to_jpeg, write_gif, write_video
 
 
-def shot(seconds: float) -> Shot:
+def make_frame(seconds: float) -> VideoFrame:
     pixels = np.full((48, 64, 3), (10 + 20 * int(seconds), 200, 100), np.uint8)
     kept = np.zeros((48, 64), np.uint8)
     kept[:, 32:] = 255
-    return Shot(seconds, to_jpeg(pixels), to_jpeg(pixels), kept, (0.5,), "cut bread", {"encode": 9})
+    return VideoFrame(
+        seconds, to_jpeg(pixels), to_jpeg(pixels), kept, (0.5,), "cut bread", {"encode": 9}
+    )
 
 
 def test_a_frame_shows_image_mask_and_kept_tokens():
-    frame = draw(shot(0.0))
+    frame = draw(make_frame(0.0))
     assert frame.shape == (480, 1440, 3)
     np.testing.assert_allclose(frame[200, [100, 600, 1400]], [[10, 200, 100]] * 3, atol=3)
     assert (frame[200, 1000] < 40).all()
@@ -33,9 +35,9 @@ def test_a_frame_shows_image_mask_and_kept_tokens():
 
 
 def test_films_play_as_fast_as_the_answers_came(tmp_path):
-    shots = [shot(5.0 + 0.3 * count) for count in range(11)]
-    write_video(tmp_path / "demo.mp4", shots)
-    write_gif(tmp_path / "demo.gif", shots, seconds=2.0, limit=200_000)
+    frames = [make_frame(5.0 + 0.3 * count) for count in range(11)]
+    write_video(tmp_path / "demo.mp4", frames)
+    write_gif(tmp_path / "demo.gif", frames, seconds=2.0, limit=200_000)
     with imageio.get_reader(tmp_path / "demo.mp4") as video:
         assert video.get_meta_data()["codec"] == "h264"
         assert video.count_frames() == 31

@@ -13,7 +13,7 @@ import torch
 from builders import tiny_model
 
 from vltp_ros.config import CSP_PRESETS
-from vltp_ros.network.run import directly
+from vltp_ros.network.run import eager
 from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.runtime.graphs import GraphRunner
 
@@ -47,7 +47,7 @@ def test_replay_equals_eager_for_changing_inputs_and_rates(runner, precision):
                 seg = torch.randn(tasks, 1, 256, device=DEVICE)
                 for found, expected in zip(
                     pipeline(model, square, seg, rate, runner),
-                    pipeline(model, square, seg, rate, directly),
+                    pipeline(model, square, seg, rate, eager),
                     strict=True,
                 ):
                     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
@@ -60,9 +60,9 @@ def test_the_language_model_replays_as_eager(runner, csp):
     reasoner = tiny_model().reasoner.to(DEVICE)
     for tasks in (["cut"], ["drink", "something to drive a nail"], ["sit"]):
         image = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8, device=DEVICE)
-        seen = reasoner.see(image)
-        found = reasoner.reason(seen, [tasks], csp=csp, listen=True, run=runner)
-        expected = reasoner.reason(seen, [tasks], csp=csp, listen=True)
+        seen = reasoner.encode_image(image)
+        found = reasoner.reason(seen, [tasks], csp=csp, output_attentions=True, run=runner)
+        expected = reasoner.reason(seen, [tasks], csp=csp, output_attentions=True)
         torch.testing.assert_close(found.seg, expected.seg, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(found.attention, expected.attention, rtol=1e-3, atol=1e-5)
     assert not runner.failed and len(runner) > 0

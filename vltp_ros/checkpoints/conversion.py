@@ -31,7 +31,7 @@ from vltp_ros.checkpoints.model_directory import (
     write_description,
     write_tensors,
 )
-from vltp_ros.checkpoints.source_files import Stored, read_tensors
+from vltp_ros.checkpoints.source_files import TensorLocation, read_tensors
 from vltp_ros.config import ModelConfig
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
@@ -58,7 +58,7 @@ Read = Callable[[Path], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class Part:
+class TensorRecipe:
     """A tensor to be written: its form, and how it is made when its turn comes."""
 
     shape: torch.Size
@@ -71,9 +71,11 @@ class Part:
         return self.shape.numel() * self.dtype.itemsize
 
 
-def copied(stored: Stored, dtype: torch.dtype | None = None) -> Part:
+def copied(stored: TensorLocation, dtype: torch.dtype | None = None) -> TensorRecipe:
     """A tensor as it is stored, in another type if one is given."""
-    return Part(stored.shape, dtype or stored.dtype, lambda read: read(stored.path)[stored.name])
+    return TensorRecipe(
+        stored.shape, dtype or stored.dtype, lambda read: read(stored.path)[stored.name]
+    )
 
 
 def empty_llava(config: LlavaConfig) -> LlavaForConditionalGeneration:
@@ -106,13 +108,13 @@ def plain(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in wraps)
 
 
-def by_plain_name(located: dict[str, Stored], directory: Path) -> dict[str, Stored]:
+def by_plain_name(located: dict[str, TensorLocation], directory: Path) -> dict[str, TensorLocation]:
     """The tensors of a directory by :func:`plain` name, without those that are computed anyway.
 
     Raises:
         ModelError: if two have the same.
     """
-    found: dict[str, Stored] = {}
+    found: dict[str, TensorLocation] = {}
     for name, stored in located.items():
         if name.endswith(COMPUTED):
             continue
@@ -123,7 +125,7 @@ def by_plain_name(located: dict[str, Stored], directory: Path) -> dict[str, Stor
 
 
 def write_model(
-    directory: Path, model: Vltp, parts: dict[str, Part], sources: list[Path], licence: str
+    directory: Path, model: Vltp, parts: dict[str, TensorRecipe], sources: list[Path], licence: str
 ) -> None:
     """Write a model directory without a pruned half, all of it or nothing.
 
@@ -174,9 +176,9 @@ def check_unoccupied(directory: Path) -> None:
             raise ModelError(f"{directory} holds {name} already; remove it or give another --out")
 
 
-def _files(parts: dict[str, Part]) -> dict[str, dict[str, Part]]:
+def _files(parts: dict[str, TensorRecipe]) -> dict[str, dict[str, TensorRecipe]]:
     """File in the model directory -> its tensors by their names there."""
-    shards: list[dict[str, Part]] = [{}]
+    shards: list[dict[str, TensorRecipe]] = [{}]
     for name, part in parts.items():
         if not name.startswith(LLAVA):
             continue
@@ -191,7 +193,7 @@ def _files(parts: dict[str, Part]) -> dict[str, dict[str, Part]]:
     return {**files, "dense.safetensors": dense}
 
 
-def _record(files: dict[str, dict[str, Part]], sources: list[Path]) -> dict:
+def _record(files: dict[str, dict[str, TensorRecipe]], sources: list[Path]) -> dict:
     """What must be equal for an interrupted conversion to go on."""
     stats = {str(path): path.stat() for path in sources}
     return {
@@ -243,7 +245,7 @@ def _check_room(directory: Path, needed: int) -> None:
         )
 
 
-def _write_parts(parts: dict[str, Part], path: Path) -> None:
+def _write_parts(parts: dict[str, TensorRecipe], path: Path) -> None:
     """Write beside, then rename; the source files are mapped while this one is written."""
     read = cache(read_tensors)
     tensors = {name: part.make(read).to(part.dtype).contiguous() for name, part in parts.items()}
@@ -260,7 +262,7 @@ def _hash_source(path: Path, record: dict, file: Path) -> None:
 
 
 def _write_llava(
-    directory: Path, model: Vltp, files: dict[str, dict[str, Part]], dtype: torch.dtype
+    directory: Path, model: Vltp, files: dict[str, dict[str, TensorRecipe]], dtype: torch.dtype
 ) -> None:
     """Index, configuration and tokenizer: what transformers needs beside the shards."""
     shards = {Path(file).name: parts for file, parts in files.items() if file not in PARTS}

@@ -15,7 +15,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, PreTrainedT
 
 from vltp_ros.checkpoints.conversion import (
     LLAVA,
-    Part,
+    TensorRecipe,
     by_plain_name,
     check_unoccupied,
     copied,
@@ -27,7 +27,7 @@ from vltp_ros.checkpoints.conversion import (
 )
 from vltp_ros.checkpoints.model_directory import ModelError
 from vltp_ros.checkpoints.source_files import (
-    Stored,
+    TensorLocation,
     check_tensors,
     locate,
     make_config,
@@ -131,7 +131,7 @@ def _empty_lisa(directory: Path, clip: Path, config: ModelConfig) -> Vltp:
     return empty_model(config, reasoner)
 
 
-def _find(model: Vltp, directory: Path, clip: Path) -> dict[str, Stored]:
+def _find(model: Vltp, directory: Path, clip: Path) -> dict[str, TensorLocation]:
     """LISA's and CLIP's tensors by plain name; ModelError unless they are the model's, all used."""
     lisa, tower = by_plain_name(locate(directory), directory), _clip_tensors(clip)
     expected = {_origin(name): p for name, p in model.state_dict().items() if IDENTITY not in name}
@@ -181,14 +181,14 @@ def _llava_config(
     )
 
 
-def _clip_tensors(clip: Path) -> dict[str, Stored]:
+def _clip_tensors(clip: Path) -> dict[str, TensorLocation]:
     """The vision tower's, by plain name after :data:`TOWER`; the rest of CLIP is left out."""
     located = locate(clip)
     vision = {k: v for k, v in located.items() if k.startswith("vision_model.")} or located
     return {f"{TOWER}{name}": v for name, v in by_plain_name(vision, clip).items()}
 
 
-def _check_width(found: dict[str, Stored], width: int, directory: Path, clip: Path) -> None:
+def _check_width(found: dict[str, TensorLocation], width: int, directory: Path, clip: Path) -> None:
     """ModelError if LISA's projector takes tokens of another width than CLIP gives."""
     projector = found.get("mm_projector.weight")
     if projector is not None and projector.shape[1:] != (width,):
@@ -198,11 +198,11 @@ def _check_width(found: dict[str, Stored], width: int, directory: Path, clip: Pa
         )
 
 
-def _part(name: str, parameter: Tensor, found: dict[str, Stored]) -> Part:
+def _part(name: str, parameter: Tensor, found: dict[str, TensorLocation]) -> TensorRecipe:
     """What to write for a parameter: LLaVA in bfloat16, the rest as it is."""
     if IDENTITY in name:
         make = torch.eye if name.endswith("weight") else torch.zeros
-        return Part(parameter.shape, torch.bfloat16, lambda read: make(*parameter.shape))
+        return TensorRecipe(parameter.shape, torch.bfloat16, lambda read: make(*parameter.shape))
     return copied(found[_origin(name)], torch.bfloat16 if name.startswith(LLAVA) else None)
 
 

@@ -13,8 +13,8 @@ from transformers import LlavaConfig, PreTrainedTokenizerFast
 
 from vltp_ros.checkpoints.conversion import (
     LLAVA,
-    Part,
     Read,
+    TensorRecipe,
     by_plain_name,
     check_unoccupied,
     copied,
@@ -28,7 +28,7 @@ from vltp_ros.checkpoints.lisa import REQUEST, SYSTEM
 from vltp_ros.checkpoints.model_directory import SAM_FILE, ModelError
 from vltp_ros.checkpoints.sam import read_sam_description
 from vltp_ros.checkpoints.source_files import (
-    Stored,
+    TensorLocation,
     check_tensors,
     locate,
     make_config,
@@ -96,7 +96,7 @@ def _check_tokens(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig, direct
         )
 
 
-def _llava_tensors(llava: LlavaConfig, directory: Path) -> dict[str, Stored]:
+def _llava_tensors(llava: LlavaConfig, directory: Path) -> dict[str, TensorLocation]:
     """By plain name; ModelError unless they are those of the configuration."""
     found = by_plain_name(locate(directory), directory)
     expected = {plain(name): p for name, p in empty_llava(llava).state_dict().items()}
@@ -104,7 +104,7 @@ def _llava_tensors(llava: LlavaConfig, directory: Path) -> dict[str, Stored]:
     return found
 
 
-def _sam_tensors(model: Vltp, path: Path) -> dict[str, Stored]:
+def _sam_tensors(model: Vltp, path: Path) -> dict[str, TensorLocation]:
     """By name; ModelError unless they are those of the model."""
     found = stored_tensors(path)
     parameters = model.state_dict().items()
@@ -131,15 +131,17 @@ def _new_reasoner(
         return Reasoner(empty_llava(llava), tokenizer, config.prompt, config.framing)
 
 
-def _part(name: str, parameter: Tensor, found: dict[str, Stored], new: range) -> Part:
+def _part(
+    name: str, parameter: Tensor, found: dict[str, TensorLocation], new: range
+) -> TensorRecipe:
     """What to write for a parameter."""
     if name.startswith("reasoner.projection."):
-        return Part(parameter.shape, parameter.dtype, lambda read: parameter)
+        return TensorRecipe(parameter.shape, parameter.dtype, lambda read: parameter)
     origin = plain(name.removeprefix(LLAVA))
     return _grown(found[origin], new) if origin in TABLES else copied(found[origin])
 
 
-def _grown(stored: Stored, new: range) -> Part:
+def _grown(stored: TensorLocation, new: range) -> TensorRecipe:
     """A table in which new tokens start as the mean of the known ones."""
     shape = torch.Size((max(stored.shape[0], new.stop), stored.shape[1]))
 
@@ -150,4 +152,4 @@ def _grown(stored: Stored, new: range) -> Part:
         table[new.start : new.stop] = old[: new.start].float().mean(0)
         return table
 
-    return Part(shape, stored.dtype, make)
+    return TensorRecipe(shape, stored.dtype, make)

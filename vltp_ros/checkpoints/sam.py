@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 MODULES = ("image_encoder", "prompt_encoder", "mask_decoder")
 """What a checkpoint holds; its tensors' names start with these."""
 
-OWN = "a checkpoint of your own needs --sam and --sha256"
+OWN_CHECKPOINT = "a checkpoint of your own needs --sam and --sha256"
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def identify(file: Path, sam: str | None, checksum: str | None) -> tuple[str, di
     release, found = RELEASES[name], sha256(file)
     if found != (checksum or release.sha256).lower():
         wanted = f"--sha256 is {checksum}" if checksum else f"{release.file}'s is {release.sha256}"
-        hint = "" if checksum else f"; {OWN}"
+        hint = "" if checksum else f"; {OWN_CHECKPOINT}"
         raise ModelError(
             f"{file} is altered or another file: its SHA-256 is {found}, {wanted}{hint}"
         )
@@ -174,7 +174,8 @@ def _release_of_size(file: Path) -> str:
             return name
     allowed = ", ".join(f"{r.file} {r.bytes}" for r in RELEASES.values())
     raise ModelError(
-        f"{file} has {size} bytes: truncated, or not one of Meta's checkpoints ({allowed}); {OWN}"
+        f"{file} has {size} bytes: truncated, or not one of Meta's checkpoints ({allowed}); "
+        f"{OWN_CHECKPOINT}"
     )
 
 

@@ -21,12 +21,12 @@ from vltp_ros.checkpoints.model_directory import ModelError
 
 Config = TypeVar("Config", bound=PreTrainedConfig)
 
-WHOLE = ("model.safetensors", "pytorch_model.bin")
+SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of the weight file in a transformers directory; with ``.index.json`` that of its shards."""
 
 
 @dataclass(frozen=True)
-class Stored:
+class TensorLocation:
     """Where a tensor lies, and its form."""
 
     path: Path
@@ -58,29 +58,31 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def stored_tensors(path: Path) -> dict[str, Stored]:
+def stored_tensors(path: Path) -> dict[str, TensorLocation]:
     """The forms of a file's tensors by name; errors as for :func:`read_tensors`."""
-    return {key: Stored(path, key, t.shape, t.dtype) for key, t in read_tensors(path).items()}
+    return {
+        key: TensorLocation(path, key, t.shape, t.dtype) for key, t in read_tensors(path).items()
+    }
 
 
-def locate(directory: Path) -> dict[str, Stored]:
+def locate(directory: Path) -> dict[str, TensorLocation]:
     """Every tensor of a transformers directory by name, in one weight file or in shards.
 
     Raises:
         ModelError: for a file or index that is missing, truncated, is none, or an index that does
             not fit its files.
     """
-    for name in WHOLE:
+    for name in SINGLE_FILES:
         if (directory / f"{name}.index.json").is_file():
             return _locate_shards(directory / f"{name}.index.json")
         if (directory / name).is_file():
             return stored_tensors(directory / name)
-    allowed = ", ".join(f"{name}, {name}.index.json" for name in WHOLE)
+    allowed = ", ".join(f"{name}, {name}.index.json" for name in SINGLE_FILES)
     raise ModelError(f"{directory} has no weight file and no index of shards; allowed: {allowed}")
 
 
 def check_tensors(
-    found: Mapping[str, Tensor | Stored], expected: Mapping[str, Tensor], what: str
+    found: Mapping[str, Tensor | TensorLocation], expected: Mapping[str, Tensor], what: str
 ) -> None:
     """ModelError, which starts with ``what``, unless names and shapes fit and all are floats."""
     wrong = {
@@ -164,7 +166,7 @@ def _line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _locate_shards(index: Path) -> dict[str, Stored]:
+def _locate_shards(index: Path) -> dict[str, TensorLocation]:
     try:
         listed = set(json.loads(index.read_text())["weight_map"].items())
         paths = [index.parent / name for name in sorted({name for _, name in listed})]

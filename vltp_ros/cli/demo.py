@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.rig.demo_video import Shot, write_gif, write_video
+from vltp_ros.rig.demo_video import VideoFrame, write_gif, write_video
 from vltp_ros.rig.processes import running, use_own_network
 from vltp_ros.runtime.device import resolve_device
 
@@ -69,13 +69,13 @@ def run(args: Demo) -> dict:
             recorded = record(args.seconds, PATIENCE, processes.check)
     finally:
         rclpy.try_shutdown()
-    if not recorded.shots:
+    if not recorded.frames:
         raise RuntimeError(f"no mask came within {PATIENCE:.0f} s; the nodes' messages are above")
     video, gif = args.out / "demo.mp4", args.out / "demo.gif"
-    write_video(video, recorded.shots)
-    write_gif(gif, recorded.shots, GIF_SECONDS, GIF_BYTES)
+    write_video(video, recorded.frames)
+    write_gif(gif, recorded.frames, GIF_SECONDS, GIF_BYTES)
     return {
-        **_summary(recorded.shots),
+        **_summary(recorded.frames),
         **machine,
         "latency_ms": _quantiles(recorded.latencies_ms),
         "received": recorded.received,
@@ -100,15 +100,18 @@ def describe(answer: dict) -> str:
     return "\n".join(lines)
 
 
-def _summary(shots: list[Shot]) -> dict:
+def _summary(frames: list[VideoFrame]) -> dict:
     """Count, rate and median times of the masks."""
-    span = shots[-1].seconds - shots[0].seconds
-    names = shots[0].times_ms
+    span = frames[-1].seconds - frames[0].seconds
+    names = frames[0].times_ms
     return {
-        "masks": len(shots),
-        "masks_per_second": (len(shots) - 1) / span if span else 0.0,
+        "masks": len(frames),
+        "masks_per_second": (len(frames) - 1) / span if span else 0.0,
         "stages": [
-            {"name": n, "median_ms": float(np.median([shot.times_ms.get(n, 0) for shot in shots]))}
+            {
+                "name": n,
+                "median_ms": float(np.median([frame.times_ms.get(n, 0) for frame in frames])),
+            }
             for n in names
         ],
     }

@@ -32,7 +32,7 @@ from vltp_ros.training.tabletop import new_model
 STARTED = {"attention": AttentionStage, "prune": PrunedStage}
 """The stages that need a trained dense model."""
 
-WHOLE = ("dense", "attention")
+TRAIN_LLAVA = ("dense", "attention")
 """The stages that train LLaVA's own weights, which must be whole."""
 
 
@@ -76,7 +76,7 @@ def run(args: Train) -> dict:
     seconds = fit(stage.train(), source, args.config, args.run)
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
-    base = None if args.stage in WHOLE else args.init
+    base = None if args.stage in TRAIN_LLAVA else args.init
     what = describe_run(f"train --stage {args.stage}", args.config, seconds, len(data))
     save_model(model, args.out, provenance(args.init, what), base=base)
     return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
@@ -85,7 +85,7 @@ def run(args: Train) -> dict:
 def _initial_model(args: Train) -> Vltp:
     if args.init is None:
         return _new_model(args)
-    if args.stage in WHOLE:
+    if args.stage in TRAIN_LLAVA:
         why = f"the {args.stage} stage trains LLaVA's own weights"
         return load_start(args.init, args.quantization, args.device, ("float32",), why)
     model = load_start(args.init, args.quantization, args.device)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vltp_ros.config import SAM_ENCODERS, ModelConfig, model_config
-from vltp_ros.evaluation.contest import Contender, contest, ways_to_run
+from vltp_ros.evaluation.benchmark import Candidate, benchmark, ways_to_run
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.network.prune_decoder import WIDTH
@@ -40,7 +40,7 @@ def benchmark_encoder(
 
     Returns:
         ``hardware``, ``versions``, ``sam``, ``prune_after``, ``repeats`` and ``rows``: name, rate,
-        dtype, device, gmacs and what :func:`contest` measures.
+        dtype, device, gmacs and what :func:`benchmark` measures.
 
     Raises:
         ValueError: for an unknown size, bad rates, or fewer than 3 repeats.
@@ -49,7 +49,7 @@ def benchmark_encoder(
         raise ValueError(f"sam is {sam!r}; allowed: {', '.join(SAM_ENCODERS)}")
     model = _random_model(sam).to(device)
     stages = model.config.pruning.prune_after
-    official, ours = _contenders(model, device, dtype, rates)
+    official, ours = _candidates(model, device, dtype, rates)
     entered = [official, *ours] if baseline else ours
     with (
         torch.inference_mode(),
@@ -60,7 +60,7 @@ def benchmark_encoder(
             cache_enabled=False,
         ),
     ):
-        rows = contest(
+        rows = benchmark(
             entered,
             device,
             repeats=repeats,
@@ -92,9 +92,9 @@ def _random_model(sam: str) -> Vltp:
     return model
 
 
-def _contenders(
+def _candidates(
     model: Vltp, device: torch.device, dtype: torch.dtype, rates: Sequence[float]
-) -> tuple[Contender, list[Contender]]:
+) -> tuple[Candidate, list[Candidate]]:
     """The official encoder, and ours."""
     side = model.config.encoder.img_size
     generator = torch.Generator().manual_seed(0)
@@ -118,8 +118,8 @@ def _contenders(
             "gmacs": costs.get(rate),
         }
 
-    return Contender(lambda: model.image_encoder(image), row("official", 0.0)), [
-        Contender(lambda rate=rate, run=run: ours(rate, run), row(name, rate), name == "captured")
+    return Candidate(lambda: model.image_encoder(image), row("official", 0.0)), [
+        Candidate(lambda rate=rate, run=run: ours(rate, run), row(name, rate), name == "captured")
         for name, run in ways_to_run(device).items()
         for rate in rates
     ]

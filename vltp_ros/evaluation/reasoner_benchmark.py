@@ -17,7 +17,7 @@ from vltp_ros.checkpoints.llava import PROMPT
 from vltp_ros.checkpoints.model_directory import load_reasoner
 from vltp_ros.checkpoints.quantization import UNCAPTURABLE
 from vltp_ros.config import LLAVA_SIZES, LlavaSizes, csp_config, model_config
-from vltp_ros.evaluation.contest import Contender, contest, watched, ways_to_run
+from vltp_ros.evaluation.benchmark import Candidate, benchmark, watched, ways_to_run
 from vltp_ros.evaluation.flops import image_token_cost
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.network.preprocessing import llava_input
@@ -63,7 +63,7 @@ def benchmark_reasoner(
     Returns:
         ``hardware``, ``versions``, ``size``, ``quantization``, ``parameters``, ``load_s``,
         ``load_peak_mib`` (growth of memory while it is loaded), ``repeats`` and ``rows``: name,
-        csp, tasks, average_tokens (image tokens in a layer), device and what :func:`contest`
+        csp, tasks, average_tokens (image tokens in a layer), device and what :func:`benchmark`
         measures.
 
     Raises:
@@ -83,13 +83,13 @@ def benchmark_reasoner(
         load_s = time.perf_counter() - start
     reasoner.eval().requires_grad_(False).projection.to(device)
     entered = [
-        contender
+        candidate
         for count in tasks
-        for contender in _contenders(reasoner, size, device, quantization, csp, count, baseline)
+        for candidate in _candidates(reasoner, size, device, quantization, csp, count, baseline)
     ]
     official = {each.row["tasks"]: each for each in entered if each.row["csp"] is None}
     with torch.inference_mode():
-        rows = contest(
+        rows = benchmark(
             entered,
             device,
             repeats=repeats,
@@ -133,7 +133,7 @@ def write_random_llava(directory: Path, sizes: LlavaSizes, device: torch.device)
     return sum(parameter.numel() for parameter in llava.parameters())
 
 
-def _contenders(
+def _candidates(
     reasoner: Reasoner,
     size: str,
     device: torch.device,
@@ -141,13 +141,15 @@ def _contenders(
     csp: Sequence[str],
     count: int,
     baseline: bool,
-) -> list[Contender]:
+) -> list[Candidate]:
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (1, 3, 480, 640), dtype=torch.uint8, generator=generator)
     image, tasks = image.to(device), list(TASKS[:count])
 
     def ours(csp: str, run: Run) -> Tensor:
-        return reasoner.reason(reasoner.see(image), [tasks], csp=csp_config(csp), run=run).seg
+        return reasoner.reason(
+            reasoner.encode_image(image), [tasks], csp=csp_config(csp), run=run
+        ).seg
 
     def row(name: str, csp: str | None) -> dict:
         average = image_token_cost(size, csp or "off")["average_tokens"]
@@ -155,13 +157,13 @@ def _contenders(
         return {"name": f"{size} reasoner, {name}", **described, "device": device.type}
 
     found = [
-        Contender(partial(ours, preset, run), row(name, preset), name == "captured")
+        Candidate(partial(ours, preset, run), row(name, preset), name == "captured")
         for name, run in ways_to_run(device, quantization not in UNCAPTURABLE).items()
         for preset in csp
     ]
     if baseline:
         found.append(
-            Contender(transformers_forward(reasoner, image, tasks), row("transformers", None))
+            Candidate(transformers_forward(reasoner, image, tasks), row("transformers", None))
         )
     return found
 

@@ -19,70 +19,72 @@ MASKED = -3e4
 
 TILE = 32
 """Queries side by side in window attention when some tokens are missing: what a CPU's fused
-attention takes at once. Longer tiles have more empty places, shorter ones copy more keys."""
+attention takes at once. Longer tiles have more empty slots, shorter ones copy more keys."""
 
 BIAS_ELEMENTS = {"cpu": 2**23, "cuda": 2**27}
 """Most elements of a bias that exist at a time: few stay in a CPU's cache, many fill a GPU."""
 
 
-class Places:
-    """Where some tokens lie on the grid; worked out once for all the blocks that they run through.
+class TokenPositions:
+    """Where some tokens lie on the grid, worked out once for all the blocks that they run through.
 
     Attributes:
         grid: rows and columns of the whole token grid.
-        positions: int64 [B, n], each token's row * columns + column, each at most once; None where
+        indices: int64 [B, n], each token's row * columns + column, each at most once; None where
             they are all tokens of the grid, in that order.
     """
 
-    def __init__(self, grid: tuple[int, int], positions: Tensor | None = None) -> None:
+    def __init__(self, grid: tuple[int, int], indices: Tensor | None = None) -> None:
         self.grid = grid
-        self.positions = positions
-        self._tiles: dict[int, Tiles] = {}
+        self.indices = indices
+        self._layouts: dict[int, WindowLayout] = {}
 
-    def tiles(self, size: int, tokens: Tensor) -> Tiles:
+    def windows(self, size: int, tokens: Tensor) -> WindowLayout:
         """The tokens [B, n, C] in windows of ``size`` x ``size``."""
-        if self.positions is None:
+        if self.indices is None:
             return _whole_windows(self.grid, size, len(tokens), tokens.device)
-        if size not in self._tiles:
-            self._tiles[size] = _cut(self.positions, self.grid, size)
-        return self._tiles[size]
+        if size not in self._layouts:
+            self._layouts[size] = _lay_out(self.indices, self.grid, size)
+        return self._layouts[size]
 
 
 @dataclass(frozen=True)
-class Tiles:
+class WindowLayout:
     """Window attention's queries and keys: each window holds its keys, each tile some queries.
 
     Windows keep different numbers of tokens. A window takes as many tiles as its queries fill, and
     the number of tiles in all has a bound that the number of tokens alone decides: shapes are
-    static, and few places are empty. W is the number of windows of a whole grid.
+    static, and few slots are empty. W is the number of windows of a whole grid.
     """
 
-    slots: Tensor  # int64 [B * n]: the token's slot in the windows, window by window, row by row
+    key_slots: (
+        Tensor  # int64 [B * n]: the token's slot in the windows, window by window, row by row
+    )
     windows: int  # B * W
-    places: Tensor  # int64 [B * n]: the token's place in the tiles
-    length: int  # places of a tile
+    query_slots: Tensor  # int64 [B * n]: the token's slot in the tiles
+    length: int  # slots of a tile
     window: Tensor | None = None  # int64 [tiles]: of each tile; None: tiles are windows
     coordinates: tuple[Tensor, Tensor] | None = None  # int64 [tiles, length]: row, column in it
     absent: Tensor | None = None  # float [tiles, 1, 1, slots]: MASKED where a token was not kept
 
 
-def run_block(block: Block, tokens: Tensor, places: Places) -> Tensor:
+def run_block(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
     """One transformer block of SAM's encoder over some tokens [B, n, C] (Eq. 5)."""
     attend = window_attention if block.window_size else global_attention
-    tokens = tokens + attend(block, block.norm1(tokens), places)
+    tokens = tokens + attend(block, block.norm1(tokens), positions)
     return tokens + block.mlp(block.norm2(tokens))
 
 
-def global_attention(block: Block, tokens: Tensor, places: Places) -> Tensor:
+def global_attention(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
     """Every token attends to every token that is present. Shapes as in :func:`run_block`."""
-    attn, grid, positions = block.attn, places.grid, places.positions
+    attn, grid, indices = block.attn, positions.grid, positions.indices
     q, k, v = attn.qkv(tokens).unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    if positions is None:
+    if indices is None:
         rel_h, rel_w = _dense_bias(attn, q, grid)
         onehot = None
     else:
-        rel_h, rel_w = _gathered_bias(attn, q, grid, (positions // grid[1], positions % grid[1]))
-        onehot = _onehot_places(grid, q.device).to(q.dtype)[positions].mT.unsqueeze(1)
+        rel_h, rel_w = _gathered_bias(attn, q, grid, (indices // grid[1], indices % grid[1]))
+        onehot = _onehot_positions(grid, q.device).to(q.dtype)[indices].mT.unsqueeze(1)
     batch, heads, count, _ = q.shape
     limit = BIAS_ELEMENTS["cpu" if q.device.type == "cpu" else "cuda"]
     at_once = max(1, limit // (batch * heads * count))
@@ -95,7 +97,7 @@ def global_attention(block: Block, tokens: Tensor, places: Places) -> Tensor:
     return attn.proj(torch.cat(out, 2).transpose(1, 2).flatten(2))
 
 
-def window_attention(block: Block, tokens: Tensor, places: Places) -> Tensor:
+def window_attention(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
     """Every token attends to the present tokens of its own window. Shapes as in :func:`run_block`.
 
     SAM pads the grid to whole windows after the norm and lets the pads take part as keys. Their
@@ -103,41 +105,41 @@ def window_attention(block: Block, tokens: Tensor, places: Places) -> Tensor:
     and never computed.
     """
     attn, size, width = block.attn, block.window_size, tokens.shape[-1]
-    tiles = places.tiles(size, tokens)
+    layout = positions.windows(size, tokens)
     # Whole rows move, by their number: gather and scatter would look every element up.
     q, kv = attn.qkv(tokens).flatten(0, 1).split((width, 2 * width), -1)
-    pads = attn.qkv.bias[width:].to(kv.dtype).expand(tiles.windows * size * size, -1)
-    kv = pads.index_copy(0, tiles.slots, kv).view(tiles.windows, -1)
-    if tiles.window is not None:
-        kv = kv.index_select(0, tiles.window)
+    pads = attn.qkv.bias[width:].to(kv.dtype).expand(layout.windows * size * size, -1)
+    kv = pads.index_copy(0, layout.key_slots, kv).view(layout.windows, -1)
+    if layout.window is not None:
+        kv = kv.index_select(0, layout.window)
     count = len(kv)
-    q = q.new_zeros(count * tiles.length, width).index_copy(0, tiles.places, q)
-    q = q.view(count, tiles.length, attn.num_heads, -1).transpose(1, 2)
+    q = q.new_zeros(count * layout.length, width).index_copy(0, layout.query_slots, q)
+    q = q.view(count, layout.length, attn.num_heads, -1).transpose(1, 2)
     k, v = kv.view(count, size * size, 2, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-    if tiles.coordinates is None:
+    if layout.coordinates is None:
         bias = _bias(*_dense_bias(attn, q, (size, size)))
     else:
-        bias = _bias(*_gathered_bias(attn, q, (size, size), tiles.coordinates))
-        bias = bias + tiles.absent.to(q.dtype)
+        bias = _bias(*_gathered_bias(attn, q, (size, size), layout.coordinates))
+        bias = bias + layout.absent.to(q.dtype)
     out = F.scaled_dot_product_attention(q, k, v, bias, scale=attn.scale)
-    out = out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, tiles.places)
+    out = out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, layout.query_slots)
     return attn.proj(out.view(tokens.shape))
 
 
-def _bias(rel_h: Tensor, rel_w: Tensor, places: Tensor | None = None) -> Tensor:
+def _bias(rel_h: Tensor, rel_w: Tensor, keys: Tensor | None = None) -> Tensor:
     """Bias of each query against each key from those against each row and each column.
 
     Args:
         rel_h, rel_w: [B, heads, n, H] and [B, heads, n, W].
-        places: row and column of each key, one-hot [B, 1, H + W, keys]; None for the whole grid.
+        keys: row and column of each key, one-hot [B, 1, H + W, keys]; None for the whole grid.
 
     Returns:
         [B, heads, n, keys].
     """
-    if places is None:
+    if keys is None:
         return (rel_h.unsqueeze(-1) + rel_w.unsqueeze(-2)).flatten(-2)
     # A product: never slower than looking the numbers up, in bfloat16 three times as fast (CPU).
-    return torch.cat([rel_h, rel_w], -1) @ places
+    return torch.cat([rel_h, rel_w], -1) @ keys
 
 
 def _dense_bias(attn: Attention, q: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -176,14 +178,14 @@ def _gathered_bias(
 @torch.inference_mode(False)
 def _offsets(size: int, device: torch.device) -> Tensor:
     """int64 [size, size]: row of the table of relative positions for each query and key."""
-    places = torch.arange(size)
-    return (places[:, None] - places[None] + size - 1).to(device)
+    steps = torch.arange(size)
+    return (steps[:, None] - steps[None] + size - 1).to(device)
 
 
 @cache
 @torch.inference_mode(False)
-def _onehot_places(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """float [H * W, H + W]: each place's row and column, one-hot."""
+def _onehot_positions(grid: tuple[int, int], device: torch.device) -> Tensor:
+    """float [H * W, H + W]: each position's row and column, one-hot."""
     height, width = grid
     rows = torch.eye(height).repeat_interleave(width, 0)
     columns = torch.eye(width).repeat(height, 1)
@@ -207,19 +209,21 @@ def _window_slots(grid: tuple[int, int], size: int, device: torch.device) -> tup
 
 @cache
 @torch.inference_mode(False)
-def _whole_windows(grid: tuple[int, int], size: int, batch: int, device: torch.device) -> Tiles:
+def _whole_windows(
+    grid: tuple[int, int], size: int, batch: int, device: torch.device
+) -> WindowLayout:
     """All tokens of the grid: a tile is a window with its pads."""
     slots, windows = _window_slots(grid, size, device)
     slots = _rows(slots.expand(batch, -1), windows * size * size)
-    return Tiles(slots, batch * windows, slots, size * size)
+    return WindowLayout(slots, batch * windows, slots, size * size)
 
 
-def _cut(positions: Tensor, grid: tuple[int, int], size: int) -> Tiles:
-    """The tokens at some positions, int64 [B, n], in tiles of at most TILE places."""
-    batch, count = positions.shape
+def _lay_out(indices: Tensor, grid: tuple[int, int], size: int) -> WindowLayout:
+    """The tokens at some positions, int64 [B, n], in tiles of at most TILE slots."""
+    batch, count = indices.shape
     length = min(TILE, size**2)
-    whole, windows = _window_slots(grid, size, positions.device)
-    slots = whole[positions]
+    whole, windows = _window_slots(grid, size, indices.device)
+    slots = whole[indices]
     window, order = (slots // size**2).sort(1)
     kept = torch.zeros(batch, windows, dtype=torch.int64, device=slots.device)
     kept = kept.scatter_add(1, window, torch.ones_like(window))
@@ -227,18 +231,18 @@ def _cut(positions: Tensor, grid: tuple[int, int], size: int) -> Tiles:
     rank = torch.arange(count, device=slots.device) - (kept.cumsum(1) - kept).gather(1, window)
     tile = (needed.cumsum(1) - needed).gather(1, window) + rank // length
     tiles = min((count + windows * (length - 1)) // length, windows * -(-(size**2) // length))
-    places = torch.zeros_like(slots).scatter(1, order, tile * length + rank % length)
+    query_slots = torch.zeros_like(slots).scatter(1, order, tile * length + rank % length)
 
     inside = torch.zeros(batch, tiles * length, dtype=torch.int64, device=slots.device)
-    inside = inside.scatter(1, places, slots % size**2).view(-1, length)
+    inside = inside.scatter(1, query_slots, slots % size**2).view(-1, length)
     of_tile = torch.zeros(batch, tiles, dtype=torch.int64, device=slots.device)
     of_tile = _rows(of_tile.scatter(1, tile, window), windows)
     absent = torch.zeros(batch, windows * size**2, device=slots.device)
     absent = absent.index_fill(1, whole, MASKED).scatter(1, slots, 0.0).view(-1, 1, 1, size**2)
-    return Tiles(
-        slots=_rows(slots, windows * size**2),
+    return WindowLayout(
+        key_slots=_rows(slots, windows * size**2),
         windows=batch * windows,
-        places=_rows(places, tiles * length),
+        query_slots=_rows(query_slots, tiles * length),
         length=length,
         window=of_tile,
         coordinates=(inside // size, inside % size),

@@ -9,7 +9,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
-from vltp_ros.network.attention import Places, run_block
+from vltp_ros.network.attention import TokenPositions, run_block
 
 Select = Callable[[int, Tensor], Tensor]
 """(stage, tokens [B, N, C]) -> int64 [B, k]: the tokens to keep, each at most once."""
@@ -75,7 +75,7 @@ class PrunedImageEncoder(nn.Module):
         # The convolution leaves the channels outermost, and every sum would keep it so: each norm
         # would then copy the tokens first.
         tokens = tokens.flatten(1, 2).contiguous()
-        everywhere = Places(self.grid)
+        everywhere = TokenPositions(self.grid)
         for block in self._blocks(0):
             tokens = run_block(block, tokens, everywhere)
         return tokens
@@ -112,9 +112,9 @@ class PrunedImageEncoder(nn.Module):
         _check_selection(positions, tokens, stage)
         index = positions.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
         active = tokens.gather(1, index)
-        places = Places(self.grid, positions)
+        kept_positions = TokenPositions(self.grid, positions)
         for block in self._blocks(stage + 1):
-            active = run_block(block, active, places)
+            active = run_block(block, active, kept_positions)
         return tokens.scatter(1, index, active.to(tokens.dtype))
 
     def merge(self, tokens: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 A row of the batch is ``prompt | image tokens | words``: the prompt is the same in all rows, the
 image tokens are the same for all tasks on one image. Attention is causal, so what comes first does
 not depend on what follows. The prompt runs once for all rows, or not at all where its keys and
-values are known; the image tokens run once for each image, the words once for each task. Linear
+values are cache; the image tokens run once for each image, the words once for each task. Linear
 layers, nearly all of the work, take all of them in one product: 4-bit weights are unpacked once.
 """
 
@@ -31,7 +31,7 @@ KeysAndValues = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Part:
+class TokenSpan:
     """Part of the sequence; its rows are those of the batch, or fewer where several share one."""
 
     states: Tensor  # [B, n, D]
@@ -39,25 +39,25 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PrefillOutput:
     """What the language model says at the read-out positions of R rows with N image tokens."""
 
     state: Tensor  # [R, D], after the last layer and its norm
     attention: Tensor | None  # float [R, N], to the image tokens
 
 
-def read(
+def prefill(
     model: LlamaModel,
     prompt: Tensor,
     image: Tensor,
     words: Tensor,
     last: Tensor,
     *,
-    known: Sequence[KeysAndValues] = (),
+    cache: Sequence[KeysAndValues] = (),
     spans: Spans | None = None,
     representatives: Tensor | None = None,
-    listen: bool = False,
-) -> Reading:
+    output_attentions: bool = False,
+) -> PrefillOutput:
     """Run the decoder over R = B * T rows, the T tasks of one image side by side.
 
     Args:
@@ -66,18 +66,18 @@ def read(
         image: embeddings [B, N, D] of the image tokens.
         words: embeddings [R, m, D] after the image, padded on the right.
         last: int64 [R], which word of each row to read out.
-        known: of each layer, from :func:`remember` for the same prompt, which is not run then.
+        cache: of each layer, from :func:`cache_prompt` for the same prompt, which is not run then.
         spans: which image tokens each layer sees (LVLM_CSP); None: all of them.
         representatives: int64 [B, clustered], ascending: the image tokens of the first span.
-        listen: also return the attention: the mean over heads, and over the layers of the second
-            half that see all image tokens (over all such layers where there are none).
+        output_attentions: also return the attention: the mean over heads, and over the layers of
+            the second half that see all image tokens (over all such layers where there are none).
     """
     start, total, depth = len(prompt), image.shape[1], len(model.layers)
-    before = () if known else (_part(model, prompt.unsqueeze(0), 0),)
+    before = () if cache else (_part(model, prompt.unsqueeze(0), 0),)
     whole = seen = _part(model, image, start)
     asked = _part(model, words, start + total)
-    listened = _listened(depth, spans) if listen else range(0)
-    heard: list[Tensor] = []
+    layers_wanted = _attention_layers(depth, spans) if output_attentions else range(0)
+    attentions: list[Tensor] = []
     scores = None
     for number, layer in enumerate(model.layers):
         if spans:
@@ -87,22 +87,22 @@ def read(
                 seen = _put_back(whole, representatives, seen)
             if number == spans.prune_from:
                 seen = _take(_for_each(seen, len(words)), top_k(scores, spans.kept))
-        parts, past = (*before, seen, asked), tuple(known[number : number + 1])
+        parts, past = (*before, seen, asked), tuple(cache[number : number + 1])
         if number == depth - 1:
             state, attention = _read_out(layer, parts, past, last)
         else:
             ranked = spans is not None and number == spans.prune_from - 1
-            wanted = last if ranked or number in listened else None
+            wanted = last if ranked or number in layers_wanted else None
             (*before, seen, asked), attention, _ = _run(layer, parts, past, wanted)
             if ranked:
                 scores = attention[:, start : start + total]
-        if number in listened:
-            heard.append(attention[:, start : start + total])
-    return Reading(model.norm(state), torch.stack(heard).mean(0) if heard else None)
+        if number in layers_wanted:
+            attentions.append(attention[:, start : start + total])
+    return PrefillOutput(model.norm(state), torch.stack(attentions).mean(0) if attentions else None)
 
 
-def remember(model: LlamaModel, prompt: Tensor) -> list[KeysAndValues]:
-    """Keys and values of a prompt's embeddings [p, D] in each layer, for :func:`read`."""
+def cache_prompt(model: LlamaModel, prompt: Tensor) -> list[KeysAndValues]:
+    """Keys and values of a prompt's embeddings [p, D] in each layer, for :func:`prefill`."""
     parts, kept = (_part(model, prompt.unsqueeze(0), 0),), []
     for layer in model.layers:
         parts, _, (own,) = _run(layer, parts, (), None)
@@ -110,7 +110,7 @@ def remember(model: LlamaModel, prompt: Tensor) -> list[KeysAndValues]:
     return kept
 
 
-def _listened(depth: int, spans: Spans | None) -> range:
+def _attention_layers(depth: int, spans: Spans | None) -> range:
     """The layers whose attention tells where the read-out looks."""
     complete = range(spans.scatter_from, spans.prune_from) if spans else range(depth)
     late = range(max(complete.start, depth // 2), complete.stop)
@@ -119,10 +119,10 @@ def _listened(depth: int, spans: Spans | None) -> range:
 
 def _run(
     layer: LlamaDecoderLayer,
-    parts: Sequence[Part],
+    parts: Sequence[TokenSpan],
     past: Sequence[KeysAndValues],
     last: Tensor | None,
-) -> tuple[list[Part], Tensor | None, list[KeysAndValues]]:
+) -> tuple[list[TokenSpan], Tensor | None, list[KeysAndValues]]:
     """One layer; each part attends to the past, to the parts before it, and causally to itself.
 
     Returns:
@@ -136,10 +136,10 @@ def _run(
 
 def _run_now(
     layer: LlamaDecoderLayer,
-    parts: Sequence[Part],
+    parts: Sequence[TokenSpan],
     past: Sequence[KeysAndValues],
     last: Tensor | None,
-) -> tuple[list[Part], Tensor | None, list[KeysAndValues]]:
+) -> tuple[list[TokenSpan], Tensor | None, list[KeysAndValues]]:
     attn = layer.self_attn
     states = torch.cat([part.states.flatten(0, 1) for part in parts])
     normed = layer.input_layernorm(states)
@@ -160,7 +160,10 @@ def _run_now(
 
 
 def _read_out(
-    layer: LlamaDecoderLayer, parts: Sequence[Part], past: Sequence[KeysAndValues], last: Tensor
+    layer: LlamaDecoderLayer,
+    parts: Sequence[TokenSpan],
+    past: Sequence[KeysAndValues],
+    last: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The last layer, of which only the read-outs are needed.
 
@@ -171,7 +174,7 @@ def _read_out(
     normed = layer.input_layernorm(torch.cat([part.states.flatten(0, 1) for part in parts]))
     keys, values = _joined([*past, *_keys_and_values(attn, normed, parts)], len(last))
     asked = parts[-1]
-    place = Part(
+    place = TokenSpan(
         asked.states[rows, last].unsqueeze(1),
         tuple(each.expand(len(last), -1, -1)[rows, last].unsqueeze(1) for each in asked.angles),
     )
@@ -199,13 +202,13 @@ def _weights(attn: LlamaAttention, query: Tensor, keys: Tensor, hidden: Tensor) 
     return logits.masked_fill(hidden.unsqueeze(1), float("-inf")).softmax(-1)
 
 
-def _hidden(part: Part, last: Tensor) -> Tensor:
+def _hidden(part: TokenSpan, last: Tensor) -> Tensor:
     """bool [R, n]: what comes after the read-out, padding included."""
     return torch.arange(part.states.shape[1], device=last.device) > last.unsqueeze(1)
 
 
 def _keys_and_values(
-    attn: LlamaAttention, normed: Tensor, parts: Sequence[Part]
+    attn: LlamaAttention, normed: Tensor, parts: Sequence[TokenSpan]
 ) -> list[KeysAndValues]:
     keys = _heads(attn, attn.k_proj, normed, parts, rotated=True)
     values = _heads(attn, attn.v_proj, normed, parts, rotated=False)
@@ -213,7 +216,11 @@ def _keys_and_values(
 
 
 def _heads(
-    attn: LlamaAttention, linear: nn.Module, normed: Tensor, parts: Sequence[Part], rotated: bool
+    attn: LlamaAttention,
+    linear: nn.Module,
+    normed: Tensor,
+    parts: Sequence[TokenSpan],
+    rotated: bool,
 ) -> list[Tensor]:
     """A projection of all tokens at once, [B, heads, n, d] for each part."""
     split = _split(linear(normed), parts)
@@ -226,7 +233,7 @@ def _heads(
     ]
 
 
-def _split(flat: Tensor, parts: Sequence[Part]) -> list[Part]:
+def _split(flat: Tensor, parts: Sequence[TokenSpan]) -> list[TokenSpan]:
     """States [all tokens, width] as parts of those shapes."""
     sizes = [part.states.shape[0] * part.states.shape[1] for part in parts]
     return [
@@ -244,30 +251,30 @@ def _joined(pairs: Sequence[KeysAndValues], rows: int) -> KeysAndValues:
     return keys, values
 
 
-def _part(model: LlamaModel, states: Tensor, start: int) -> Part:
+def _part(model: LlamaModel, states: Tensor, start: int) -> TokenSpan:
     """States [B, n, D] that stand at ``start`` and after."""
     positions = torch.arange(start, start + states.shape[1], device=states.device)
     angles = model.rotary_emb(states, positions.unsqueeze(0))
-    return Part(states, tuple(each.expand(len(states), -1, -1) for each in angles))
+    return TokenSpan(states, tuple(each.expand(len(states), -1, -1) for each in angles))
 
 
-def _for_each(part: Part, rows: int) -> Part:
+def _for_each(part: TokenSpan, rows: int) -> TokenSpan:
     """A part of its own for each row."""
     times = rows // len(part.states)
     states, *angles = (t.repeat_interleave(times, 0) for t in (part.states, *part.angles))
-    return Part(states, tuple(angles))
+    return TokenSpan(states, tuple(angles))
 
 
-def _take(part: Part, index: Tensor) -> Part:
+def _take(part: TokenSpan, index: Tensor) -> TokenSpan:
     """The tokens at int64 [B, k], at their old positions."""
     states, *angles = (
         t.gather(1, index.unsqueeze(-1).expand(-1, -1, t.shape[-1]))
         for t in (part.states, *part.angles)
     )
-    return Part(states, tuple(angles))
+    return TokenSpan(states, tuple(angles))
 
 
-def _put_back(whole: Part, index: Tensor, some: Part) -> Part:
+def _put_back(whole: TokenSpan, index: Tensor, some: TokenSpan) -> TokenSpan:
     """All tokens, those at int64 [B, k] replaced by ``some``."""
     index = index.unsqueeze(-1).expand(-1, -1, whole.states.shape[-1])
     return replace(whole, states=whole.states.scatter(1, index, some.states.to(whole.states.dtype)))

@@ -21,10 +21,10 @@ from transformers.models.clip.modeling_clip import CLIPEncoder
 from vltp_ros.config import CspConfig
 from vltp_ros.network import csp as selection
 from vltp_ros.network.csp import spans
-from vltp_ros.network.prefill import KeysAndValues, read, remember
+from vltp_ros.network.prefill import KeysAndValues, cache_prompt, prefill
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.network.prune_decoder import WIDTH
-from vltp_ros.network.run import Run, directly
+from vltp_ros.network.run import Run, eager
 from vltp_ros.network.token_selection import top_k
 
 SEG_TOKEN = "[SEG]"
@@ -34,7 +34,7 @@ WORDS_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
-class Seen:
+class VisionFeatures:
     """What the vision tower made of B images."""
 
     tokens: Tensor  # [B, N, D], in the language model's width
@@ -42,11 +42,11 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Reasoned:
+class ReasonerOutput:
     """What the language model made of T tasks on each of B images, R = B * T."""
 
     seg: Tensor  # float [R, 1, 256]
-    attention: Tensor | None  # float [R, g, g] over LLaVA's square input, N = g * g; see read()
+    attention: Tensor | None  # float [R, g, g] over LLaVA's square input, N = g * g; see prefill()
 
 
 class Reasoner(nn.Module):
@@ -95,8 +95,8 @@ class Reasoner(nn.Module):
             nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, WIDTH)
         )
         self._changes = 0
-        self.forget()
-        self.register_load_state_dict_post_hook(lambda module, keys: module.forget())
+        self.clear_prompt_cache()
+        self.register_load_state_dict_post_hook(lambda module, keys: module.clear_prompt_cache())
 
     def forward(self, images: Tensor, tasks: list[list[str]]) -> Tensor:
         """Embeddings for several tasks on each image; the vision tower runs once per image.
@@ -112,9 +112,9 @@ class Reasoner(nn.Module):
             ValueError: if a task is longer than the language model's context allows, or holds a
                 special token.
         """
-        return self.reason(self.see(images), tasks).seg
+        return self.reason(self.encode_image(images), tasks).seg
 
-    def see(self, images: Tensor, cls: bool = False) -> Seen:
+    def encode_image(self, images: Tensor, cls: bool = False) -> VisionFeatures:
         """What the vision tower makes of uint8 [B, 3, H, W] RGB images.
 
         Args:
@@ -123,89 +123,90 @@ class Reasoner(nn.Module):
         """
         model = self.llava.model
         pixels = llava_input(images, self.llava.config.vision_config.image_size, self.framing)
-        with _listening(model.vision_tower, self.llava.config, cls) as heard:
+        with _recording_cls_attention(model.vision_tower, self.llava.config, cls) as attentions:
             features = model.get_image_features(pixels.to(self.llava.dtype)).pooler_output
-        return Seen(torch.stack(list(features)), heard[0] if heard else None)
+        return VisionFeatures(torch.stack(list(features)), attentions[0] if attentions else None)
 
     def reason(
         self,
-        seen: Seen,
+        features: VisionFeatures,
         tasks: list[list[str]],
         *,
         csp: CspConfig | None = None,
         instances: Tensor | None = None,
-        listen: bool = False,
-        run: Run = directly,
-    ) -> Reasoned:
+        output_attentions: bool = False,
+        run: Run = eager,
+    ) -> ReasonerOutput:
         """Think about several tasks on each image.
 
         Args:
-            seen: from :meth:`see` for B images, with ``cls`` where ``csp`` selects by it.
+            features: from :meth:`encode_image` for B images, with ``cls`` where ``csp`` selects
+                by it.
             tasks: B lists of T sentences.
             csp: which image tokens each layer sees; None: all of them.
             instances: int64 [B, N], the instance at each image token, 0 for none; needed where the
                 selector of ``csp`` is "instances".
-            listen: return the attention too.
+            output_attentions: return the attention too.
             run: runs the language model.
 
         Raises:
             ValueError: as for :meth:`forward`, or if what the selector needs is missing.
         """
-        batch, total, _ = seen.tokens.shape
+        batch, total, _ = features.tokens.shape
         language_model = self.llava.model.language_model
-        before, words, last = self._words(tasks, total, seen.tokens.device)
-        known = self._known_prompt(before)
+        before, words, last = self._words(tasks, total, features.tokens.device)
+        cache = self._prompt_cache(before)
         plan = spans(csp, len(language_model.layers), total) if csp else None
         chosen = (
-            _representatives(csp.selector, plan.clustered, seen, instances)
+            _representatives(csp.selector, plan.clustered, features, instances)
             if plan and plan.scatter_from
             else torch.zeros(batch, 0, dtype=torch.int64, device=words.device)
         )
 
         def work(image: Tensor, words: Tensor, last: Tensor, chosen: Tensor) -> tuple[Tensor, ...]:
-            reading = read(
+            output = prefill(
                 language_model,
                 before,
                 image,
                 words,
                 last,
-                known=known,
+                cache=cache,
                 spans=plan,
                 representatives=chosen,
-                listen=listen,
+                output_attentions=output_attentions,
             )
-            seg = self.projection(reading.state.to(self.projection[0].weight.dtype))
-            return (seg.unsqueeze(1), *((reading.attention,) if listen else ()))
+            seg = self.projection(output.state.to(self.projection[0].weight.dtype))
+            return (seg.unsqueeze(1), *((output.attention,) if output_attentions else ()))
 
-        key = ("reason", self._changes, plan, listen)
-        seg, *heard = run(key, work, seen.tokens, words, last, chosen)
+        key = ("reason", self._changes, plan, output_attentions)
+        seg, *attentions = run(key, work, features.tokens, words, last, chosen)
         side = math.isqrt(total)
-        return Reasoned(seg, heard[0].unflatten(1, (side, side)) if heard else None)
+        return ReasonerOutput(seg, attentions[0].unflatten(1, (side, side)) if attentions else None)
 
-    def forget(self) -> None:
+    def clear_prompt_cache(self) -> None:
         """Drop what is remembered of the prompt; for whoever changes weights in place."""
-        self._known: dict[torch.dtype | None, list[KeysAndValues]] = {}
+        self._prompt_caches: dict[torch.dtype | None, list[KeysAndValues]] = {}
         self._changes += 1
 
     def train(self, mode: bool = True) -> Reasoner:
         """As for every module; weights may change from here on."""
-        self.forget()
+        self.clear_prompt_cache()
         return super().train(mode)
 
     def _apply(self, *args, **kwargs) -> Reasoner:
-        self.forget()  # what is remembered does not move to another device or type
+        self.clear_prompt_cache()  # keys and values do not move to another device or type
         return super()._apply(*args, **kwargs)
 
-    def _known_prompt(self, before: Tensor) -> list[KeysAndValues]:
+    def _prompt_cache(self, before: Tensor) -> list[KeysAndValues]:
         """Keys and values of the prompt before the image; none in training, where they change."""
         if self.training or torch.is_grad_enabled():
             return []
         kind = before.device.type
         reduced = kind != "meta" and torch.is_autocast_enabled(kind)
         reduced = torch.get_autocast_dtype(kind) if reduced else None
-        if reduced not in self._known:
-            self._known[reduced] = remember(self.llava.model.language_model, before)
-        return self._known[reduced]
+        if reduced not in self._prompt_caches:
+            self._prompt_caches[reduced] = cache_prompt(self.llava.model.language_model, before)
+        return self._prompt_caches[reduced]
 
     def _words(
         self, tasks: list[list[str]], image_tokens: int, device: torch.device
@@ -247,13 +248,15 @@ class Reasoner(nn.Module):
             )
 
 
-def _representatives(selector: str, count: int, seen: Seen, instances: Tensor | None) -> Tensor:
+def _representatives(
+    selector: str, count: int, features: VisionFeatures, instances: Tensor | None
+) -> Tensor:
     """The image tokens int64 [B, count] that the first layers see, by one of CSP_SELECTORS."""
-    batch, total, _ = seen.tokens.shape
+    batch, total, _ = features.tokens.shape
     if selector == "cls":
-        if seen.cls is None:
-            raise ValueError("the selector 'cls' needs see(…, cls=True)")
-        return top_k(seen.cls, count)
+        if features.cls is None:
+            raise ValueError("the selector 'cls' needs encode_image(…, cls=True)")
+        return top_k(features.cls, count)
     if selector == "instances":
         if instances is None or instances.shape != (batch, total):
             shape = None if instances is None else tuple(instances.shape)
@@ -265,31 +268,33 @@ def _representatives(selector: str, count: int, seen: Seen, instances: Tensor | 
         rows = [selection.random(total, count) for _ in range(batch)]
     else:
         rows = [selection.uniform(total, count)] * batch
-    return torch.stack(rows).to(seen.tokens.device)
+    return torch.stack(rows).to(features.tokens.device)
 
 
 @contextmanager
-def _listening(tower: PreTrainedModel, config: LlavaConfig, wanted: bool) -> Iterator[list[Tensor]]:
+def _recording_cls_attention(
+    tower: PreTrainedModel, config: LlavaConfig, wanted: bool
+) -> Iterator[list[Tensor]]:
     """Collects the CLS token's attention [B, N] in the layer whose output becomes image tokens."""
-    heard: list[Tensor] = []
+    attentions: list[Tensor] = []
     if not wanted:
-        yield heard
+        yield attentions
         return
     layers = next(m for m in tower.modules() if isinstance(m, CLIPEncoder)).layers
     feature = config.vision_feature_layer  # of the hidden states, the embeddings being the first
     attn = layers[feature - 1 if feature > 0 else len(layers) + feature].self_attn
 
-    def listen(module: nn.Module, arguments: tuple, named: dict) -> None:
+    def record(module: nn.Module, arguments: tuple, named: dict) -> None:
         states = named["hidden_states"] if "hidden_states" in named else arguments[0]
         query, keys = (
             linear(some).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
             for linear, some in ((attn.q_proj, states[:, :1]), (attn.k_proj, states))
         )
         weights = (query @ keys.mT * attn.scale).float().softmax(-1)
-        heard.append(weights[:, :, 0, 1:].mean(1))
+        attentions.append(weights[:, :, 0, 1:].mean(1))
 
-    hook = attn.register_forward_pre_hook(listen, with_kwargs=True)
+    hook = attn.register_forward_pre_hook(record, with_kwargs=True)
     try:
-        yield heard
+        yield attentions
     finally:
         hook.remove()

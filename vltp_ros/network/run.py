@@ -8,13 +8,13 @@ from typing import Any
 from torch import Tensor
 
 Run = Callable[..., Any]
-"""(key, function, *tensors) -> function(*tensors): directly, or as a captured CUDA graph.
+"""(key, function, *tensors) -> function(*tensors): eager, or as a captured CUDA graph.
 
 Equal keys promise equal functions, which depend on nothing but their tensors and have static
 shapes.
 """
 
 
-def directly(key: Hashable, function: Callable, *tensors: Tensor) -> Any:
+def eager(key: Hashable, function: Callable, *tensors: Tensor) -> Any:
     """Run a function as it is."""
     return function(*tensors)

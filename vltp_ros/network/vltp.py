@@ -20,7 +20,7 @@ from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.preprocessing import sam_input
 from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder, dense_positions
 from vltp_ros.network.reasoner import Reasoner
-from vltp_ros.network.run import Run, directly
+from vltp_ros.network.run import Run, eager
 from vltp_ros.network.token_selection import Budget, Score, top_k
 
 NO_PRUNE_DECODER = (
@@ -92,12 +92,12 @@ class Vltp(nn.Module):
         """The image encoder with stages after the given 1-based layers."""
         return PrunedImageEncoder(self.image_encoder, prune_after)
 
-    def stem(self, square: Tensor, prune_after: Sequence[int], run: Run = directly) -> Tensor:
+    def stem(self, square: Tensor, prune_after: Sequence[int], run: Run = eager) -> Tensor:
         """Tokens [B, N, C] of the encoder's input [B, 3, S, S] before the first of the stages."""
         stages = tuple(prune_after)
         return run(("stem", stages), self.encoder(stages).stem, square)
 
-    def score(self, seg: Tensor, run: Run = directly) -> Score:
+    def score(self, seg: Tensor, run: Run = eager) -> Score:
         """The prune decoder's ranking for <SEG> embeddings [T, 1, 256].
 
         It raises ValueError where it is asked to rank and the model has no prune decoder: a dense
@@ -118,7 +118,7 @@ class Vltp(nn.Module):
         prune_after: Sequence[int],
         budget: Budget,
         score: Score,
-        run: Run = directly,
+        run: Run = eager,
     ) -> Encoded:
         """Finish the encoding of the tokens of :meth:`stem`, once for each task.
 
@@ -145,7 +145,7 @@ class Vltp(nn.Module):
             kept.append(positions)
         return Encoded(tokens, tuple(kept), tuple(scores))
 
-    def draw(self, encoded: Encoded, seg: Tensor, run: Run = directly) -> Tensor:
+    def draw(self, encoded: Encoded, seg: Tensor, run: Run = eager) -> Tensor:
         """Mask logits [T, S/4, S/4] in SAM's padded square, for <SEG> embeddings [T, 1, 256]."""
         pruned = bool(encoded.kept) and self.pruned_mask_decoder is not None
         decoder = self.pruned_mask_decoder if pruned else self.mask_decoder

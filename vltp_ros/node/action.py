@@ -14,7 +14,7 @@ from rclpy.node import Node
 from vltp_ros.action import FindAffordance
 from vltp_ros.node.camera import Camera
 from vltp_ros.node.conversions import to_affordance
-from vltp_ros.node.search import Agreement, Watch
+from vltp_ros.node.stability import MaskStability, Watch
 from vltp_ros.node.tasks import checked_task
 
 MAX_GOALS = 4  # each waits in a thread of its own
@@ -27,17 +27,17 @@ class FindAction:
     Args:
         node: of the action.
         find_camera: the camera of a name; raises ValueError, also while the node is not active.
-        complain: is told why a goal is rejected, which its sender is not.
+        warn: is told why a goal is rejected, which its sender is not.
     """
 
     def __init__(
         self,
         node: Node,
         find_camera: Callable[[str], Camera],
-        complain: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._find_camera = find_camera
-        self._complain = complain
+        self._warn = warn
         self._running = 0
         self._lock = threading.Lock()
         self._server = ActionServer(
@@ -61,7 +61,7 @@ class FindAction:
         try:
             self._check(goal)
         except ValueError as error:
-            self._complain(f"find_affordance: {error}")
+            self._warn(f"find_affordance: {error}")
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
@@ -110,7 +110,7 @@ class FindAction:
     def _search(self, handle: ServerGoalHandle, watch: Watch) -> FindAffordance.Result:
         """Follow a goal to its end."""
         goal, began = handle.request, time.monotonic()
-        agreement = Agreement(goal.min_score, goal.min_iou)
+        agreement = MaskStability(goal.min_score, goal.min_iou)
         result = FindAffordance.Result()
         while not (reason := _why_to_give_up(handle, watch, time.monotonic() - began)):
             answer = watch.get(WAIT_SECONDS)
@@ -147,7 +147,7 @@ def _why_to_give_up(handle: ServerGoalHandle, watch: Watch, seconds: float) -> s
 
 
 def _publish_feedback(
-    handle: ServerGoalHandle, result: FindAffordance.Result, agreement: Agreement
+    handle: ServerGoalHandle, result: FindAffordance.Result, agreement: MaskStability
 ) -> None:
     handle.publish_feedback(
         FindAffordance.Feedback(

@@ -37,16 +37,14 @@ class DepthInput:
         node: LifecycleNodeMixin,
         prefix: str,
         config: NodeConfig,
-        complain: Callable[[str], None],
+        warn: Callable[[str], None],
         group: CallbackGroup,
     ) -> None:
         self._images: deque[Image] = deque(maxlen=KEPT_IMAGES)
         self._info: CameraInfo | None = None
         volatile = DurabilityPolicy.VOLATILE
         self._subscriptions = [
-            SensorSubscription(
-                node, kind, f"{prefix}{name}", take, config, volatile, complain, group
-            )
+            SensorSubscription(node, kind, f"{prefix}{name}", take, config, volatile, warn, group)
             for kind, name, take in (
                 (Image, "depth", self._take_image),
                 (CameraInfo, "camera_info", self._take_info),
@@ -140,15 +138,13 @@ class Depth:
     Args:
         node: of the topics.
         prefix: what the inputs' names begin with, ``""`` or ``"front/"``.
-        complain: is told why there is no place for an image.
+        warn: is told why there is no place for an image.
     """
 
-    def __init__(
-        self, node: LifecycleNodeMixin, prefix: str, complain: Callable[[str], None]
-    ) -> None:
+    def __init__(self, node: LifecycleNodeMixin, prefix: str, warn: Callable[[str], None]) -> None:
         self._node = node
         self._prefix = prefix
-        self._complain = complain
+        self._warn = warn
         self._input: DepthInput | None = None
         self._outputs = DepthOutputs(node, f"~/{prefix.lstrip('/')}")
 
@@ -158,7 +154,7 @@ class Depth:
 
     def subscribe(self, config: NodeConfig, group: CallbackGroup) -> None:
         """Listen."""
-        self._input = DepthInput(self._node, self._prefix, config, self._complain, group)
+        self._input = DepthInput(self._node, self._prefix, config, self._warn, group)
 
     def unsubscribe(self) -> None:
         """Stop listening, and forget what came."""
@@ -175,6 +171,6 @@ class Depth:
             header = inference.frame.message.header
             depth, camera = listener.of(header, config.depth_tolerance)
         except ConversionError as error:
-            self._complain(str(error))
+            self._warn(str(error))
         else:
             self._outputs.publish(inference, depth, camera)

@@ -28,7 +28,7 @@ class CameraInput:
         prefix: what the topic's name begins with, ``""`` or ``"front/"``.
         config: transport and quality of service.
         receive: is called with each message.
-        complain: is told of publishers that do not match.
+        warn: is told of publishers that do not match.
         group: of the callbacks.
     """
 
@@ -38,14 +38,14 @@ class CameraInput:
         prefix: str,
         config: NodeConfig,
         receive: Callable[[Image | CompressedImage], None],
-        complain: Callable[[str], None],
+        warn: Callable[[str], None],
         group: CallbackGroup,
     ) -> None:
         kind, suffix, self._convert = TRANSPORTS[config.transport]
         topic = f"{prefix}image{suffix}"
         durability = DurabilityPolicy[config.image_durability.upper()]
         self.subscription = SensorSubscription(
-            node, kind, topic, receive, config, durability, complain, group
+            node, kind, topic, receive, config, durability, warn, group
         )
         self.topic = self.subscription.topic
 

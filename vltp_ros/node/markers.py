@@ -1,4 +1,4 @@
-"""Places as RViz shows them."""
+"""TokenPositions as RViz shows them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from vltp_ros.config import OWN, NodeConfig, ReuseConfig
+from vltp_ros.config import MODEL_DEFAULT, NodeConfig, ReuseConfig
 from vltp_ros.msg import Task
 from vltp_ros.node.inference import Frame, Inference, infer
 from vltp_ros.node.worker import Worker
@@ -78,7 +78,7 @@ class Model:
             directory,
             device=config.device,
             threads=config.threads,
-            quantization=None if config.quantization == OWN else config.quantization,
+            quantization=None if config.quantization == MODEL_DEFAULT else config.quantization,
         )
         self._own = {"threshold": session.threshold, "selector": session.selector}
         session.configure(**self._settings(config))
@@ -97,6 +97,6 @@ class Model:
         }
         if config.threshold >= 0:
             given["threshold"] = config.threshold
-        if config.selector != OWN:
+        if config.selector != MODEL_DEFAULT:
             given["selector"] = config.selector
         return self._own | given

@@ -71,13 +71,13 @@ class VltpNode(LifecycleNodeMixin, Node):
         self._find: FindAction | None = None
         self._given_up = False  # the model, on the way to the error state
         self._health = Health()
-        self._tasks = ActiveTasks(self, self._complain)
+        self._tasks = ActiveTasks(self, self._warn)
         self._settings = Parameters(self, NodeConfig, self._apply)
         if self.config.task:
             self._tasks.set_sentence(checked_task(self.config.task, "parameter task"))
         self._switch = EnableService(self)
         self._segment = SegmentService(self, self.find_camera, self.infer)
-        self._find = FindAction(self, self.find_camera, self._complain)
+        self._find = FindAction(self, self.find_camera, self._warn)
         self._watchdog = Watchdog(
             self, self._worker, lambda: self.config.watchdog, self._give_up, self._recover
         )
@@ -132,7 +132,7 @@ class VltpNode(LifecycleNodeMixin, Node):
             self.fail(f"model not loaded: {error}")
             return TransitionCallbackReturn.FAILURE
         self._cameras = tuple(
-            Camera(self, name, self.config, functools.partial(self._offer, number), self._complain)
+            Camera(self, name, self.config, functools.partial(self._offer, number), self._warn)
             for number, name in enumerate(names)
         )
         self._health.model, self._health.device = self._model.name, self._model.device_name
@@ -278,7 +278,7 @@ class VltpNode(LifecycleNodeMixin, Node):
         """The tasks that images are to be answered for and published."""
         return self._tasks.current if self._switch.enabled else ()
 
-    def _complain(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         """Something that came in is refused: a warning, and a line in the diagnostics."""
         self._health.error(text)
         self.get_logger().warning(text, throttle_duration_sec=WARNING_SECONDS)
@@ -319,7 +319,7 @@ class VltpNode(LifecycleNodeMixin, Node):
                 self._health.answer(camera.publish(inference, config, self._health.device))
         except Exception as error:  # whatever one image does, the next one is to be answered
             if self.context.ok():  # or a signal came while this one was published
-                self._complain(str(error) if isinstance(error, ValueError) else repr(error))
+                self._warn(str(error) if isinstance(error, ValueError) else repr(error))
 
 
 def _answer_anyway(

@@ -17,12 +17,12 @@ from vltp_ros.runtime.checks import check_task
 class ActiveTasks:
     """What to work on: what came last, by parameter, on ``task`` or on ``tasks``.
 
-    Published latched on ``~/active_tasks``. ``complain(text)`` is told of what is refused.
+    Published latched on ``~/active_tasks``. ``warn(text)`` is told of what is refused.
     """
 
-    def __init__(self, node: Node, complain: Callable[[str], None]) -> None:
+    def __init__(self, node: Node, warn: Callable[[str], None]) -> None:
         self._node = node
-        self._complain = complain
+        self._warn = warn
         self._count = 0  # of sentences that came without a number
         self._publisher = node.create_publisher(TaskList, "~/active_tasks", LATCHED)
         self._inputs: tuple = ()
@@ -64,14 +64,14 @@ class ActiveTasks:
         try:
             self.set_sentence(checked_task(message.data, self._inputs[0].topic_name))
         except ValueError as error:
-            self._complain(str(error))
+            self._warn(str(error))
 
     def _on_tasks(self, message: TaskList) -> None:
         try:
             texts = [task.text for task in message.tasks]
             texts = checked_tasks(texts, self._inputs[1].topic_name)
         except ValueError as error:
-            self._complain(str(error))
+            self._warn(str(error))
         else:
             ids = [task.id for task in message.tasks]
             self._set(tuple(Task(id=i, text=t) for i, t in zip(ids, texts, strict=True)))

@@ -1,4 +1,4 @@
-"""A film of what the node saw and answered: image, mask and kept tokens side by side."""
+"""A video of what the node saw and answered: image, mask and kept tokens side by side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GIF_COLOURS = 96
 
 
 @dataclass(frozen=True)
-class Shot:
+class VideoFrame:
     """One answered image."""
 
     seconds: float  # when the answer came, from any fixed moment
@@ -40,29 +40,29 @@ def to_jpeg(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 95))[1].tobytes()
 
 
-def draw(shot: Shot) -> np.ndarray:
-    """One frame of the film: uint8 [480, 1440, 3] RGB."""
+def draw(frame: VideoFrame) -> np.ndarray:
+    """Draw one picture of the video, uint8 [480, 1440, 3] RGB."""
     width, height = PANEL
-    image = _from_jpeg(shot.image)
-    light = cv2.resize(shot.kept, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    panels = [image, _from_jpeg(shot.overlay), dim(image, light / 255)]
-    frame = np.full((height + 2 * MARGIN, 3 * width, 3), BACKGROUND, np.uint8)
+    image = _from_jpeg(frame.image)
+    light = cv2.resize(frame.kept, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    panels = [image, _from_jpeg(frame.overlay), dim(image, light / 255)]
+    picture = np.full((height + 2 * MARGIN, 3 * width, 3), BACKGROUND, np.uint8)
     row = [cv2.resize(panel, PANEL, interpolation=cv2.INTER_AREA) for panel in panels]
-    frame[MARGIN:-MARGIN] = np.hstack(row)
-    return _write_text(frame, shot)
+    picture[MARGIN:-MARGIN] = np.hstack(row)
+    return _write_text(picture, frame)
 
 
-def _write_text(frame: np.ndarray, shot: Shot) -> np.ndarray:
+def _write_text(pixels: np.ndarray, frame: VideoFrame) -> np.ndarray:
     """The task above the pictures; their names and the stages' times below."""
-    picture = Image.fromarray(frame)
+    picture = Image.fromarray(pixels)
     canvas = ImageDraw.Draw(picture)
     large, small = ImageFont.load_default(30), ImageFont.load_default(17)
-    canvas.text((16, MARGIN // 2), f"“{shot.task}”", TEXT, large, "lm")
-    shares = ", ".join(f"{share:.0%}" for share in shot.kept_shares) or "all"
+    canvas.text((16, MARGIN // 2), f"“{frame.task}”", TEXT, large, "lm")
+    shares = ", ".join(f"{share:.0%}" for share in frame.kept_shares) or "all"
     below = PANEL[1] + MARGIN
     for index, name in enumerate(("camera", "mask", f"image tokens kept: {shares}")):
         canvas.text((index * PANEL[0] + 16, below + 18), name, TEXT, small, "lm")
-    times = "   ".join(f"{name} {value:.0f} ms" for name, value in shot.times_ms.items())
+    times = "   ".join(f"{name} {value:.0f} ms" for name, value in frame.times_ms.items())
     canvas.text((16, below + 43), times, FAINT, small, "lm")
     return np.asarray(picture)
 
@@ -72,55 +72,55 @@ def _from_jpeg(data: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
-def write_video(path: Path, shots: Sequence[Shot]) -> None:
-    """An H.264 file that plays ``shots`` as fast as they came."""
+def write_video(path: Path, frames: Sequence[VideoFrame]) -> None:
+    """An H.264 file that plays ``frames`` as fast as they came."""
     beside = path.with_name(f"part-{path.name}")
     with imageio.get_writer(beside, fps=FRAMES_PER_SECOND, codec="libx264", quality=8) as writer:
-        for frame in _frames(shots, FRAMES_PER_SECOND):
-            writer.append_data(frame)
+        for picture in _pictures(frames, FRAMES_PER_SECOND):
+            writer.append_data(picture)
     os.replace(beside, path)
 
 
-def write_gif(path: Path, shots: Sequence[Shot], seconds: float, limit: int) -> None:
+def write_gif(path: Path, frames: Sequence[VideoFrame], seconds: float, limit: int) -> None:
     """A looping GIF of the first ``seconds``, at most ``limit`` bytes where the smallest size can.
 
     It is drawn as large as the limit allows.
     """
-    first = [shot for shot in shots if shot.seconds - shots[0].seconds <= seconds]
-    frames = list(_frames(first, GIF_FRAMES_PER_SECOND))
+    first = [frame for frame in frames if frame.seconds - frames[0].seconds <= seconds]
+    pictures = list(_pictures(first, GIF_FRAMES_PER_SECOND))
     beside = path.with_name(f"part-{path.name}")
     for width in GIF_WIDTHS:
-        _save_gif(beside, frames, width)
+        _save_gif(beside, pictures, width)
         if beside.stat().st_size <= limit:
             break
     os.replace(beside, path)
 
 
-def _save_gif(path: Path, frames: Sequence[np.ndarray], width: int) -> None:
-    size = (width, width * frames[0].shape[0] // frames[0].shape[1])
-    small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
+def _save_gif(path: Path, pictures: Sequence[np.ndarray], width: int) -> None:
+    size = (width, width * pictures[0].shape[0] // pictures[0].shape[1])
+    small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in pictures]
     # One palette for all frames: what stands still then stays the same, and costs nothing.
     sample = Image.fromarray(np.vstack(small[:: max(1, len(small) // 8)]))
     palette = sample.quantize(GIF_COLOURS, dither=Image.Dither.NONE)
-    pictures = [
+    quantised = [
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in small
     ]
     milliseconds = 1000 // GIF_FRAMES_PER_SECOND
-    pictures[0].save(
-        path, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0,
+    quantised[0].save(
+        path, save_all=True, append_images=quantised[1:], duration=milliseconds, loop=0,
         optimize=False,
     )  # fmt: skip
 
 
-def _frames(shots: Sequence[Shot], rate: int) -> Iterator[np.ndarray]:
-    """Frames at a steady rate, each the newest shot at its moment."""
-    start, end = shots[0].seconds, shots[-1].seconds
-    newest, frame = -1, None
+def _pictures(frames: Sequence[VideoFrame], rate: int) -> Iterator[np.ndarray]:
+    """Draw pictures at a steady rate, each of the newest frame at its moment."""
+    start, end = frames[0].seconds, frames[-1].seconds
+    newest, picture = -1, None
     for count in range(int((end - start) * rate) + 1):
         index = newest
-        while index + 1 < len(shots) and shots[index + 1].seconds <= start + count / rate:
+        while index + 1 < len(frames) and frames[index + 1].seconds <= start + count / rate:
             index += 1
         if index != newest:
-            newest, frame = index, draw(shots[index])
-        yield frame
+            newest, picture = index, draw(frames[index])
+        yield picture

@@ -13,17 +13,17 @@ from sensor_msgs.msg import Image
 from vltp_ros.imaging.images import to_rgb
 from vltp_ros.msg import AffordanceMask, InferenceTiming
 from vltp_ros.node.qos import NEWEST
-from vltp_ros.rig.demo_video import Shot, to_jpeg
+from vltp_ros.rig.demo_video import VideoFrame, to_jpeg
 
 PENDING = 50  # stamps that parts are kept for while others are on their way
 
 
 class Recorder(Node):
-    """Puts the messages that carry one image's stamp together as a shot."""
+    """Puts the messages that carry one image's stamp together as a frame."""
 
     def __init__(self) -> None:
         super().__init__("recorder")
-        self.shots: list[Shot] = []
+        self.frames: list[VideoFrame] = []
         self.latencies_ms: list[float] = []
         self.received = self.dropped = 0  # of the node's images, as it counts them
         self.failure = ""  # why the node cannot work, by its diagnostics
@@ -63,8 +63,8 @@ class Recorder(Node):
         image, overlay, kept, affordance, timing = (parts[topic] for topic in self._topics)
         self.latencies_ms.append(timing.latency_ms)
         self.received, self.dropped = timing.received, timing.dropped
-        self.shots.append(
-            Shot(
+        self.frames.append(
+            VideoFrame(
                 seconds=time.monotonic(),
                 image=image,
                 overlay=overlay,
@@ -88,12 +88,12 @@ def record(seconds: float, patience: float, check: Callable[[], None]) -> Record
     end = time.monotonic() + patience
     try:
         while (now := time.monotonic()) < end:
-            waiting = not recorder.shots
+            waiting = not recorder.frames
             executor.spin_once(timeout_sec=0.1)
             check()
             if recorder.failure:
                 raise RuntimeError(recorder.failure)
-            if waiting and recorder.shots:
+            if waiting and recorder.frames:
                 end = now + seconds
     finally:
         executor.shutdown()

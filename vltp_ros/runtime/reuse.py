@@ -15,7 +15,7 @@ CELLS = 16
 
 
 @dataclass(frozen=True)
-class Thought:
+class CachedSeg:
     """What LLaVA made of one task on one image."""
 
     seg: Tensor  # [1, 1, 256]
@@ -24,14 +24,14 @@ class Thought:
     cells: np.ndarray | None  # float32 [CELLS, CELLS]: brightness of the image, 0..1
 
 
-class SegMemory:
-    """What LLaVA thought of the last image of each stream, by task."""
+class SegCache:
+    """Keeps the <SEG> embeddings of the last image of each stream, by task."""
 
     def __init__(self, config: ReuseConfig) -> None:
         self.config = config
-        self._streams: dict[str, dict[str, Thought]] = {}
+        self._streams: dict[str, dict[str, CachedSeg]] = {}
 
-    def look(self, image: np.ndarray, stamp: float | None) -> np.ndarray | None:
+    def thumbnail(self, image: np.ndarray, stamp: float | None) -> np.ndarray | None:
         """Brightness of uint8 [H, W, 3] by cells; None where it will not be asked for."""
         if stamp is None or not self.config.max_age:
             return None
@@ -40,17 +40,17 @@ class SegMemory:
             cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         )
 
-    def recall(
+    def get(
         self, stream: str, task: str, stamp: float | None, cells: np.ndarray | None
-    ) -> Thought | None:
-        """The thought that still serves, if there is one; an older image never uses a newer one."""
-        thought = self._streams.get(stream, {}).get(task)
-        if thought is None or stamp is None or cells is None:
+    ) -> CachedSeg | None:
+        """The embedding that still serves, if any; an older image never uses a newer one's."""
+        cached = self._streams.get(stream, {}).get(task)
+        if cached is None or stamp is None or cells is None:
             return None
-        recent = 0 <= stamp - thought.stamp <= self.config.max_age
-        alike = np.abs(cells - thought.cells).max() <= self.config.max_change
-        return thought if recent and alike else None
+        recent = 0 <= stamp - cached.stamp <= self.config.max_age
+        alike = np.abs(cells - cached.cells).max() <= self.config.max_change
+        return cached if recent and alike else None
 
-    def keep(self, stream: str, thoughts: dict[str, Thought]) -> None:
-        """Remember the thoughts by task, and nothing else of that stream."""
-        self._streams[stream] = {t: some for t, some in thoughts.items() if some.cells is not None}
+    def put(self, stream: str, segs: dict[str, CachedSeg]) -> None:
+        """Keep these embeddings by task, and no others of that stream."""
+        self._streams[stream] = {t: some for t, some in segs.items() if some.cells is not None}

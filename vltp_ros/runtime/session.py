@@ -25,7 +25,7 @@ from vltp_ros.network.preprocessing import (
     to_square_frame,
     valid_grid,
 )
-from vltp_ros.network.run import directly
+from vltp_ros.network.run import eager
 from vltp_ros.network.token_selection import (
     Budget,
     Score,
@@ -40,7 +40,7 @@ from vltp_ros.runtime.checks import check_image, check_selector, check_task
 from vltp_ros.runtime.device import resolve_device, resolve_precision
 from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.memory import release_memory
-from vltp_ros.runtime.reuse import SegMemory, Thought
+from vltp_ros.runtime.reuse import CachedSeg, SegCache
 from vltp_ros.runtime.timing import StageTimes
 from vltp_ros.types import Segmentation
 
@@ -59,12 +59,12 @@ class Session:
         self.csp: CspConfig | None = None
         self.threshold = model.config.threshold
         self.precision = resolve_precision("auto", device)
-        self._memory = SegMemory(ReuseConfig())
+        self._seg_cache = SegCache(ReuseConfig())
         graphs = device.type == "cuda"
-        self._run = GraphRunner(device) if graphs else directly
+        self._run = GraphRunner(device) if graphs else eager
         # A pool of its own: a language model that cannot be captured leaves SAM's graphs alone.
-        thinking = graphs and model.config.quantization not in UNCAPTURABLE
-        self._think = GraphRunner(device) if thinking else directly
+        capturable = graphs and model.config.quantization not in UNCAPTURABLE
+        self._run_reasoner = GraphRunner(device) if capturable else eager
 
     @classmethod
     def load(
@@ -156,7 +156,7 @@ class Session:
         self.adaptive, self.selector, self.csp = adaptive, selector, spans
         self.threshold = self.threshold if threshold is None else threshold
         self.precision = dtype
-        self._memory = SegMemory(self._memory.config if reuse is None else reuse)
+        self._seg_cache = SegCache(self._seg_cache.config if reuse is None else reuse)
 
     def warm_up(self) -> None:
         """Run once on a blank image, so that the first real one takes no longer than the rest."""
@@ -181,7 +181,7 @@ class Session:
             score: ranks image tokens instead of the selector, for baselines.
             prior: bool [T, H, W], the last mask of each task in a video; what was part of it, or
                 is next to it, is more likely to be kept.
-            stamp: when the image was taken, seconds; what LLaVA thought of an earlier image of the
+            stamp: when the image was taken, seconds; what LLaVA made of an earlier image of the
                 stream is used again where ``reuse`` allows it. None: it thinks anew.
             stream: name of the camera, where there are several.
 
@@ -202,12 +202,12 @@ class Session:
                 pixels = self._pixels(image)
                 square = model.preprocess(pixels)
             with times.stage("reasoner"):
-                thoughts = self._thoughts(image, pixels, tasks, stamp, stream)
-                seg = torch.cat([thought.seg for thought in thoughts]).float()
+                segs = self._cached_or_new_segs(image, pixels, tasks, stamp, stream)
+                seg = torch.cat([cached.seg for cached in segs]).float()
             with times.stage("stem"):
                 tokens = model.stem(square, stages, self._run).expand(len(tasks), -1, -1)
             with times.stage("pruned blocks" if stages else "stem"):
-                score = score or self._score(thoughts, seg, image.shape[:2])
+                score = score or self._score(segs, seg, image.shape[:2])
                 if prior is not None:
                     score = self._with_prior(score, prior, (len(tasks), *image.shape[:2]))
                 encoded = model.encode(tokens, stages, self._budget(), score, self._run)
@@ -227,49 +227,51 @@ class Session:
                 kept=tuple(stage[i] for stage in kept),
                 times_ms=dict(spent),
                 tokens=counts,
-                seg_age_s=0.0 if stamp is None else stamp - thoughts[i].stamp,
+                seg_age_s=0.0 if stamp is None else stamp - segs[i].stamp,
             )
             for i, task in enumerate(tasks)
         ]
 
     def close(self) -> None:
         """Let go of the model and the memory that it holds; the session cannot be used after."""
-        self.model = self._run = self._think = self._memory = None
+        self.model = self._run = self._run_reasoner = self._seg_cache = None
         release_memory(self.device)
 
-    def _thoughts(
+    def _cached_or_new_segs(
         self,
         image: np.ndarray,
         pixels: Tensor,
         tasks: list[str],
         stamp: float | None,
         stream: str,
-    ) -> list[Thought]:
+    ) -> list[CachedSeg]:
         """What LLaVA makes of each task, or has made of it on an earlier image of the stream."""
-        cells = self._memory.look(image, stamp)
-        thoughts = {task: self._memory.recall(stream, task, stamp, cells) for task in tasks}
-        fresh = [task for task, thought in thoughts.items() if thought is None]
+        cells = self._seg_cache.thumbnail(image, stamp)
+        segs = {task: self._seg_cache.get(stream, task, stamp, cells) for task in tasks}
+        fresh = [task for task, cached in segs.items() if cached is None]
         if fresh:
             reasoner = self.model.reasoner
-            found = reasoner.reason(
-                reasoner.see(pixels, cls=self.csp is not None and self.csp.selector == "cls"),
+            output = reasoner.reason(
+                reasoner.encode_image(
+                    pixels, cls=self.csp is not None and self.csp.selector == "cls"
+                ),
                 [fresh],
                 csp=self.csp,
-                listen=self.selector == "attention",
-                run=self._think,
+                output_attentions=self.selector == "attention",
+                run=self._run_reasoner,
             )
             for i, task in enumerate(fresh):
-                attention = None if found.attention is None else found.attention[i : i + 1]
-                thoughts[task] = Thought(found.seg[i : i + 1], attention, stamp, cells)
-        self._memory.keep(stream, thoughts)
-        return [thoughts[task] for task in tasks]
+                attention = None if output.attention is None else output.attention[i : i + 1]
+                segs[task] = CachedSeg(output.seg[i : i + 1], attention, stamp, cells)
+        self._seg_cache.put(stream, segs)
+        return [segs[task] for task in tasks]
 
-    def _score(self, thoughts: list[Thought], seg: Tensor, size: tuple[int, int]) -> Score:
+    def _score(self, segs: list[CachedSeg], seg: Tensor, size: tuple[int, int]) -> Score:
         """The selector's ranking for an image of ``size``."""
         if self.selector == "prune_decoder":
             return self.model.score(seg, self._run)
         encoder = self.model.config.encoder
-        seen = spread(torch.cat([thought.attention for thought in thoughts]))
+        seen = spread(torch.cat([cached.attention for cached in segs]))
         seen = from_llava_frame(seen, size, self.model.reasoner.framing)
         scores = map_scores(seen, size, encoder.img_size, encoder.grid)
         return lambda stage, tokens: scores

@@ -7,7 +7,7 @@ lie along x.
 from collections.abc import Callable
 from functools import cache
 
-from vltp_ros.simulation import kitchenware, things, tools
+from vltp_ros.simulation import household, kitchenware, tools
 from vltp_ros.simulation.meshes import rounded
 from vltp_ros.simulation.parts import MAIN, Shape, build, dish
 
@@ -49,12 +49,16 @@ BUILDERS: dict[str, dict[str, Callable[[], Shape]]] = {
         "short": lambda: tools.scissors(46, 0.078),
     },
     "book": {
-        "thick": lambda: things.book(0.19, 0.135, 0.042),
-        "slim": lambda: things.book(0.2, 0.15, 0.016),
-        "open": things.open_book,
+        "thick": lambda: household.book(0.19, 0.135, 0.042),
+        "slim": lambda: household.book(0.2, 0.15, 0.016),
+        "open": household.open_book,
     },
-    "box": {"lidded": things.lidded_box, "carton": things.carton},
-    "ball": {"banded": things.banded_ball, "beach": things.beach_ball, "seamed": things.basketball},
+    "box": {"lidded": household.lidded_box, "carton": household.carton},
+    "ball": {
+        "banded": household.banded_ball,
+        "beach": household.beach_ball,
+        "seamed": household.basketball,
+    },
     "plate": {
         "rimmed": lambda: kitchenware.plate(0.105, 2),
         "square": lambda: kitchenware.plate(0.092, 6),
@@ -76,7 +80,7 @@ BUILDERS: dict[str, dict[str, Callable[[], Shape]]] = {
         "long": lambda: tools.screwdriver(0.1, 0.13, 0.0165),
         "stubby": lambda: tools.screwdriver(0.085, 0.07, 0.021),
     },
-    "candle": {"pillar": things.pillar_candle, "taper": things.taper_candle},
+    "candle": {"pillar": household.pillar_candle, "taper": household.taper_candle},
 }
 
 KINDS: tuple[str, ...] = tuple(BUILDERS)

@@ -102,7 +102,9 @@ class AttentionStage(nn.Module):
         reasoner = self.model.reasoner
         with torch.no_grad():
             expected = self.before(batch.images, batch.tasks).float()
-        found = reasoner.reason(reasoner.see(batch.images), batch.tasks, listen=True)
+        found = reasoner.reason(
+            reasoner.encode_image(batch.images), batch.tasks, output_attentions=True
+        )
         change = (found.seg.float() - expected).square().mean() / expected.square().mean()
         side, grid = reasoner.llava.config.vision_config.image_size, found.attention.shape[-1]
         share = to_llava_frame(batch.masks.float(), side, reasoner.framing)
@@ -141,7 +143,7 @@ class LoraStage(nn.Module):
         model = self.model
         with torch.no_grad():
             features = model.image_encoder(model.preprocess(batch.images))
-            seen = model.reasoner.see(batch.images)
+            seen = model.reasoner.encode_image(batch.images)
         mask = dense_mask_loss(model, features, model.reasoner.reason(seen, batch.tasks).seg, batch)
         return {"loss": mask, "mask": mask}
 

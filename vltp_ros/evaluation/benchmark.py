@@ -1,4 +1,4 @@
-"""Time and memory of several contenders in one process, turn by turn."""
+"""Time and memory of several candidates in one process, turn by turn."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from vltp_ros.network.run import Run, directly
+from vltp_ros.network.run import Run, eager
 from vltp_ros.runtime.graphs import GraphRunner
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """Something to be timed, and what a row says of it beside its figures."""
 
     work: Callable[[], object]
@@ -29,52 +29,52 @@ class Contender:
     captured: bool = False  # its memory is then a pool's that no counter sees
 
 
-def contest(
-    contenders: Sequence[Contender],
+def benchmark(
+    candidates: Sequence[Candidate],
     device: torch.device,
     *,
     repeats: int,
     progress: bool,
-    against: Callable[[Contender], Contender | None],
+    against: Callable[[Candidate], Candidate | None],
 ) -> list[dict]:
-    """Measure the contenders in turns, so that a machine that slows down slows all.
+    """Measure the candidates in turns, so that a machine that slows down slows all.
 
     Args:
-        contenders: at least one.
+        candidates: at least one.
         device: where they work; it is waited for.
         repeats: measurements of each.
         progress: show a bar on stderr.
-        against: the baseline of a contender, one of ``contenders``; None: it has none.
+        against: the baseline of a candidate, one of ``candidates``; None: it has none.
 
     Returns:
-        For each contender its ``row`` and median_ms, quartiles_ms, peak_mib (growth of memory
+        For each candidate its ``row`` and median_ms, quartiles_ms, peak_mib (growth of memory
         during a run, the median of three; None where nobody tells), and with a baseline
-        baseline_ms, ratio (baseline / contender) and baseline_peak_mib.
+        baseline_ms, ratio (baseline / candidate) and baseline_peak_mib.
 
     Raises:
         ValueError: for fewer than 3 repeats.
     """
     if repeats < 3:
         raise ValueError(f"repeats is {repeats}; it must be at least 3 to show a spread")
-    for contender in contenders:
-        contender.work()  # sets libraries up
-    peaks = [_peak(contender, device) for contender in contenders]
-    times = _in_turns(contenders, repeats, device, progress)
+    for candidate in candidates:
+        candidate.work()  # sets libraries up
+    peaks = [_peak(candidate, device) for candidate in candidates]
+    times = _in_turns(candidates, repeats, device, progress)
     rows = []
-    for contender, each, peak in zip(contenders, times, peaks, strict=True):
+    for candidate, each, peak in zip(candidates, times, peaks, strict=True):
         first, median, third = statistics.quantiles(each, n=4)
         rows.append(
             {
-                **contender.row,
+                **candidate.row,
                 "median_ms": round(1e3 * median, 2),
                 "quartiles_ms": [round(1e3 * first, 2), round(1e3 * third, 2)],
                 "peak_mib": peak,
             }
         )
-    for contender, row in zip(contenders, rows, strict=True):
-        baseline = against(contender)
+    for candidate, row in zip(candidates, rows, strict=True):
+        baseline = against(candidate)
         if baseline is not None:
-            other = rows[contenders.index(baseline)]
+            other = rows[candidates.index(baseline)]
             row |= {
                 "baseline_ms": other["median_ms"],
                 "ratio": round(other["median_ms"] / row["median_ms"], 3),
@@ -90,30 +90,30 @@ def ways_to_run(device: torch.device, capturable: bool = True) -> dict[str, Run]
         device: where the work runs.
         capturable: False for work that no CUDA graph can hold, e.g. because it waits for the host.
     """
-    ways = {"eager": directly}
+    ways = {"eager": eager}
     if device.type == "cuda" and capturable:
         ways["captured"] = GraphRunner(device, fall_back=False)
     return ways
 
 
-def _peak(contender: Contender, device: torch.device) -> float | None:
-    if contender.captured:
+def _peak(candidate: Candidate, device: torch.device) -> float | None:
+    if candidate.captured:
         return None
     # One run may find the CPU's allocator in an odd state, and grow by three times as much.
-    growths = [watched(contender.work, device)[1] for _ in range(3)]
+    growths = [watched(candidate.work, device)[1] for _ in range(3)]
     return None if None in growths else statistics.median(growths)
 
 
 def _in_turns(
-    contenders: Sequence[Contender], repeats: int, device: torch.device, progress: bool
+    candidates: Sequence[Candidate], repeats: int, device: torch.device, progress: bool
 ) -> list[list[float]]:
-    """Seconds of each run of each contender."""
-    times: list[list[float]] = [[] for _ in contenders]
+    """Seconds of each run of each candidate."""
+    times: list[list[float]] = [[] for _ in candidates]
     for _ in tqdm(range(repeats), disable=not progress):
-        for contender, each in zip(contenders, times, strict=True):
+        for candidate, each in zip(candidates, times, strict=True):
             _wait(device)
             start = time.perf_counter()
-            contender.work()
+            candidate.work()
             _wait(device)
             each.append(time.perf_counter() - start)
     return times

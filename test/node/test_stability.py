@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vltp_ros.node.search import Agreement, iou
+from vltp_ros.node.stability import MaskStability, iou
 from vltp_ros.types import Segmentation
 
 
@@ -16,7 +16,7 @@ def answer(columns: int, score: float = 0.9) -> Segmentation:
 
 
 def frames(*answers: Segmentation) -> list[int]:
-    agreement = Agreement(min_score=0.5, min_iou=0.7)
+    agreement = MaskStability(min_score=0.5, min_iou=0.7)
     counted = []
     for each in answers:
         agreement.add(each)

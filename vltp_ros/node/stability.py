@@ -32,7 +32,7 @@ class Watch:
         return None
 
 
-class Agreement:
+class MaskStability:
     """Counts masks in a row that are good enough and agree, each with the one before.
 
     Args:
