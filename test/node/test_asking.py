@@ -44,6 +44,14 @@ def test_the_newest_image_is_segmented(bench, make_vltp):
     assert answer.success and answer.results[0].header.stamp.sec >= 1
 
 
+def test_a_camera_that_is_deactivated_while_it_is_asked(bench, vltp):
+    start(vltp)
+    vltp.find_camera("").unsubscribe()  # as deactivation does, between finding it and asking it
+    answer = segment(bench, "cut")
+    assert not answer.success
+    assert answer.message == "the node was deactivated meanwhile; it has to be active"
+
+
 @pytest.mark.parametrize(
     ("tasks", "request_", "words"),
     [

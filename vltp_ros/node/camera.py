@@ -20,7 +20,7 @@ from vltp_ros.node.diagnostics import CameraHealth
 from vltp_ros.node.inference import Frame, Inference, infer
 from vltp_ros.node.inputs import CameraInput
 from vltp_ros.node.outputs import CameraOutputs
-from vltp_ros.node.search import Watch
+from vltp_ros.node.stability import Watch
 from vltp_ros.runtime.session import Session
 
 
@@ -35,7 +35,7 @@ class Camera:
         name: namespace of the camera.
         config: which inputs it has.
         offer: hands a frame to the model; True when an older one was thrown away for it.
-        complain: is told of what is refused.
+        warn: is told of what is refused.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class Camera:
         name: str,
         config: NodeConfig,
         offer: Callable[[Frame], bool],
-        complain: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._node = node
-        self._complain = complain
+        self._warn = warn
         self._prefix = f"{name.rstrip('/')}/" if name else ""
         self._offer = offer
         self._input: CameraInput | None = None
         self._outputs = CameraOutputs(node, f"~/{self._prefix.lstrip('/')}")
-        self._depth = Depth(node, self._prefix, complain) if config.depth else None
+        self._depth = Depth(node, self._prefix, warn) if config.depth else None
         self._watches: tuple[Watch, ...] = ()  # replaced, never changed: the model's thread reads
         self._watching = threading.Lock()  # for those that replace it
         self.name = name.strip("/")
@@ -70,7 +70,7 @@ class Camera:
         self.health.reset()
         self.newest = None  # one may have come while the camera was unsubscribed
         self._input = CameraInput(
-            self._node, self._prefix, config, self._receive, self._complain, group
+            self._node, self._prefix, config, self._receive, self._warn, group
         )
         self.health.topic = self._input.topic
         if self._depth is not None:
@@ -104,13 +104,23 @@ class Camera:
 
     @property
     def topic(self) -> str:
-        """Of the images, while it is subscribed."""
-        return self._input.topic
+        """Of the images. Raises ValueError unless it is subscribed."""
+        return self._subscribed.topic
 
     @property
     def pixels(self) -> Callable[[Image | CompressedImage], np.ndarray]:
-        """What makes uint8 [H, W, 3] RGB of one of its messages, while it is subscribed."""
-        return self._input.pixels
+        """What makes uint8 [H, W, 3] RGB of one of its messages.
+
+        Raises ValueError unless it is subscribed.
+        """
+        return self._subscribed.pixels
+
+    @property
+    def _subscribed(self) -> CameraInput:
+        listener = self._input  # another thread may deactivate the node at any moment
+        if listener is None:
+            raise ValueError("the node was deactivated meanwhile; it has to be active")
+        return listener
 
     def watch(self, text: str) -> Watch:
         """Have a task worked on, and its answers handed to the watch alone."""
