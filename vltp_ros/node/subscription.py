@@ -25,6 +25,7 @@ from vltp_ros.paths import shipped
 PERIOD = 0.1  # seconds between looks at the publishers
 SILENCE_SECONDS = 5.0  # without any message, of a topic that has publishers
 MANY_LOST = 5  # messages; fewer say nothing
+LOSSY = 0.25  # share of a publisher's messages
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 
@@ -71,6 +72,7 @@ class SensorSubscription:
         self._publishers: frozenset[bytes] = frozenset()  # those that are there, by their ids,
         self._since = 0.0  # since this time, seconds,
         self._received = self._lost = 0  # and what came, and what did not, of theirs
+        self._told = False  # why messages do not arrive, of these publishers
         self.lost = 0  # messages that the middleware could not deliver, of all publishers so far
         self.trouble = ""  # why messages do not arrive; empty while they do
         self._subscription = self._subscribe(topic)
@@ -135,14 +137,17 @@ class SensorSubscription:
         if ids != self._publishers:
             self._publishers, self._since = ids, time.monotonic()
             self._received = self._lost = 0
+            self._told = False
         silent = not self._received and time.monotonic() - self._since > SILENCE_SECONDS
-        lossy = self._lost >= MANY_LOST and self._lost > self._received
-        before, self.trouble = self.trouble, ""
+        sent = self._received + self._lost
+        lossy = self._lost >= max(MANY_LOST, LOSSY * sent)
+        self.trouble = ""
         if publishers and (silent or lossy):
-            counts = f"{self._received} of {self._received + self._lost} messages arrive"
+            counts = f"{self._received} of {sent} messages arrive"
             seen = "is published, but nothing arrives" if silent else counts
             self.trouble = f"{self.topic} {seen}: {self._cause(publishers)}"
-            if not before:
+            if not self._told:
+                self._told = True
                 self._warn(self.trouble)
 
     def _cause(self, publishers: list[TopicEndpointInfo]) -> str:
