@@ -1,6 +1,6 @@
 # Each target does the set-up that it needs. A second run starts in seconds.
 #   make demo           camera, planner and node, for real; writes demo_out/demo.mp4 and .gif
-#   make test           all tests, in four processes
+#   make test           all tests, in three processes
 #                       make test ARGS="-k pruning"
 #                       make test JOBS=0 ARGS="-m requires_cuda"    one process; for a GPU
 #   make bench          the encoder against the official one; for a GPU:
@@ -12,7 +12,7 @@
 
 SHELL := /bin/bash
 ARGS ?=
-JOBS ?= 4
+JOBS ?= 3
 
 .PHONY: demo test bench lint setup
 

@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 width, height, count = map(int, sys.argv[1:4])
 rclpy.init()
 node = rclpy.create_node("driver")
-quality = QoSProfile(depth=5, reliability=ReliabilityPolicy[sys.argv[4].upper()])
+quality = QoSProfile(depth=10, reliability=ReliabilityPolicy[sys.argv[4].upper()])
 publisher = node.create_publisher(Image, "image", quality)
 image = Image(height=height, width=width, encoding="rgb8", step=3 * width)
 image.data = array.array("B", bytes(3 * width * height))
