@@ -46,7 +46,7 @@ def check_out_of_memory() -> None:
     """A capture for which there is no memory costs the graphs, and nothing else."""
     device = torch.device(DEVICE)
     runner, x = GraphRunner(device), torch.ones(4, device=DEVICE)
-    held = [runner("double", lambda x: 2 * x, x)]
+    doubled = runner("double", lambda x: 2 * x, x)
     total = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(2**30 / total)
 
@@ -60,7 +60,7 @@ def check_out_of_memory() -> None:
         pass
     for _ in range(3):
         assert runner("double", lambda x: 2 * x, x).sum() == 8
-    assert held[0].sum() == 8 and len(runner) == 1
+    assert doubled.sum() == 8 and len(runner) == 1
     torch.cuda.set_per_process_memory_fraction(1.0)
     assert runner("greedy", greedy, x).sum() == 4
 

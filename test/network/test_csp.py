@@ -73,34 +73,34 @@ def reference(reasoner, image_tokens, task, plan, representatives):
 )
 @torch.inference_mode()
 def test_spans_equal_explicit_masks_over_all_tokens(reasoner, image, config):
-    looked = reasoner.encode_image(image)
-    total = looked.tokens.shape[1]
+    features = reasoner.encode_image(image)
+    total = features.tokens.shape[1]
     plan = spans(config, 8, total)
-    found = reasoner.reason(looked, [TASKS], csp=config).seg
+    output = reasoner.reason(features, [TASKS], csp=config).seg
     representatives = csp.uniform(total, plan.clustered)
-    for row, task in zip(found, TASKS, strict=True):
-        expected, _ = reference(reasoner, looked.tokens[0], task, plan, representatives)
+    for row, task in zip(output, TASKS, strict=True):
+        expected, _ = reference(reasoner, features.tokens[0], task, plan, representatives)
         assert torch.allclose(row, expected, atol=1e-5)
-        plain = reasoner.reason(looked, [[task]]).seg[0]
+        plain = reasoner.reason(features, [[task]]).seg[0]
         assert not torch.allclose(row, plain, atol=1e-4)
 
 
 @torch.inference_mode()
 def test_all_tokens_in_every_span_equal_the_plain_forward(reasoner, image):
-    looked = reasoner.encode_image(image)
+    features = reasoner.encode_image(image)
     everything = CspConfig(clustered=1.0, kept=1.0)
-    plain = reasoner.reason(looked, [TASKS], output_attentions=True)
-    found = reasoner.reason(looked, [TASKS], csp=everything, output_attentions=True)
-    assert torch.allclose(found.seg, plain.seg, atol=1e-5)
-    assert found.attention.shape == plain.attention.shape == (3, 8, 8)
+    plain = reasoner.reason(features, [TASKS], output_attentions=True)
+    output = reasoner.reason(features, [TASKS], csp=everything, output_attentions=True)
+    assert torch.allclose(output.seg, plain.seg, atol=1e-5)
+    assert output.attention.shape == plain.attention.shape == (3, 8, 8)
 
 
 @torch.inference_mode()
 def test_tasks_and_images_together_equal_one_at_a_time(reasoner):
     images = torch.randint(0, 255, (2, 3, 48, 64), dtype=torch.uint8)
-    looked = reasoner.encode_image(images)
+    features = reasoner.encode_image(images)
     together = reasoner.reason(
-        looked, [TASKS, TASKS[::-1]], csp=CSP_PRESETS["65"], output_attentions=True
+        features, [TASKS, TASKS[::-1]], csp=CSP_PRESETS["65"], output_attentions=True
     )
     for number, row in enumerate([*TASKS, *TASKS[::-1]]):
         alone = reasoner.encode_image(images[number // 3 : number // 3 + 1])
@@ -112,19 +112,19 @@ def test_tasks_and_images_together_equal_one_at_a_time(reasoner):
 def test_the_prompt_is_remembered_and_forgotten(image):
     reasoner = tiny_model().reasoner
     with torch.no_grad():
-        looked = reasoner.encode_image(image)
-        cached = reasoner.reason(looked, [TASKS]).seg
-        assert torch.allclose(cached, reasoner.reason(looked, [TASKS]).seg)
+        features = reasoner.encode_image(image)
+        cached = reasoner.reason(features, [TASKS]).seg
+        assert torch.allclose(cached, reasoner.reason(features, [TASKS]).seg)
     with torch.enable_grad():  # as in training: everything is run
-        assert torch.allclose(reasoner.reason(looked, [TASKS]).seg, cached, atol=1e-5)
+        assert torch.allclose(reasoner.reason(features, [TASKS]).seg, cached, atol=1e-5)
     other = copy.deepcopy(reasoner)
     for parameter in other.llava.model.language_model.parameters():
         parameter.data *= 1.1
     reasoner.load_state_dict(other.state_dict())
     with torch.no_grad():
-        fresh = other.train().eval().reason(looked, [TASKS]).seg
+        fresh = other.train().eval().reason(features, [TASKS]).seg
         assert not torch.allclose(fresh, cached, atol=1e-3)
-        assert torch.allclose(reasoner.reason(looked, [TASKS]).seg, fresh, atol=1e-6)
+        assert torch.allclose(reasoner.reason(features, [TASKS]).seg, fresh, atol=1e-6)
 
 
 def test_gradients_reach_every_layer_and_checkpointing_changes_none(image):
@@ -147,40 +147,40 @@ def test_gradients_reach_every_layer_and_checkpointing_changes_none(image):
 @pytest.mark.parametrize("selector", ["uniform", "random", "cls", "instances"])
 @torch.inference_mode()
 def test_every_selector_gives_an_answer_of_its_own(reasoner, image, selector):
-    looked = reasoner.encode_image(image, cls=True)
+    features = reasoner.encode_image(image, cls=True)
     instances = torch.zeros(1, 64, dtype=torch.int64)
     instances[0, 10:30] = 3
     config = CspConfig(selector=selector, kept=1.0)
     torch.manual_seed(0)
-    found = reasoner.reason(looked, [TASKS], csp=config, instances=instances).seg
-    assert found.shape == (3, 1, 256) and found.isfinite().all()
+    output = reasoner.reason(features, [TASKS], csp=config, instances=instances).seg
+    assert output.shape == (3, 1, 256) and output.isfinite().all()
     if selector != "uniform":
-        plain = reasoner.reason(looked, [TASKS], csp=CspConfig(kept=1.0)).seg
-        assert not torch.allclose(found, plain, atol=1e-4)
+        plain = reasoner.reason(features, [TASKS], csp=CspConfig(kept=1.0)).seg
+        assert not torch.allclose(output, plain, atol=1e-4)
 
 
 @torch.inference_mode()
 def test_cls_attention_is_that_of_the_tower(reasoner, image):
     model = reasoner.llava.model
-    found = reasoner.encode_image(image, cls=True)
+    with_cls = reasoner.encode_image(image, cls=True)
     reasoner.llava.set_attn_implementation("eager")
     heard = {}
     encoder = next(m for m in model.vision_tower.modules() if isinstance(m, CLIPEncoder))
     last = encoder.layers[-1].self_attn  # the feature layer is -1
     hook = last.register_forward_hook(lambda m, args, out: heard.update(weights=out[1]))
-    looked = reasoner.encode_image(image)
+    features = reasoner.encode_image(image)
     hook.remove()
     reasoner.llava.set_attn_implementation("sdpa")
-    assert looked.cls is None and torch.allclose(looked.tokens, found.tokens, atol=1e-5)
-    assert torch.allclose(found.cls, heard["weights"][:, :, 0, 1:].mean(1), atol=1e-6)
+    assert features.cls is None and torch.allclose(features.tokens, with_cls.tokens, atol=1e-5)
+    assert torch.allclose(with_cls.cls, heard["weights"][:, :, 0, 1:].mean(1), atol=1e-6)
 
 
 def test_selectors_that_lack_what_they_need_say_so(reasoner, image):
-    looked = reasoner.encode_image(image)
+    features = reasoner.encode_image(image)
     with pytest.raises(ValueError, match="'cls' needs"):
-        reasoner.reason(looked, [TASKS], csp=CspConfig(selector="cls"))
+        reasoner.reason(features, [TASKS], csp=CspConfig(selector="cls"))
     with pytest.raises(ValueError, match=r"instances is None; .* int64 \(1, 64\)"):
-        reasoner.reason(looked, [TASKS], csp=CspConfig(selector="instances"))
+        reasoner.reason(features, [TASKS], csp=CspConfig(selector="instances"))
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_selectors_that_lack_what_they_need_say_so(reasoner, image):
     ],
 )
 def test_presets_fit_any_depth_and_number_of_tokens(preset, layers, tokens, average, per_layer):
-    found = spans(CSP_PRESETS[preset], layers, tokens).tokens_per_layer(layers, tokens)
-    assert found == per_layer and sum(found) / layers == average
+    per_span = spans(CSP_PRESETS[preset], layers, tokens).tokens_per_layer(layers, tokens)
+    assert per_span == per_layer and sum(per_span) / layers == average
 
 
 def test_settings_out_of_range_are_refused():

@@ -113,8 +113,8 @@ def test_attention_is_that_of_the_position_that_predicts_seg(model):
     """Against transformers' own forward over the whole sentence."""
     reasoner, task = model.reasoner, "something to drive a nail"
     image = torch.randint(0, 255, (1, 3, 48, 64), dtype=torch.uint8)
-    looked = reasoner.encode_image(image)
-    count = looked.tokens.shape[1]
+    features = reasoner.encode_image(image)
+    count = features.tokens.shape[1]
     prompt = model.config.prompt.replace("{image}", "<image>" * count).replace("{task}", task)
     ids = reasoner.tokenizer(prompt, return_tensors="pt").input_ids
     pixels = llava_input(image, reasoner.llava.config.vision_config.image_size, "pad")
@@ -125,10 +125,10 @@ def test_attention_is_that_of_the_position_that_predicts_seg(model):
     seen = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("<image>")).nonzero().flatten()
     late = torch.stack([layer[0, :, read_out, seen] for layer in out.attentions[4:]])
     tasks = [[task, "a longer task than the other one is"]]
-    found = reasoner.reason(looked, tasks, output_attentions=True)
-    assert found.attention.shape == (2, 8, 8)
-    assert torch.allclose(found.attention[0].flatten(), late.mean((0, 1)), atol=1e-6)
-    assert torch.allclose(found.seg, reasoner.reason(looked, tasks).seg)
+    output = reasoner.reason(features, tasks, output_attentions=True)
+    assert output.attention.shape == (2, 8, 8)
+    assert torch.allclose(output.attention[0].flatten(), late.mean((0, 1)), atol=1e-6)
+    assert torch.allclose(output.seg, reasoner.reason(features, tasks).seg)
 
 
 @pytest.mark.parametrize("framing", ["pad", "crop"])
@@ -196,7 +196,7 @@ def test_stages_never_wait_for_the_host(model):
 @torch.inference_mode()
 def test_the_language_model_never_waits_for_the_host(model, csp):
     ghost = copy.deepcopy(model.reasoner).to("meta")
-    looked = VisionFeatures(torch.zeros(1, 64, 128, device="meta"), None)
+    features = VisionFeatures(torch.zeros(1, 64, 128, device="meta"), None)
     ran = []
 
     def run(key, function, *tensors):
@@ -205,8 +205,8 @@ def test_the_language_model_never_waits_for_the_host(model, csp):
         with OneDevice():
             return function(*tensors)
 
-    found = ghost.reason(looked, [["cut", "drink"]], csp=csp, output_attentions=True, run=run)
-    assert found.seg.shape == (2, 1, 256) and found.attention.shape == (2, 8, 8)
+    output = ghost.reason(features, [["cut", "drink"]], csp=csp, output_attentions=True, run=run)
+    assert output.seg.shape == (2, 1, 256) and output.attention.shape == (2, 8, 8)
     assert len(ran) == 1
 
 

@@ -30,7 +30,8 @@ def config(**changes) -> TrainConfig:
 def test_batches_follow_from_seed_and_step(data):
     one, same, other = (BatchSource(data, TASKS, config()).batch(step) for step in (3, 3, 4))
     torch.testing.assert_close(one.images.int(), same.images.int(), rtol=0, atol=1)
-    assert one.tasks == same.tasks and not torch.equal(one.images, other.images)
+    assert one.tasks == same.tasks
+    assert (one.images.float() - other.images.float()).abs().mean() > 1  # of 255
     assert one.images.shape == (2, 3, 480, 640) and one.masks.shape == (4, 480, 640)
     assert one.kinds.shape == (2, 480, 640) and one.kinds.max() <= len(data.kinds)
 

@@ -9,6 +9,7 @@ from typing import Literal
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
 from vltp_ros.paths import default_model
+from vltp_ros.runtime.device import dtype_name
 from vltp_ros.runtime.session import Session
 
 
@@ -59,7 +60,7 @@ def run(args: Evaluate) -> dict:
     return {
         "model": session.name,
         "quantization": session.model.config.quantization,
-        "precision": str(session.precision).removeprefix("torch."),
+        "precision": dtype_name(session.precision),
         **measured_on(session.device),
         "rows": rows,
     }

@@ -15,6 +15,7 @@ from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run
 from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.runtime.device import dtype_name
 
 
 def benchmark_encoder(
@@ -113,7 +114,7 @@ def _candidates(
         return {
             "name": f"{model.config.name} encoder, {name}",
             "rate": rate,
-            "dtype": str(dtype).removeprefix("torch."),
+            "dtype": dtype_name(dtype),
             "device": device.type,
             "gmacs": costs.get(rate),
         }

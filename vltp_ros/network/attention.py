@@ -57,9 +57,7 @@ class WindowLayout:
     static, and few slots are empty. W is the number of windows of a whole grid.
     """
 
-    key_slots: (
-        Tensor  # int64 [B * n]: the token's slot in the windows, window by window, row by row
-    )
+    key_slots: Tensor  # int64 [B * n]: the token's slot in the windows, one after the other
     windows: int  # B * W
     query_slots: Tensor  # int64 [B * n]: the token's slot in the tiles
     length: int  # slots of a tile

@@ -94,8 +94,11 @@ class Camera:
     def status(self, name: str, active: bool, limits: NodeConfig) -> DiagnosticStatus:
         """The diagnostic status of the camera of the node ``name``."""
         listener = self._input
-        subscription = None if listener is None else listener.subscription
-        lost, trouble = (subscription.lost, subscription.trouble) if subscription else (0, "")
+        lost, trouble = 0, ""
+        if listener is not None:
+            lost, trouble = listener.subscription.lost, listener.subscription.trouble
+        if self._depth is not None:
+            trouble = trouble or self._depth.trouble
         return self.health.status(name, active, limits, lost, trouble)
 
     def _receive(self, message: Image | CompressedImage) -> None:

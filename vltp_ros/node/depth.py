@@ -57,6 +57,11 @@ class DepthInput:
         for subscription in self._subscriptions:
             subscription.destroy()
 
+    @property
+    def trouble(self) -> str:
+        """Why depth images or calibrations do not arrive; empty while they do."""
+        return next((each.trouble for each in self._subscriptions if each.trouble), "")
+
     def _take_image(self, message: Image) -> None:
         self._images.append(message)
 
@@ -161,6 +166,12 @@ class Depth:
         if self._input is not None:
             self._input.destroy()
         self._input = None
+
+    @property
+    def trouble(self) -> str:
+        """As that of :class:`DepthInput`; empty while nobody listens."""
+        listener = self._input
+        return "" if listener is None else listener.trouble
 
     def publish(self, inference: Inference, config: NodeConfig) -> None:
         """Publish where an image's answers are, while anybody listens."""

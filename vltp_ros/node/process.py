@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rclpy
+from rclpy import get_rmw_implementation_identifier
 from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.executors import (
     Executor,
@@ -27,8 +28,7 @@ from vltp_ros.paths import shipped
 REFUSALS = (ValueError, ParameterException, ModuleNotFoundError)
 EXIT_SECONDS = 5.0  # for the work in progress when the process is to end
 PROFILES, PROFILES_2 = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
-USERS_CHOICES = (PROFILES, PROFILES_2, "FASTDDS_BUILTIN_TRANSPORTS")
-"""Variables with which a user chooses Fast DDS's transports."""
+TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 
 
 def run(
@@ -106,7 +106,9 @@ def _leave_stuck_model() -> None:
 
 def make_room_for_images() -> None:
     """Have Fast DDS use config/fastdds.xml in this process, unless the user chose otherwise."""
-    if any(name in os.environ for name in USERS_CHOICES):
+    if any(name in os.environ for name in (PROFILES, PROFILES_2, TRANSPORTS)):
+        return
+    if "fastrtps" not in get_rmw_implementation_identifier():
         return
     # Version 2, of Jazzy, knows only its own variable, and version 3 warns of that one.
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
@@ -114,6 +116,6 @@ def make_room_for_images() -> None:
     profiles = str(shipped("config/fastdds.xml"))
     os.environ[PROFILES_2 if is_version_2 else PROFILES] = profiles
     get_logger("vltp").info(
-        f"{profiles} replaces Fast DDS's built-in transports in this process; set "
-        f"{' or '.join(USERS_CHOICES[::2])} to choose others"
+        f"{profiles} replaces Fast DDS's built-in transports in this process; set {PROFILES} or "
+        f"{TRANSPORTS} to choose others"
     )

@@ -44,7 +44,7 @@ class SensorSubscription:
         receive: is called with each message.
         config: depth and reliability, or that the publishers' is followed.
         durability: of the messages.
-        warn: is told of publishers that do not match, and once why messages do not arrive.
+        warn: is told of publishers that do not match.
         group: of the callbacks, one at a time.
     """
 
@@ -72,10 +72,11 @@ class SensorSubscription:
         self._publishers: frozenset[bytes] = frozenset()  # those that are there, by their ids,
         self._since = 0.0  # since this time, seconds,
         self._received = self._lost = 0  # and what came, and what did not, of theirs
-        self._told = False  # why messages do not arrive, of these publishers
+        self._told = False  # the log, why messages of these publishers do not arrive
         self.lost = 0  # messages that the middleware could not deliver, of all publishers so far
         self.trouble = ""  # why messages do not arrive; empty while they do
-        self._subscription = self._subscribe(topic)
+        publishers = node.get_publishers_info_by_topic(topic)
+        self._subscription = self._subscribe(topic, publishers)
         self.topic: str = self._subscription.topic_name
         # Not the node's clock: simulated time may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -88,9 +89,8 @@ class SensorSubscription:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
-    def _subscribe(self, topic: str) -> Any:
+    def _subscribe(self, topic: str, publishers: list[TopicEndpointInfo]) -> Any:
         if self._follow:
-            publishers = self._node.get_publishers_info_by_topic(topic)
             self._quality.reliability = common_reliability(publishers)
         return self._node.create_subscription(
             self._kind,
@@ -127,7 +127,7 @@ class SensorSubscription:
             publishers = self._node.get_publishers_info_by_topic(self.topic)
             if self._follow and common_reliability(publishers) != self._quality.reliability:
                 old = self._subscription
-                self._subscription = self._subscribe(self.topic)
+                self._subscription = self._subscribe(self.topic, publishers)
                 self._node.destroy_subscription(old)
             self._judge(publishers)
 
@@ -146,9 +146,9 @@ class SensorSubscription:
             counts = f"{self._received} of {sent} messages arrive"
             seen = "is published, but nothing arrives" if silent else counts
             self.trouble = f"{self.topic} {seen}: {self._cause(publishers)}"
-            if not self._told:
+            if not self._told:  # straight to the log: a limit on warnings could swallow it
                 self._told = True
-                self._warn(self.trouble)
+                self._node.get_logger().warning(self.trouble)
 
     def _cause(self, publishers: list[TopicEndpointInfo]) -> str:
         """Name the likeliest cause, and what mends it."""

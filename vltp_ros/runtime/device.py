@@ -30,6 +30,11 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return a type's name, a key of DTYPES."""
+    return str(dtype).removeprefix("torch.")
+
+
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """Return what a model computes in on a device.
 

@@ -50,7 +50,6 @@ class GraphRunner:
         self.device = device
         self.limit = limit
         self.fall_back = fall_back
-        self.captures = 0
         self._capturer = capturer or Capturer(device)
         self._graphs: dict[Hashable, Captured] = {}
         self._eager: set[Hashable] = set()  # what cannot be captured
@@ -89,7 +88,6 @@ class GraphRunner:
         """The captured function; None, after a warning, where there can be none."""
         if len(self._graphs) >= self.limit:
             self.flush()
-        self.captures += 1
         try:
             try:
                 return self._capturer.capture(function, tensors)

@@ -37,7 +37,7 @@ from vltp_ros.network.token_selection import (
 )
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.checks import check_image, check_selector, check_task
-from vltp_ros.runtime.device import resolve_device, resolve_precision
+from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
 from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.memory import release_memory
 from vltp_ros.runtime.reuse import CachedSeg, SegCache
@@ -106,7 +106,7 @@ class Session:
     @property
     def device_name(self) -> str:
         """The device in words, and what it computes in."""
-        precision = str(self.precision).removeprefix("torch.")
+        precision = dtype_name(self.precision)
         if self.device.type == "cuda":
             return f"{torch.cuda.get_device_name(self.device)} ({precision})"
         return f"cpu ({torch.get_num_threads()} threads, {precision})"
