@@ -6,8 +6,8 @@ import dataclasses
 
 import torch
 
-from vltp_ros.checkpoints.adapters import adapter_parameters, add_adapter
-from vltp_ros.config import EncoderConfig, LoraConfig, PruningConfig, model_config
+from vltp_ros.checkpoints.adapters import LoraConfig, adapter_parameters, add_adapter
+from vltp_ros.network.config import EncoderConfig, PruningConfig, model_config
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp, build_image_encoder
 from vltp_ros.training.tabletop import build_llava, train_tokenizer

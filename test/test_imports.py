@@ -9,28 +9,27 @@ from pathlib import Path
 
 import pytest
 
-import vltp_ros.config
+import vltp_ros.settings
 
-PACKAGE = Path(vltp_ros.config.__file__).parent
+PACKAGE = Path(vltp_ros.settings.__file__).parent
 MAY_IMPORT = {
-    "config": (),
+    "settings": (),
     "types": (),
-    "paths": ("config",),
-    "network": ("config",),
-    "checkpoints": ("config", "network"),
-    "runtime": ("checkpoints", "config", "network", "types"),
+    "paths": (),
+    "network": ("settings",),
+    "checkpoints": ("network", "settings"),
+    "runtime": ("checkpoints", "network", "settings", "types"),
     "imaging": ("paths", "runtime", "types"),
     "simulation": (),
     "data": (),
-    "training": ("checkpoints", "config", "data", "network", "simulation"),
+    "training": ("checkpoints", "data", "network", "settings", "simulation"),
     "evaluation": (
-        "checkpoints", "config", "data", "imaging", "network", "runtime", "simulation", "training",
-        "types",
+        "checkpoints", "data", "imaging", "network", "runtime", "simulation", "training", "types",
     ),
-    "node": ("action", "config", "imaging", "msg", "paths", "runtime", "srv", "types"),
-    "rig": ("config", "evaluation", "imaging", "msg", "node", "runtime", "simulation", "types"),
+    "node": ("action", "imaging", "msg", "network", "paths", "runtime", "settings", "srv", "types"),
+    "rig": ("evaluation", "imaging", "msg", "node", "runtime", "settings", "simulation", "types"),
     "cli": (
-        "checkpoints", "config", "data", "evaluation", "imaging", "network", "paths", "rig",
+        "checkpoints", "data", "evaluation", "imaging", "network", "paths", "rig",
         "runtime", "simulation", "training",
     ),
     "__main__": ("cli",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vltp_ros.config import DEFAULT_MODEL
+DEFAULT_MODEL = Path("models") / "tabletop"
 
 
 def shipped(path: Path | str) -> Path:

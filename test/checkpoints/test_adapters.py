@@ -13,7 +13,7 @@ from builders import PROVENANCE, random_adapter, tiny_model
 from safetensors.torch import load_file, save_file
 from transformers import LlamaModel
 
-from vltp_ros.checkpoints.adapters import adapter_parameters, add_adapter
+from vltp_ros.checkpoints.adapters import LoraConfig, adapter_parameters, add_adapter
 from vltp_ros.checkpoints.model_directory import (
     ModelError,
     load_model,
@@ -23,7 +23,6 @@ from vltp_ros.checkpoints.model_directory import (
     write_description,
 )
 from vltp_ros.cli.merge import Merge, run
-from vltp_ros.config import LoraConfig
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from builders import tiny_model
 from vltp_ros.checkpoints import quantization
 from vltp_ros.checkpoints.model_directory import ModelError, load_model, save_model
 from vltp_ros.checkpoints.quantization import check_memory, needed_bytes
-from vltp_ros.config import QUANTIZATIONS
+from vltp_ros.network.config import QUANTIZATIONS
 
 TASKS = [["something to drive a nail", "what could I drink from?"]]
 

@@ -20,7 +20,7 @@ from vltp_ros.checkpoints import sam as sam_checkpoint
 from vltp_ros.checkpoints.model_directory import ModelError, load_model, save_model, sha256
 from vltp_ros.checkpoints.sam import RELEASES, Release, convert_sam, identify, load_sam
 from vltp_ros.cli.main import main
-from vltp_ros.config import SAM_ENCODERS
+from vltp_ros.network.config import SAM_ENCODERS
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import pytest
 import torch
 from builders import SMALL, tiny_model
 
-from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.evaluation import baselines
 from vltp_ros.evaluation.baselines import (
@@ -24,6 +23,7 @@ from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import TASKS, generate_dataset
 from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.config import TrainConfig
 
 KINDS = 5
 

@@ -12,7 +12,6 @@ from transformers import LlavaForConditionalGeneration
 from vltp_ros.checkpoints.llava import PROMPT
 from vltp_ros.checkpoints.model_directory import load_reasoner
 from vltp_ros.cli.main import main
-from vltp_ros.config import LLAVA_SIZES, LlavaSizes, model_config
 from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
 from vltp_ros.evaluation.flops import count_gmacs, model_gmacs
 from vltp_ros.evaluation.reasoner_benchmark import (
@@ -21,6 +20,7 @@ from vltp_ros.evaluation.reasoner_benchmark import (
     transformers_forward,
     write_random_llava,
 )
+from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, model_config
 from vltp_ros.network.csp import image_token_gmacs
 from vltp_ros.training.tabletop import llava_config, train_tokenizer
 

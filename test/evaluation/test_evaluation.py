@@ -7,10 +7,10 @@ import pytest
 import torch
 from builders import tiny_model
 
-from vltp_ros.config import model_config
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import Setting, evaluate, rendered_samples
+from vltp_ros.network.config import model_config
 from vltp_ros.runtime.session import Session
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.main import main
-from vltp_ros.config import SAM_ENCODERS
 from vltp_ros.evaluation.figures import PANEL_WIDTH, draw_figures, every_stage, light_patches
 from vltp_ros.imaging.pictures import read_picture
+from vltp_ros.network.config import SAM_ENCODERS
 from vltp_ros.runtime.session import Session
 
 

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from vltp_ros.cli.main import main
-from vltp_ros.config import MASK_DECODERS, model_config
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.tables import PAPER, TABLES, cost_rows
+from vltp_ros.network.config import MASK_DECODERS, model_config
 
 pytestmark = pytest.mark.slow  # some fifteen encoders are counted
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vltp_ros.config import NodeConfig
+from vltp_ros.node.config import NodeConfig
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 

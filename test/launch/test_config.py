@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vltp_ros.config import CameraConfig, NodeConfig, PlannerConfig
+from vltp_ros.node.config import NodeConfig
+from vltp_ros.rig.config import CameraConfig, PlannerConfig
 
 CONFIG = Path(__file__).parents[2] / "config"
 

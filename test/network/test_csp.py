@@ -9,9 +9,8 @@ import torch
 from builders import tiny_model
 from transformers.models.clip.modeling_clip import CLIPEncoder
 
-from vltp_ros.config import CSP_PRESETS, CspConfig
 from vltp_ros.network import csp
-from vltp_ros.network.csp import spans
+from vltp_ros.network.csp import CSP_PRESETS, CspConfig, spans
 
 TASKS = ["something to drive a nail", "cut", "what could I drink from before I go to bed?"]
 

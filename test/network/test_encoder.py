@@ -9,8 +9,8 @@ import torch
 from builders import SMALL, random_encoder, random_keep
 from segment_anything.modeling.image_encoder import get_rel_pos
 
-from vltp_ros.config import SAM_ENCODERS
 from vltp_ros.network import attention
+from vltp_ros.network.config import SAM_ENCODERS
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.token_selection import oracle_scores, top_k
 

@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedTokenizerFast
 
-from vltp_ros.config import CSP_PRESETS, PruneDecoderConfig
+from vltp_ros.network.config import PruneDecoderConfig
+from vltp_ros.network.csp import CSP_PRESETS
 from vltp_ros.network.preprocessing import (
     fitted_size,
     from_llava_frame,

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import torch
 
-from vltp_ros.config import check_stages
+from vltp_ros.network.config import check_stages
 from vltp_ros.types import Segmentation
 
 KEPT = (np.eye(4, dtype=bool), np.tri(4, dtype=bool))

@@ -8,7 +8,7 @@ import pytest
 from bench import values
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from vltp_ros.config import NodeConfig
+from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.diagnostics import CameraHealth, Health
 
 OK, WARN, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE

@@ -14,9 +14,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
-from vltp_ros.config import MAX_TASKS
 from vltp_ros.imaging.images import ENCODINGS, to_rgb
 from vltp_ros.msg import AffordanceMask, InferenceTiming, Task, TaskList
+from vltp_ros.node.config import MAX_TASKS
 from vltp_ros.node.qos import LATCHED, NEWEST
 
 

@@ -11,8 +11,8 @@ from fake_session import FakeSession
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
 
-from vltp_ros.config import ReuseConfig
 from vltp_ros.node.node import VltpNode
+from vltp_ros.runtime.reuse import ReuseConfig
 
 
 def set_parameters(bench, **values):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from builders import tiny_model
 
-from vltp_ros.config import CSP_PRESETS
+from vltp_ros.network.csp import CSP_PRESETS
 from vltp_ros.network.run import eager
 from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.runtime.graphs import GraphRunner

@@ -7,7 +7,7 @@ import pytest
 import torch
 from builders import tiny_model
 
-from vltp_ros.config import ReuseConfig
+from vltp_ros.runtime.reuse import ReuseConfig
 from vltp_ros.runtime.session import Session
 
 TASK = "something to drive a nail"

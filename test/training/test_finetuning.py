@@ -10,16 +10,16 @@ import pytest
 import torch
 from builders import PROVENANCE, tiny_model
 
-from vltp_ros.checkpoints.adapters import adapter_parameters, add_adapter
+from vltp_ros.checkpoints.adapters import LoraConfig, adapter_parameters, add_adapter
 from vltp_ros.checkpoints.model_directory import load_model, read_provenance, save_model
 from vltp_ros.cli import finetune, train
 from vltp_ros.cli.finetune import Finetune
 from vltp_ros.cli.main import main
 from vltp_ros.cli.train import Train
-from vltp_ros.config import FINETUNING, LoraConfig
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.config import FINETUNING
 from vltp_ros.training.loop import _optimisers, fit
 from vltp_ros.training.stages import LoraStage
 

@@ -7,6 +7,7 @@ A model directory holds one in adapter/, in peft's own format, so that other too
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,28 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints.errors import ModelError
-from vltp_ros.config import LoraConfig
+from vltp_ros.settings import check, documented, setting
+
+
+@documented
+@dataclass(frozen=True)
+class LoraConfig:
+    """LoRA adapters on LLaVA's language model; the defaults are the paper's."""
+
+    rank: int = setting(8, "of what they add to a weight matrix", low=1)
+    alpha: float = setting(16.0, "what they add is scaled by alpha / rank", low=0.0)
+    dropout: float = setting(0.05, "share of their input dropped in training", low=0.0, high=0.99)
+    targets: tuple[str, ...] = setting(
+        ("q_proj", "v_proj"),
+        "the linear layers that get one",
+        choices=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.targets:
+            raise ValueError("LoraConfig.targets is empty; it must name at least one linear layer")
+
 
 ADAPTER = "adapter"
 """The folder in a model directory."""

@@ -32,7 +32,7 @@ from vltp_ros.checkpoints.model_directory import (
     write_tensors,
 )
 from vltp_ros.checkpoints.source_files import TensorLocation, read_tensors
-from vltp_ros.config import ModelConfig
+from vltp_ros.network.config import ModelConfig
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
 

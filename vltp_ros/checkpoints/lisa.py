@@ -34,7 +34,7 @@ from vltp_ros.checkpoints.source_files import (
     read_json,
     read_tokenizer,
 )
-from vltp_ros.config import ModelConfig, model_config
+from vltp_ros.network.config import ModelConfig, model_config
 from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
 from vltp_ros.network.vltp import Vltp
 

@@ -36,7 +36,7 @@ from vltp_ros.checkpoints.source_files import (
     read_tokenizer,
     stored_tensors,
 )
-from vltp_ros.config import ModelConfig
+from vltp_ros.network.config import ModelConfig
 from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
 from vltp_ros.network.vltp import Vltp
 

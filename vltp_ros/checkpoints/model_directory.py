@@ -41,9 +41,10 @@ from vltp_ros.checkpoints.adapters import (
 )
 from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.checkpoints.quantization import check_memory, quantized
-from vltp_ros.config import ModelConfig, from_dict
+from vltp_ros.network.config import ModelConfig
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.settings import from_dict
 
 disable_progress_bar()  # transformers' bars would mix with those of the commands
 

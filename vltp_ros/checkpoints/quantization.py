@@ -14,7 +14,12 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from vltp_ros.checkpoints.errors import ModelError
-from vltp_ros.config import QUANTIZATIONS
+from vltp_ros.network.config import QUANTIZATIONS
+
+TRAINING_QUANTIZATIONS = ("float32", "bfloat16", "nf4")
+"""LLaVA's weights where it is frozen, or only adapters on it learn; int8 computes in float16, whose
+range is too small for training."""
+
 
 FULL = ("vision_tower", "multi_modal_projector", "lm_head")
 """Modules that stay in 16 bits: small, or hurt by less."""

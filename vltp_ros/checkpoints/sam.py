@@ -30,7 +30,7 @@ from vltp_ros.checkpoints.model_directory import (
     write_tensors,
 )
 from vltp_ros.checkpoints.source_files import check_tensors, read_tensors
-from vltp_ros.config import ModelConfig, model_config
+from vltp_ros.network.config import ModelConfig, model_config
 from vltp_ros.network.vltp import build_image_encoder, build_mask_decoder, build_prompt_encoder
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ RELEASES = {
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
     ),
 }
-"""Name in :data:`vltp_ros.config.SAM_ENCODERS` -> checkpoint. Meta's licence is Apache-2.0."""
+"""Name in :data:`~vltp_ros.network.config.SAM_ENCODERS` -> checkpoint; Meta's, under Apache-2.0."""
 
 
 def convert_sam(

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import tyro
 
-from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.table7 import VLTP_RATES, table7
@@ -16,6 +15,7 @@ from vltp_ros.paths import default_model
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.config import TrainConfig
 
 
 @dataclass

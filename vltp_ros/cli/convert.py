@@ -11,7 +11,7 @@ import tyro
 from vltp_ros.checkpoints.lisa import convert_lisa
 from vltp_ros.checkpoints.llava import convert_llava
 from vltp_ros.checkpoints.sam import convert_sam
-from vltp_ros.config import ModelConfig
+from vltp_ros.network.config import ModelConfig
 
 
 @dataclass

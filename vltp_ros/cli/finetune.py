@@ -9,13 +9,13 @@ from typing import Annotated
 import torch
 import tyro
 
-from vltp_ros.checkpoints.adapters import add_adapter
+from vltp_ros.checkpoints.adapters import LoraConfig, add_adapter
 from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.train import describe_run, load_start, provenance
-from vltp_ros.config import FINETUNING, LoraConfig, TrainConfig
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.config import FINETUNING, TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import LoraStage
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from vltp_ros.config import model_config
 from vltp_ros.evaluation.flops import image_token_cost, model_gmacs
+from vltp_ros.network.config import model_config
 
 
 @dataclass

@@ -19,12 +19,13 @@ from vltp_ros.checkpoints.model_directory import (
     read_provenance,
     save_model,
 )
-from vltp_ros.config import TRAINING_QUANTIZATIONS, TrainConfig
+from vltp_ros.checkpoints.quantization import TRAINING_QUANTIZATIONS
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
 from vltp_ros.training.tabletop import new_model

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from vltp_ros.config import SAM_ENCODERS, ModelConfig, model_config
 from vltp_ros.evaluation.benchmark import Candidate, benchmark, ways_to_run
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.network.config import SAM_ENCODERS, ModelConfig, model_config
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run
 from vltp_ros.network.token_selection import fixed_budget

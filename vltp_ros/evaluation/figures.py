@@ -13,13 +13,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from vltp_ros.config import EncoderConfig
 from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.drawing import BACKGROUND, FAINT, TEXT, dim
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import rendered_samples
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.imaging.pictures import write_png
+from vltp_ros.network.config import EncoderConfig
 from vltp_ros.network.preprocessing import fitted_size, to_square_frame, valid_grid
 from vltp_ros.network.token_selection import oracle_scores
 from vltp_ros.runtime.session import Session

@@ -14,8 +14,8 @@ from typing import TypeVar
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from vltp_ros.config import LLAVA_SIZES, ModelConfig, check_stages, csp_config
-from vltp_ros.network.csp import image_token_gmacs, spans
+from vltp_ros.network.config import LLAVA_SIZES, ModelConfig, check_stages
+from vltp_ros.network.csp import csp_config, image_token_gmacs, spans
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.token_selection import kept_count
 from vltp_ros.network.vltp import Vltp

@@ -16,10 +16,11 @@ from transformers import LlavaForConditionalGeneration
 from vltp_ros.checkpoints.llava import PROMPT
 from vltp_ros.checkpoints.model_directory import load_reasoner
 from vltp_ros.checkpoints.quantization import UNCAPTURABLE
-from vltp_ros.config import LLAVA_SIZES, LlavaSizes, csp_config, model_config
 from vltp_ros.evaluation.benchmark import Candidate, benchmark, watched, ways_to_run
 from vltp_ros.evaluation.flops import image_token_cost
 from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, model_config
+from vltp_ros.network.csp import csp_config
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.run import Run

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from vltp_ros.config import TrainConfig
 from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.baselines import BASELINES, Baseline
 from vltp_ros.evaluation.flops import count_gmacs, model_gmacs
@@ -22,6 +21,7 @@ from vltp_ros.network.preprocessing import to_image_frame
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.session import Session
 from vltp_ros.training.batches import Batch, BatchSource
+from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import PrunedStage, image_mask_loss
 

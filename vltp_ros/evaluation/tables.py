@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from vltp_ros.config import DEFAULT_PRUNE_AFTER, model_config
 from vltp_ros.evaluation.baselines import BASELINES
 from vltp_ros.evaluation.flops import count_gmacs, model_gmacs
+from vltp_ros.network.config import DEFAULT_PRUNE_AFTER, model_config
 from vltp_ros.network.vltp import Vltp
 
 COCO_KINDS = 80

@@ -2,18 +2,70 @@
 
 *Clustering*: the first layers see a few representatives. *Scattering*: all image tokens are back.
 *Pruning*: the last layers see only those that the read-out attends to most. Only the summary of the
-paper is public; what it leaves open is decided here and in :class:`vltp_ros.config.CspConfig`.
+paper is public; what it leaves open is decided here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from vltp_ros.config import CspConfig
+from vltp_ros.settings import check, documented, setting
+
+CSP_SELECTORS = ("uniform", "random", "cls", "instances")
+
+
+@documented
+@dataclass(frozen=True)
+class CspConfig:
+    """Which image tokens the layers of the language model see (LVLM_CSP).
+
+    Shares of the layers and of the image tokens, so that a setting fits every size. Representatives
+    are *chosen*, not averaged; tokens that were left out come back with the embedding that the
+    projector gave them, and all keep their positions.
+    """
+
+    scatter_from: float = setting(
+        0.25, "share of the layers before all image tokens are seen", low=0.0, high=1.0
+    )
+    prune_from: float = setting(
+        0.5, "share of the layers before only the most attended are seen", low=0.0, high=1.0
+    )
+    clustered: float = setting(0.25, "share of the tokens seen at first", low=0.0, high=1.0)
+    kept: float = setting(1 / 16, "share of the tokens seen at last", low=0.0, high=1.0)
+    selector: str = setting(
+        "uniform",
+        "representatives: evenly spaced, drawn, the most attended by the vision tower's CLS token, "
+        "or spread over given instances",
+        choices=CSP_SELECTORS,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.scatter_from > self.prune_from:
+            raise ValueError(
+                f"CspConfig.scatter_from is {self.scatter_from}; it must be at most prune_from "
+                f"{self.prune_from}"
+            )
+
+
+CSP_PRESETS = {"65": CspConfig(), "70": CspConfig(scatter_from=10 / 32)}
+"""Percent of the image tokens' MACs saved at 7B -> setting; published without an accuracy loss, and
+with one of about a point."""
+
+CspName = Literal["off", "65", "70"]
+CSP_NAMES = get_args(CspName)
+
+
+def csp_config(name: str) -> CspConfig | None:
+    """The setting of one of CSP_NAMES; None for "off". ValueError for another name."""
+    if name not in CSP_NAMES:
+        raise ValueError(f"csp is {name!r}; allowed: {', '.join(CSP_NAMES)}")
+    return CSP_PRESETS.get(name)
 
 
 @dataclass(frozen=True)

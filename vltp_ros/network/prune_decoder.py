@@ -8,7 +8,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor, nn
 
-from vltp_ros.config import PruneDecoderConfig
+from vltp_ros.network.config import PruneDecoderConfig
 
 WIDTH = 256
 """Width of the <SEG> embedding and of SAM's features."""

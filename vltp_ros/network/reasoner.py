@@ -18,9 +18,8 @@ from transformers import (
 )
 from transformers.models.clip.modeling_clip import CLIPEncoder
 
-from vltp_ros.config import CspConfig
 from vltp_ros.network import csp as selection
-from vltp_ros.network.csp import spans
+from vltp_ros.network.csp import CspConfig, spans
 from vltp_ros.network.prefill import KeysAndValues, cache_prompt, prefill
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.network.prune_decoder import WIDTH

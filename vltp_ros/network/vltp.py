@@ -15,7 +15,7 @@ from segment_anything.modeling import (
 )
 from torch import Tensor, nn
 
-from vltp_ros.config import DecoderConfig, EncoderConfig, ModelConfig
+from vltp_ros.network.config import DecoderConfig, EncoderConfig, ModelConfig
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.preprocessing import sam_input
 from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder, dense_positions

@@ -12,9 +12,9 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin
 from sensor_msgs.msg import CompressedImage, Image
 
-from vltp_ros.config import NodeConfig
 from vltp_ros.msg import Task
 from vltp_ros.node import conversions
+from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.depth import Depth
 from vltp_ros.node.diagnostics import CameraHealth
 from vltp_ros.node.inference import Frame, Inference, infer

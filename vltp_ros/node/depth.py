@@ -16,10 +16,10 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from vltp_ros.config import NodeConfig
 from vltp_ros.imaging.geometry import Pinhole, back_project, place
 from vltp_ros.imaging.images import ConversionError
 from vltp_ros.msg import Affordance3D
+from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.conversions_3d import to_affordance_3d, to_cloud, to_depth, to_pinhole
 from vltp_ros.node.inference import Inference
 from vltp_ros.node.markers import to_markers

@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from vltp_ros.config import NodeConfig
+from vltp_ros.node.config import NodeConfig
 
 WINDOW = 200  # newest images that rates and percentiles are taken over
 ERROR_SECONDS = 5.0  # a warning stays in the message this long after it last happened

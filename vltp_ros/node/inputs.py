@@ -10,8 +10,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from vltp_ros.config import NodeConfig
 from vltp_ros.imaging.images import decompress, to_rgb
+from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.subscription import SensorSubscription
 
 TRANSPORTS = {  # the parameter -> message, what the topic's name ends with, conversion

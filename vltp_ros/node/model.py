@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from vltp_ros.config import MODEL_DEFAULT, NodeConfig, ReuseConfig
 from vltp_ros.msg import Task
+from vltp_ros.node.config import MODEL_DEFAULT, NodeConfig
 from vltp_ros.node.inference import Frame, Inference, infer
 from vltp_ros.node.worker import Worker
 from vltp_ros.paths import default_model
 from vltp_ros.runtime.memory import gpu_memory_mib
+from vltp_ros.runtime.reuse import ReuseConfig
 from vltp_ros.runtime.session import Session
 
 

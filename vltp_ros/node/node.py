@@ -14,10 +14,10 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallb
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
-from vltp_ros.config import NodeConfig
 from vltp_ros.msg import Task
 from vltp_ros.node.action import FindAction
 from vltp_ros.node.camera import Camera
+from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.diagnostics import Health, diagnostic_array
 from vltp_ros.node.inference import Frame, Inference
 from vltp_ros.node.model import Model

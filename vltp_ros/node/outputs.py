@@ -9,10 +9,10 @@ from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 
-from vltp_ros.config import NodeConfig
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.msg import AffordanceMask, InferenceTiming
 from vltp_ros.node import conversions
+from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.inference import Inference
 from vltp_ros.node.qos import NEWEST, NEWEST_OF_EACH_TASK
 

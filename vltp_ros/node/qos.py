@@ -2,7 +2,7 @@
 
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from vltp_ros.config import MAX_TASKS
+from vltp_ros.node.config import MAX_TASKS
 
 NEWEST = QoSProfile(depth=1)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from vltp_ros.config import NodeConfig
+from vltp_ros.node.config import NodeConfig
 from vltp_ros.paths import shipped
 
 PERIOD = 0.1  # seconds between looks at the publishers

@@ -8,8 +8,8 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from std_msgs.msg import Header, String
 
-from vltp_ros.config import MAX_TASKS
 from vltp_ros.msg import Task, TaskList
+from vltp_ros.node.config import MAX_TASKS
 from vltp_ros.node.qos import LATCHED, NEWEST
 from vltp_ros.runtime.checks import check_task
 

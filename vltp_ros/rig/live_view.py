@@ -14,9 +14,9 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
-from vltp_ros.config import LiveViewConfig
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import run
+from vltp_ros.rig.config import LiveViewConfig
 
 FIELD = re.compile(r"^\s*(?:(\w+)/)?(\w+)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+", re.MULTILINE)
 UPDATE_SECONDS = 0.5  # how soon a new topic, or a new viewer of one, is noticed

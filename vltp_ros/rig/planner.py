@@ -7,11 +7,11 @@ import sys
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from vltp_ros.config import PlannerConfig
 from vltp_ros.msg import TaskList
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import run
 from vltp_ros.node.qos import LATCHED, NEWEST
+from vltp_ros.rig.config import PlannerConfig
 
 
 class Planner(Node):

@@ -9,12 +9,12 @@ from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from vltp_ros.config import CameraConfig
 from vltp_ros.msg import Task, TaskList
 from vltp_ros.node.conversions import to_image
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import run
 from vltp_ros.node.qos import LATCHED, NEWEST
+from vltp_ros.rig.config import CameraConfig
 from vltp_ros.simulation import Scene, SceneRenderer, sample_scene
 
 

@@ -9,11 +9,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from vltp_ros.config import StillCameraConfig
 from vltp_ros.node.conversions import to_image
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import run
 from vltp_ros.node.qos import NEWEST
+from vltp_ros.rig.config import StillCameraConfig
 
 
 class StillCamera(Node):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltp_ros.config import MAX_TASK_CHARACTERS, RANKINGS
+from vltp_ros.network.config import RANKINGS
+
+MAX_TASK_CHARACTERS = 1000
 
 
 def check_selector(selector: str, adaptive: bool) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 
-from vltp_ros.config import PRECISIONS
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+PRECISIONS = get_args(Precision)
+"""What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names, as configuration and commands give them, of what a model computes in."""

@@ -8,7 +8,25 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from vltp_ros.config import ReuseConfig
+from vltp_ros.settings import check, documented, setting
+
+
+@documented
+@dataclass(frozen=True)
+class ReuseConfig:
+    """When a <SEG> embedding serves for a later image of the same stream and task.
+
+    The change of an image is that of its brightness, averaged over each cell of a 16 x 16 grid: the
+    largest change of a cell, as a share of the whole scale. An object that comes in changes a few
+    cells by much; noise and a flicker change all of them by little.
+    """
+
+    max_age: float = setting(0.0, "seconds between the images; 0: never", low=0.0, high=3600.0)
+    max_change: float = setting(0.1, "largest change of the image", low=0.0, high=1.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
 
 CELLS = 16
 """Rows and columns of the grid on which images are compared."""

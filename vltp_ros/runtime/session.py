@@ -13,12 +13,8 @@ from torch import Tensor
 
 from vltp_ros.checkpoints.model_directory import load_model
 from vltp_ros.checkpoints.quantization import UNCAPTURABLE
-from vltp_ros.config import (
-    CspConfig,
-    ReuseConfig,
-    check_stages,
-    csp_config,
-)
+from vltp_ros.network.config import check_stages
+from vltp_ros.network.csp import CspConfig, csp_config
 from vltp_ros.network.preprocessing import (
     from_llava_frame,
     to_image_frame,
@@ -40,7 +36,7 @@ from vltp_ros.runtime.checks import check_image, check_selector, check_task
 from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
 from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.memory import release_memory
-from vltp_ros.runtime.reuse import CachedSeg, SegCache
+from vltp_ros.runtime.reuse import CachedSeg, ReuseConfig, SegCache
 from vltp_ros.runtime.timing import StageTimes
 from vltp_ros.types import Segmentation
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vltp_ros.config import TrainConfig
 from vltp_ros.data.tabletop import LabelledScene, TabletopDataset
 from vltp_ros.simulation import Task
+from vltp_ros.training.config import TrainConfig
 
 QUARTER = 320
 """Side of a mosaic's quarter, pixels: four make a square that shows objects at their usual size."""

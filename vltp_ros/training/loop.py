@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from vltp_ros.config import TrainConfig
 from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.config import TrainConfig
 
 
 def fit(stage: nn.Module, source: BatchSource, config: TrainConfig, run: Path) -> float:

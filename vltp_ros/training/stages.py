@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltp_ros.checkpoints.adapters import adapter_parameters
-from vltp_ros.config import TrainConfig
 from vltp_ros.network.preprocessing import fitted_size, to_llava_frame, to_square_frame
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.token_selection import fixed_budget, oracle_scores
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.training.batches import Batch
+from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.losses import attention_loss, mask_loss, pruning_loss
 
 MASK_STRIDE = 2

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from vltp_ros.config import LLAVA_SIZES, LlavaSizes, model_config
+from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, model_config
 from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
 from vltp_ros.network.vltp import Vltp
 

@@ -1,0 +1,148 @@
+"""Parameters of the ``vltp`` node."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from vltp_ros.network.config import QUANTIZATIONS, RANKINGS
+from vltp_ros.network.csp import CSP_PRESETS
+from vltp_ros.runtime.checks import MAX_TASK_CHARACTERS
+from vltp_ros.runtime.device import PRECISIONS
+from vltp_ros.runtime.reuse import ReuseConfig
+from vltp_ros.settings import check, documented, same_as, setting
+
+MAX_TASKS = 16  # worked on at once
+
+
+MODEL_DEFAULT = "own"  # what the model directory says
+
+
+NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+
+
+@documented
+@dataclass(frozen=True)
+class NodeConfig:
+    """Parameters of the ``vltp`` node."""
+
+    model: str = setting("", "model directory; empty: the tabletop model", read_only=True)
+    device: str = setting("auto", "auto, cpu, cuda or cuda:N", read_only=True)
+    threads: int = setting(
+        0, "CPU threads for the model; 0: PyTorch's default", low=0, high=1024, read_only=True
+    )
+    quantization: str = setting(
+        MODEL_DEFAULT,
+        "LLaVA's weights in memory; own: as the model says",
+        choices=(MODEL_DEFAULT, *QUANTIZATIONS),
+        read_only=True,
+    )
+    precision: str = setting(
+        "auto",
+        "what SAM computes in; auto: bfloat16 on a GPU that has it, else float32",
+        choices=PRECISIONS,
+        read_only=True,
+    )
+    autostart: bool = setting(
+        True, "configure and activate at the start; false: a manager does", read_only=True
+    )
+    cameras: tuple[str, ...] = setting(
+        (), "namespaces of the cameras; empty: one, without a namespace", read_only=True
+    )
+    transport: str = setting(
+        "raw",
+        "raw: image (sensor_msgs/Image); compressed: image/compressed (JPEG or PNG)",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+    image_reliability: str = setting(
+        "auto",
+        "quality of service of images, depth and camera_info; auto: as the publishers offer",
+        choices=("auto", "best_effort", "reliable"),
+        read_only=True,
+    )
+    image_durability: str = setting(
+        "volatile",
+        "quality of service of images; transient_local also takes what came before, if latched",
+        choices=("volatile", "transient_local"),
+        read_only=True,
+    )
+    image_depth: int = setting(
+        5,
+        "images that the middleware keeps until the node takes them; it works on the newest",
+        low=1,
+        high=100,
+        read_only=True,
+    )
+    depth: bool = setting(
+        False, "listen to depth and camera_info, and tell where in space things are", read_only=True
+    )
+    depth_tolerance: float = setting(
+        0.05, "seconds that the stamps of an image and its depth may differ", low=0.0, high=10.0
+    )
+    rates: tuple[float, ...] = setting(
+        (), "share of image tokens frozen at each stage; empty: the model's own", low=0.0, high=0.99
+    )
+    selector: str = setting(
+        MODEL_DEFAULT,
+        "what ranks image tokens; own: as the model says",
+        choices=(MODEL_DEFAULT, *RANKINGS),
+    )
+    # A number: in YAML and on the command line of ROS 2, 65 is no text, and off is no text either.
+    csp: int = setting(
+        0,
+        "which image tokens LLaVA's layers see (LVLM_CSP); 0: all, else the preset",
+        choices=(0, *map(int, CSP_PRESETS)),
+    )
+    reuse_max_age: float = same_as(
+        ReuseConfig, "max_age", "seconds that a <SEG> serves for later images of a camera; 0: never"
+    )
+    reuse_max_change: float = same_as(
+        ReuseConfig, "max_change", "change of the image up to which it does, 0..1"
+    )
+    threshold: float = setting(
+        -1.0, "mask threshold, 0..1; negative: the model's own", low=-1.0, high=1.0
+    )
+    task: str = setting("", "task to start with; empty: wait for one on the topic")
+    overlay_alpha: float = setting(0.5, "opacity of the mask in the overlay", low=0.0, high=1.0)
+    overlay_labels: bool = setting(True, "write task and score into the overlay")
+    watchdog: float = setting(
+        60.0,
+        "seconds after which an inference counts as stuck and the model is given up; 0: never",
+        low=0.0,
+        high=86400.0,
+    )
+    max_latency_p50: float = setting(
+        0.0, "warn when the median age at publication exceeds this, seconds; 0: never", low=0.0
+    )
+    max_latency_p99: float = setting(
+        0.0, "warn when its 99th percentile exceeds this, seconds; 0: never", low=0.0
+    )
+    max_input_age: float = setting(
+        2.0, "stale when no image came for longer than this, seconds; 0: never", low=0.0
+    )
+    min_input_rate: float = setting(
+        0.0, "warn when images come more slowly than this, Hz; 0: never", low=0.0
+    )
+    max_dropped: float = setting(
+        1.0, "warn when more than this share of the images is dropped", low=0.0, high=1.0
+    )
+    max_gpu_memory: float = setting(
+        0.0, "warn when the model holds more GPU memory than this, MiB; 0: never", low=0.0
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if len(self.task) > MAX_TASK_CHARACTERS:
+            raise ValueError(
+                f"NodeConfig.task has {len(self.task)} characters; "
+                f"at most {MAX_TASK_CHARACTERS} are allowed"
+            )
+        for name in self.cameras:
+            if not NAMESPACE.fullmatch(name):
+                raise ValueError(
+                    f"NodeConfig.cameras has {name!r}; a namespace is words of letters, digits and "
+                    "underscores, joined by slashes, none beginning with a digit"
+                )
+        if len({name.strip("/") for name in self.cameras}) < len(self.cameras):
+            raise ValueError(f"NodeConfig.cameras is {self.cameras}; each may be there once")

@@ -1,0 +1,93 @@
+"""How settings are defined: dataclass fields with a description, a unit and a range.
+
+Commands, ROS parameters and YAML files are made from such dataclasses, each of which stands beside
+what it configures. Their ``__post_init__`` refuses a bad value by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from dataclasses import field
+from typing import Any
+
+
+def setting(default: Any, description: str, **metadata: Any) -> Any:
+    """A dataclass field with a description and, where given, ``low``, ``high`` or ``choices``.
+
+    Bounds are inclusive. ``read_only=True`` marks a setting that cannot change while the node runs.
+    """
+    metadata["description"] = description
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def same_as(cls: type, name: str, description: str) -> Any:
+    """A dataclass field with default and range of a setting of another class."""
+    other = next(spec for spec in dataclasses.fields(cls) if spec.name == name)
+    return setting(other.default, **{**other.metadata, "description": description})
+
+
+def documented(cls: type) -> type:
+    """Class decorator: list the fields in the docstring, which ``--help`` and pydoc show."""
+    lines = []
+    for spec in dataclasses.fields(cls):
+        bounds = [
+            f"{word} {spec.metadata[key]}"
+            for key, word in (("low", "at least"), ("high", "at most"))
+            if key in spec.metadata
+        ]
+        if "choices" in spec.metadata:
+            bounds.append("one of " + ", ".join(map(str, spec.metadata["choices"])))
+        allowed = f" ({', '.join(bounds)})" if bounds else ""
+        lines.append(f"    {spec.name}: {spec.metadata['description']}{allowed}")
+    cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__), "", "Attributes:", *lines])
+    return cls
+
+
+def check(config: Any) -> None:
+    """Raise ValueError naming class, field, value and range of the first value out of bounds."""
+    for spec in dataclasses.fields(config):
+        value, where = getattr(config, spec.name), f"{type(config).__name__}.{spec.name}"
+        low, high = spec.metadata.get("low"), spec.metadata.get("high")
+        choices = spec.metadata.get("choices")
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if choices is not None and item not in choices:
+                raise ValueError(f"{where} is {item!r}; allowed: {', '.join(map(str, choices))}")
+            if low is not None and not item >= low:
+                raise ValueError(f"{where} is {item!r}; it must be at least {low}")
+            if high is not None and not item <= high:
+                raise ValueError(f"{where} is {item!r}; it must be at most {high}")
+
+
+def from_dict(cls: type, values: Any, source: str) -> Any:
+    """Build a config dataclass from a parsed YAML mapping; nested dataclasses too.
+
+    Raises ValueError naming ``source`` and the unknown or missing keys, or the bad value.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{source}: expected a mapping for {cls.__name__}, found {values!r}")
+    specs = {spec.name: spec for spec in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(specs))
+    if unknown:
+        raise ValueError(f"{source}: unknown keys {unknown}; allowed: {sorted(specs)}")
+    missing = [
+        name
+        for name, spec in specs.items()
+        if name not in values
+        and spec.default is dataclasses.MISSING
+        and spec.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ValueError(f"{source}: missing keys {missing}")
+    built = {}
+    for name, value in values.items():
+        nested = specs[name].metadata.get("nested")
+        if nested is not None:
+            value = from_dict(nested, value, f"{source}: {name}")
+        built[name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return cls(**built)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source}: {error}") from error
