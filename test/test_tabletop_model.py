@@ -10,6 +10,7 @@ from vltp_ros.evaluation.tabletop import rendered_samples
 from vltp_ros.network.preprocessing import fitted_size
 from vltp_ros.paths import default_model
 from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
 
 SCENES = 16
 
@@ -32,7 +33,7 @@ def test_it_fits_into_a_repository():
 @pytest.mark.parametrize("rate", [0.0, 0.5, 0.8])
 def test_masks_follow_the_task(session, samples, rate):
     """Far below the measured accuracy, for sixteen scenes are few, and far above chance."""
-    session.configure(rates=(rate,))
+    session.configure(InferenceSettings(rates=(rate,)))
     metrics = MaskMetrics()
     for sample in samples:
         metrics.add(session.segment(sample.image, [sample.text])[0].mask, sample.mask)
@@ -41,17 +42,16 @@ def test_masks_follow_the_task(session, samples, rate):
 
 @pytest.mark.parametrize("settings", [{"csp": "65"}, {"csp": "70"}, {"selector": "attention"}])
 def test_masks_survive_what_needs_no_training(session, samples, settings):
-    session.configure(rates=(0.5,), **settings)
+    session.configure(InferenceSettings(rates=(0.5,), **settings))
     metrics = MaskMetrics()
     for sample in samples:
         metrics.add(session.segment(sample.image, [sample.text])[0].mask, sample.mask)
-    session.configure(csp="off", selector="prune_decoder")
     assert metrics.giou > 0.6
 
 
 @pytest.mark.parametrize("quantization", ["int8", "nf4"])
 def test_few_bits_leave_most_of_the_masks_alone(session, samples, quantization):
-    session.configure(rates=(0.0,))
+    session.configure(InferenceSettings(rates=(0.0,)))
     small = Session.load(default_model(), quantization=quantization, rates=(0.0,))
     metrics = MaskMetrics()
     for sample in samples[:8]:
@@ -61,7 +61,7 @@ def test_few_bits_leave_most_of_the_masks_alone(session, samples, quantization):
 
 
 def test_kept_tokens_cover_what_serves_the_task(session, samples):
-    session.configure(rates=(0.8,))
+    session.configure(InferenceSettings(rates=(0.8,)))
     covered = []
     for sample in samples:
         if not sample.mask.any():
@@ -75,7 +75,7 @@ def test_kept_tokens_cover_what_serves_the_task(session, samples):
 
 
 def test_another_task_gives_another_mask(session, samples):
-    session.configure(rates=(0.5,))
+    session.configure(InferenceSettings(rates=(0.5,)))
     sentences = ["something to drive a nail", "what could I drink from?", "I need to cut this rope"]
     masks = [session.segment(samples[0].image, [text])[0].mask for text in sentences]
     assert len({mask.tobytes() for mask in masks}) > 1

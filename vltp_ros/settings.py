@@ -13,9 +13,11 @@ from typing import Any
 
 
 def setting(default: Any, description: str, **metadata: Any) -> Any:
-    """A dataclass field with a description and, where given, ``low``, ``high`` or ``choices``.
+    """A dataclass field with a description and, where given, its range.
 
-    Bounds are inclusive. ``read_only=True`` marks a setting that cannot change while the node runs.
+    That is ``low`` and ``high``, which are allowed, ``below``, which is not, or ``choices``; each
+    also holds for the items of a tuple, and none for None. ``read_only=True`` marks a setting that
+    cannot change while the node runs.
     """
     metadata["description"] = description
     if isinstance(default, list | dict):
@@ -23,10 +25,10 @@ def setting(default: Any, description: str, **metadata: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
-def same_as(cls: type, name: str, description: str) -> Any:
-    """A dataclass field with default and range of a setting of another class."""
+def same_as(cls: type, name: str, **metadata: Any) -> Any:
+    """A dataclass field like one of another class, but for the given metadata."""
     other = next(spec for spec in dataclasses.fields(cls) if spec.name == name)
-    return setting(other.default, **{**other.metadata, "description": description})
+    return setting(other.default, **{**other.metadata, **metadata})
 
 
 def documented(cls: type) -> type:
@@ -35,7 +37,7 @@ def documented(cls: type) -> type:
     for spec in dataclasses.fields(cls):
         bounds = [
             f"{word} {spec.metadata[key]}"
-            for key, word in (("low", "at least"), ("high", "at most"))
+            for key, word in (("low", "at least"), ("high", "at most"), ("below", "below"))
             if key in spec.metadata
         ]
         if "choices" in spec.metadata:
@@ -46,19 +48,28 @@ def documented(cls: type) -> type:
     return cls
 
 
-def check(config: Any) -> None:
-    """Raise ValueError naming class, field, value and range of the first value out of bounds."""
-    for spec in dataclasses.fields(config):
-        value, where = getattr(config, spec.name), f"{type(config).__name__}.{spec.name}"
-        low, high = spec.metadata.get("low"), spec.metadata.get("high")
-        choices = spec.metadata.get("choices")
+def check(config: Any, cls: type | None = None) -> None:
+    """Raise ValueError naming class, field, value and range of the first value out of bounds.
+
+    Args:
+        config: a dataclass.
+        cls: whose fields have the ranges; None: those of ``config`` itself.
+    """
+    cls = cls or type(config)
+    for spec in dataclasses.fields(cls):
+        value, where = getattr(config, spec.name), f"{cls.__name__}.{spec.name}"
+        low, high, below, choices = map(spec.metadata.get, ("low", "high", "below", "choices"))
         for item in value if isinstance(value, tuple | list) else (value,):
+            if item is None:
+                continue
             if choices is not None and item not in choices:
                 raise ValueError(f"{where} is {item!r}; allowed: {', '.join(map(str, choices))}")
             if low is not None and not item >= low:
                 raise ValueError(f"{where} is {item!r}; it must be at least {low}")
             if high is not None and not item <= high:
                 raise ValueError(f"{where} is {item!r}; it must be at most {high}")
+            if below is not None and not item < below:
+                raise ValueError(f"{where} is {item!r}; it must be below {below}")
 
 
 def from_dict(cls: type, values: Any, source: str) -> Any:

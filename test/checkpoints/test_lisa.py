@@ -51,6 +51,7 @@ from vltp_ros.checkpoints.model_directory import ModelError, sha256
 from vltp_ros.cli.main import main
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
 
 
 def lisa_tensors(vocabulary):
@@ -254,10 +255,10 @@ def test_it_segments_with_and_without_pruning_by_attention(converted):
     image = torch.randint(0, 256, (48, 64, 3), dtype=torch.uint8).numpy()
     (pruned,) = session.segment(image, [TASK])
     assert pruned.tokens == (50, 50) and pruned.mask.shape == (48, 64)
-    session.configure(rates=(0.0,))
+    session.configure(InferenceSettings(rates=(0.0,)))
     (dense,) = session.segment(image, [TASK])
     assert dense.tokens == () and dense.mask.shape == (48, 64)
-    session.configure(rates=(0.5,), selector="prune_decoder")
+    session.configure(InferenceSettings(rates=(0.5,), selector="prune_decoder"))
     with pytest.raises(ValueError, match=r"lisa has no trained prune decoder; .* --stage prune"):
         session.segment(image, [TASK])
 

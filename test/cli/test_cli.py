@@ -50,7 +50,7 @@ def test_segment_writes_masks_and_overlays(model, picture, tmp_path, capsys):
         (["segment", "{picture}", "--task", "cut", "--model", "gone"], "gone/model.yaml does not"),
         (
             ["segment", "{picture}", "--task", "cut", "--model", "{model}", "--rates", "1.0"],
-            "rate is 1.0",
+            "rates is 1.0",
         ),
         (
             [

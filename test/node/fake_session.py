@@ -8,9 +8,11 @@ import threading
 import numpy as np
 import torch
 
-from vltp_ros.network.config import check_stages
+from vltp_ros.network.config import ModelConfig, PruningConfig
+from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.types import Segmentation
 
+CONFIG = ModelConfig(pruning=PruningConfig((1, 2), (0.5, 0.5)))
 KEPT = (np.eye(4, dtype=bool), np.tri(4, dtype=bool))
 
 
@@ -21,7 +23,6 @@ class FakeSession:
     device = torch.device("cpu")
     open = 0  # sessions loaded and not closed
     released = threading.Event()  # lets go of who hangs
-    rates, threshold, selector = (), 0.5, "prune_decoder"
 
     @classmethod
     def load(cls, model_dir, device="cpu", threads=0, quantization=None) -> FakeSession:
@@ -30,19 +31,14 @@ class FakeSession:
 
     def warm_up(self) -> None: ...
 
-    def configure(
-        self, rates=None, threshold=None, selector=None, csp=None, reuse=None, precision=None
-    ) -> None:
-        if rates:
-            check_stages((1, 2), rates)
-        self.rates, self.threshold, self.selector = rates, threshold, selector
-        self.csp, self.reuse, self.precision = csp, reuse, precision
+    def configure(self, settings: InferenceSettings) -> None:
+        self.settings = settings.for_model(CONFIG)
 
     def segment(
         self, image: np.ndarray, tasks: list[str], stamp=None, stream=""
     ) -> list[Segmentation]:
         """As if <SEG> were that of a second ago, in a stream that reuses it."""
-        age = float(stamp is not None and self.reuse.max_age >= 1)
+        age = float(stamp is not None and self.settings.reuse.max_age >= 1)
         if tasks == ["break"]:
             raise RuntimeError("broken on request")
         if tasks == ["hang"]:

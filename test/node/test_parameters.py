@@ -7,7 +7,7 @@ import array
 import pytest
 import yaml
 from bench import start
-from fake_session import FakeSession
+from fake_session import CONFIG, FakeSession
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
 
@@ -26,21 +26,21 @@ def test_parameters_change_while_the_node_runs(bench, vltp):
     start(vltp)
     session = vltp._model.session
     assert set_parameters(bench, rates=[0.5, 0.8], threshold=0.4, task="pour").successful
-    assert (session.rates, session.threshold) == ((0.5, 0.8), 0.4)
+    assert (session.settings.rates, session.settings.threshold) == ((0.5, 0.8), 0.4)
     assert vltp.config.task == "pour"
     assert set_parameters(bench, threshold=-1.0).successful
-    assert session.threshold == FakeSession.threshold
+    assert session.settings.threshold == CONFIG.threshold
     assert set_parameters(bench, selector="attention", csp=65, reuse_max_age=2.0).successful
-    assert (session.selector, session.csp) == ("attention", "65")
-    assert session.reuse == ReuseConfig(max_age=2.0)
+    assert (session.settings.selector, session.settings.csp) == ("attention", "65")
+    assert session.settings.reuse == ReuseConfig(max_age=2.0)
     assert set_parameters(bench, selector="own").successful
-    assert session.selector == FakeSession.selector
+    assert session.settings.selector == CONFIG.pruning.selector
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"rates": [0.5]}, "rates has 1 values"),
+        ({"rates": [0.1, 0.2, 0.3]}, "rates has 3 values"),
         ({"rates": [0.5, 1.0]}, "1.0; it must be at most 0.99"),
         ({"rates": [0.5, -0.1]}, "-0.1; it must be at least 0"),
         ({"threshold": 1.5}, "threshold"),
@@ -62,7 +62,7 @@ def test_refused_parameters_change_nothing(vltp, values, words):
     assert not result.successful
     assert words in result.reason
     assert vltp.config == before
-    assert vltp._model.session.rates == ()
+    assert vltp._model.session.settings.rates == CONFIG.pruning.rates
 
 
 def test_parameters_are_described(bench, vltp):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from builders import tiny_model
 
 from vltp_ros.runtime.reuse import ReuseConfig
 from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
 
 TASK = "something to drive a nail"
 
@@ -17,7 +20,7 @@ TASK = "something to drive a nail"
 def session(monkeypatch):
     """A session that counts the tasks LLaVA thinks about."""
     session = Session(tiny_model(), torch.device("cpu"))
-    session.configure(reuse=ReuseConfig(max_age=1.0, max_change=0.1))
+    session.configure(InferenceSettings(reuse=ReuseConfig(max_age=1.0, max_change=0.1)))
     reason = session.model.reasoner.reason
     session.thoughts = []
 
@@ -73,20 +76,20 @@ def test_streams_do_not_share_thoughts(session, image):
 
 def test_nothing_is_reused_without_a_stamp_or_unasked(session, image):
     assert [session.segment(image, [TASK])[0].seg_age_s for _ in range(2)] == [0.0, 0.0]
-    session.configure(reuse=ReuseConfig())
+    session.configure(InferenceSettings())
     assert ages(session, image, 5.0) + ages(session, image, 5.1) == [0.0, 0.0]
     assert len(session.thoughts) == 4
 
 
 def test_settings_that_thoughts_depend_on_drop_them(session, image):
     ages(session, image, 5.0)
-    session.configure(csp="65")
+    session.configure(replace(session.settings, csp="65"))
     assert ages(session, image, 5.1) == [0.0]
 
 
 @pytest.mark.parametrize("selector", ["prune_decoder", "attention"])
 def test_a_reused_thought_gives_the_same_answer(session, image, selector):
-    session.configure(selector=selector)
+    session.configure(replace(session.settings, selector=selector))
     fresh = session.segment(image, [TASK], stamp=5.0)[0]
     again = session.segment(image, [TASK], stamp=5.1)[0]
     assert len(session.thoughts) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from vltp_ros.imaging.pictures import read_picture, write_png
 from vltp_ros.network.token_selection import kept_count
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ def image():
 
 
 def test_results_have_the_size_of_the_image_and_the_order_of_the_tasks(session, image):
-    session.configure(rates=(), prune_after=(2, 3))
+    session.configure(InferenceSettings())
     results = session.segment(image, ["cut bread", "  drive a nail "])
     assert [r.task for r in results] == ["cut bread", "drive a nail"]
     for r in results:
@@ -47,7 +50,7 @@ def test_results_have_the_size_of_the_image_and_the_order_of_the_tasks(session, 
 
 @pytest.mark.parametrize("rates", [(0.5,), (0.0,)])
 def test_tasks_together_equal_tasks_alone(session, image, rates):
-    session.configure(rates=rates)
+    session.configure(InferenceSettings(rates=rates))
     tasks = ["cut bread", "drive a nail into the wall", "drink"]
     together = session.segment(image, tasks)
     for task, result in zip(tasks, together, strict=True):
@@ -56,17 +59,16 @@ def test_tasks_together_equal_tasks_alone(session, image, rates):
 
 
 def test_rate_zero_does_not_prune(session, image):
-    session.configure(rates=(0.0,))
+    session.configure(InferenceSettings(rates=(0.0,)))
     result = session.segment(image, ["drink"])[0]
     assert result.kept == () and "pruned blocks" not in result.times_ms
 
 
 def test_bfloat16_stays_close_to_float32(session, image):
-    session.configure(rates=(0.0,), precision="float32")
+    session.configure(InferenceSettings(rates=(0.0,), precision="float32"))
     exact = session.segment(image, ["drink"])[0].probability
-    session.configure(precision="bfloat16")
+    session.configure(InferenceSettings(rates=(0.0,), precision="bfloat16"))
     rough = session.segment(image, ["drink"])[0].probability
-    session.configure(precision="float32")
     assert 0 < np.abs(exact - rough).mean() < 0.02
 
 
@@ -102,8 +104,8 @@ def test_bad_tasks_are_refused(session, image, task, reason):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"rates": (1.0,)}, "rate is 1.0"),
-        ({"rates": (-0.5, 0.5)}, "rate is -0.5"),
+        ({"rates": (1.0,)}, "rates is 1.0; it must be below 1"),
+        ({"rates": (-0.5, 0.5)}, "rates is -0.5; it must be at least 0"),
         ({"rates": (0.1, 0.2, 0.3)}, "rates has 3 values"),
         ({"prune_after": (1,), "rates": (0.5,)}, r"prune_after is \(1,\); allowed"),
         ({"prune_after": (99,), "rates": (0.5,)}, r"prune_after is \(99,\); allowed"),
@@ -114,12 +116,24 @@ def test_bad_tasks_are_refused(session, image, task, reason):
         ({"csp": "99"}, "csp is '99'; allowed: off, 65, 70"),
     ],
 )
-def test_bad_settings_are_refused_and_change_nothing(session, settings, reason):
-    session.configure(prune_after=(2, 3), rates=(0.5,))
-    before = (session.prune_after, session.rates, session.threshold, session.precision)
+def test_bad_settings_are_refused_and_change_nothing(session, image, settings, reason):
+    session.configure(InferenceSettings(prune_after=(2, 3), rates=(0.8,)))
+    before = session.settings
     with pytest.raises(ValueError, match=reason):
-        session.configure(**settings)
-    assert before == (session.prune_after, session.rates, session.threshold, session.precision)
+        session.configure(InferenceSettings(**settings))
+    with pytest.raises(ValueError, match=reason):
+        session.configure(replace(before, **settings))
+    assert session.settings == before
+    assert session.segment(image, ["drink"])[0].tokens == (20, 20)
+
+
+def test_what_is_not_given_is_the_models(session):
+    session.configure(InferenceSettings(rates=(0.8,), threshold=0.25))
+    session.configure(InferenceSettings())
+    own, settings = session.model.config.pruning, session.settings
+    assert (settings.prune_after, settings.rates) == (own.prune_after, own.rates)
+    assert (settings.selector, settings.adaptive) == (own.selector, own.adaptive)
+    assert settings.threshold == session.model.config.threshold
 
 
 def test_devices():
@@ -130,19 +144,18 @@ def test_devices():
 
 
 def test_adaptive_spends_what_the_scores_ask_for(session, image):
-    session.configure(adaptive=True, rates=(0.0,))  # the rates do not matter
+    session.configure(InferenceSettings(adaptive=True, rates=(0.0,)))  # the rates do not matter
     low, high = torch.full((1, 100), -9.0), torch.full((1, 100), -9.0)
     high[:, :25] = 9.0
     few = session.segment(image, ["drink"], score=lambda stage, tokens: low)[0]
     many = session.segment(image, ["drink"], score=lambda stage, tokens: high)[0]
-    session.configure(adaptive=False)
     assert few.tokens == (10, 10) and many.tokens == (30, 30)  # shares 0.1 and 0.3 of 100
 
 
 def test_attention_ranks_without_a_prune_decoder(session, image):
-    session.configure(rates=(0.8,), selector="attention")
+    session.configure(InferenceSettings(rates=(0.8,), selector="attention"))
     attended = session.segment(image, ["drink", "cut bread"])
-    session.configure(selector="prune_decoder")
+    session.configure(InferenceSettings(rates=(0.8,), selector="prune_decoder"))
     learned = session.segment(image, ["drink", "cut bread"])
     assert all(r.tokens == (20, 20) for r in attended)
     assert (attended[0].kept[0] == attended[0].kept[1]).all()  # one map serves all stages
@@ -150,17 +163,17 @@ def test_attention_ranks_without_a_prune_decoder(session, image):
 
 
 def test_csp_changes_the_answer_a_little_and_off_is_the_plain_forward(session, image):
-    session.configure(rates=(0.0,))
+    session.configure(InferenceSettings(rates=(0.0,)))
     plain = session.segment(image, ["drink"])[0].probability
-    session.configure(csp="65")
+    session.configure(InferenceSettings(rates=(0.0,), csp="65"))
     fewer = session.segment(image, ["drink"])[0].probability
-    session.configure(csp="off")
+    session.configure(InferenceSettings(rates=(0.0,)))
     assert 0 < np.abs(fewer - plain).max() < 0.5
     assert np.allclose(session.segment(image, ["drink"])[0].probability, plain, atol=1e-6)
 
 
 def test_the_last_mask_keeps_its_place_in_the_next_frame(session, image):
-    session.configure(rates=(0.8,))
+    session.configure(InferenceSettings(rates=(0.8,)))
 
     def score(stage, tokens):
         return torch.arange(100.0).unsqueeze(0) / 100  # the bottom of the square
@@ -182,7 +195,7 @@ def test_gpu_equals_cpu(image):
     results = []
     for device in ("cpu", "cuda"):
         session = Session(tiny_model().to(device), torch.device(device))
-        session.configure(rates=(0.5,), precision="float32")
+        session.configure(InferenceSettings(rates=(0.5,), precision="float32"))
         results.append(session.segment(image, ["drink", "cut bread"]))
     for cpu, cuda in zip(*results, strict=True):
         assert np.abs(cpu.probability - cuda.probability).max() < 1e-3

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from vltp_ros.cli.options import Command
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.table7 import VLTP_RATES, table7
@@ -19,7 +20,7 @@ from vltp_ros.training.config import TrainConfig
 
 
 @dataclass
-class Baselines:
+class Baselines(Command):
     """Train CTS, DToP, SViT, random pruning and, for each of --rates, VLTP around a model's
     encoder, all alike, and compare them; a killed run continues when the same command is given
     again."""
@@ -46,8 +47,6 @@ class Baselines:
             rates=VLTP_RATES,
         )
     )
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Baselines) -> dict:

@@ -10,20 +10,24 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
+from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
 from vltp_ros.evaluation.reasoner_benchmark import benchmark_reasoner
+from vltp_ros.network.config import Quantization
+from vltp_ros.network.csp import CspName
 from vltp_ros.rig.node_benchmark import benchmark_node
 from vltp_ros.runtime.device import DTYPES, resolve_device
 
 
 @dataclass
-class Encoder:
-    """SAM's image encoder at several pruning rates, prune decoder included; random weights."""
+class Encoder(DeviceOption):
+    """SAM's image encoder at several pruning rates, prune decoder included; random weights.
+
+    On a GPU eager and as captured graphs.
+    """
 
     sam: Literal["tabletop", "vit_b", "vit_l", "vit_h"] = "vit_b"
     """Size of the encoder."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N; on a GPU eager and as captured graphs."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Computed in; the shorter ones under autocast."""
     rates: tuple[float, ...] = (0.0, 0.5, 0.8)
@@ -46,16 +50,17 @@ class Encoder:
 
 
 @dataclass
-class Reasoner:
-    """LLaVA, from image and tasks to <SEG>; random weights of the true shapes."""
+class Reasoner(DeviceOption):
+    """LLaVA, from image and tasks to <SEG>; random weights of the true shapes.
+
+    On a GPU eager and as captured graphs.
+    """
 
     size: Literal["tabletop", "1b", "7b"] = "7b"
     """Of the language model; 7b is LISA-7B's."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N; on a GPU eager and as a captured graph."""
-    quantization: Literal["float32", "bfloat16", "int8", "nf4"] = "nf4"
+    quantization: Quantization = "nf4"
     """Of the language model's weights."""
-    csp: tuple[Literal["off", "65", "70"], ...] = ("off", "65", "70")
+    csp: tuple[CspName, ...] = ("off", "65", "70")
     """Which image tokens its layers see (LVLM_CSP)."""
     tasks: tuple[int, ...] = (1, 4)
     """Tasks on the one image."""
@@ -78,7 +83,7 @@ class Reasoner:
 
 
 @dataclass
-class Node:
+class Node(DeviceOption):
     """The ROS 2 node at fixed rates of its camera, with real processes."""
 
     rate: tuple[float, ...] = (10.0, 30.0)
@@ -89,8 +94,6 @@ class Node:
     """How long to measure each."""
     model: Path | None = None
     """Model directory; the tabletop model if not given."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
 
     def measure(self) -> dict:
         """Run it; RuntimeError when the node does not work."""
@@ -110,7 +113,7 @@ def _size(text: str) -> tuple[int, int]:
 
 @tyro.conf.configure(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitSubcommandPrefixes)
 @dataclass
-class Benchmark:
+class Benchmark(Command):
     """Time and memory of one part, in turns with the official code."""
 
     part: (
@@ -120,8 +123,6 @@ class Benchmark:
     )
     threads: int = 0
     """CPU threads; 0 leaves PyTorch's default."""
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Benchmark) -> dict:

@@ -11,6 +11,7 @@ import tyro
 from vltp_ros.checkpoints.lisa import convert_lisa
 from vltp_ros.checkpoints.llava import convert_llava
 from vltp_ros.checkpoints.sam import convert_sam
+from vltp_ros.cli.options import Command
 from vltp_ros.network.config import ModelConfig
 
 
@@ -66,7 +67,7 @@ class Llava:
 
 @tyro.conf.configure(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitSubcommandPrefixes)
 @dataclass
-class Convert:
+class Convert(Command):
     """Make a model directory of files on this disk; nothing is downloaded."""
 
     source: (
@@ -74,8 +75,6 @@ class Convert:
         | Annotated[Lisa, tyro.conf.subcommand("lisa")]
         | Annotated[Llava, tyro.conf.subcommand("llava")]
     )
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Convert) -> dict:

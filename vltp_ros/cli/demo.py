@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.rig.demo_video import VideoFrame, write_gif, write_video
 from vltp_ros.rig.processes import running, use_own_network
@@ -19,23 +19,15 @@ GIF_BYTES = 3_000_000
 
 
 @dataclass
-class Demo:
-    """Run a simulated camera, a planner and the node as processes, and film what comes of it."""
+class Demo(ModelOptions, PrecisionOption, Command):
+    """Run a simulated camera, a planner and the node as processes, and record a video of them."""
 
     seconds: float = 20.0
     """How long to record, from the first mask on."""
     out: Path = Path("demo_out")
     """Folder for demo.mp4 and demo.gif."""
-    model: Path | None = None
-    """Model directory; by default the tabletop model."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
     seed: int = 0
     """Seed of the first scene."""
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Demo) -> dict:
@@ -50,6 +42,7 @@ def run(args: Demo) -> dict:
             "device": args.device,
             "precision": args.precision,
             **({"model": args.model} if args.model else {}),
+            **({"quantization": args.quantization} if args.quantization else {}),
         },
         "sim_camera": {"seed": args.seed},
         "planner": {},

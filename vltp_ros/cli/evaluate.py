@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
+from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
-from vltp_ros.paths import default_model
-from vltp_ros.runtime.device import dtype_name
-from vltp_ros.runtime.session import Session
+from vltp_ros.network.csp import CspName
+from vltp_ros.runtime.settings import InferenceSettings
 
 
 @dataclass
-class Evaluate:
+class Evaluate(ModelOptions, PrecisionOption, Command):
     """gIoU, cIoU and GMACs for the dense model, several pruning rates and random pruning."""
 
-    model: Path | None = None
-    """Model directory; the tabletop model if not given."""
     split: str = "test"
     """Of the scenes: train, val, test or uncommon."""
     count: int = 300
@@ -29,26 +26,13 @@ class Evaluate:
     """What chooses the image tokens, one or more; the default table if not given."""
     rate: float = 0.5
     """Share of tokens frozen at each stage; with --selector only, not for adaptive or keep_all."""
-    csp: tuple[Literal["off", "65", "70"], ...] = ("off",)
+    csp: tuple[CspName, ...] = ("off",)
     """Image tokens of LLaVA's layers (LVLM_CSP), one or more presets."""
-    quantization: Literal["float32", "bfloat16", "int8", "nf4"] | None = None
-    """LLaVA's weights in memory; the model's own if not given."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Evaluate) -> dict:
     """Evaluate; ValueError for a bad model, split, count, selector or rate."""
-    session = Session.load(
-        args.model or default_model(),
-        args.device,
-        quantization=args.quantization,
-        precision=args.precision,
-    )
+    session = args.load(InferenceSettings(precision=args.precision))
     settings = DEFAULT_SETTINGS
     if args.selector:
         settings = [
@@ -60,7 +44,7 @@ def run(args: Evaluate) -> dict:
     return {
         "model": session.name,
         "quantization": session.model.config.quantization,
-        "precision": dtype_name(session.precision),
+        "precision": session.precision,
         **measured_on(session.device),
         "rows": rows,
     }

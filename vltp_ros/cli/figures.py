@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption
 from vltp_ros.evaluation.figures import draw_figures
-from vltp_ros.paths import default_model
-from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
 
 
 @dataclass
-class Figures:
+class Figures(ModelOptions, PrecisionOption, Command):
     """Draw what a model keeps of tabletop scenes, beside the ground truth: two PNGs per scene."""
 
-    model: Path | None = None
-    """Model directory; the tabletop model if not given."""
     out: Path = Path("figures_out")
     """Directory to write to, made if missing."""
     count: int = 3
@@ -24,15 +22,11 @@ class Figures:
     """Seed of the first scene; the others follow it."""
     split: str = "test"
     """Of the scenes: train, val, test or uncommon."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Figures) -> dict:
     """Draw; ValueError for a bad model, split, count or seed."""
-    session = Session.load(args.model or default_model(), args.device)
+    session = args.load(InferenceSettings(precision=args.precision))
     paths = draw_figures(session, args.out, args.count, args.split, args.seed)
     return {"files": [str(path) for path in paths]}
 

@@ -11,6 +11,7 @@ import tyro
 
 from vltp_ros.checkpoints.adapters import LoraConfig, add_adapter
 from vltp_ros.checkpoints.model_directory import save_model
+from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.cli.train import describe_run, load_start, provenance
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.simulation import TASKS
@@ -21,7 +22,7 @@ from vltp_ros.training.stages import LoraStage
 
 
 @dataclass
-class Finetune:
+class Finetune(DeviceOption, Command):
     """Train LoRA adapters on LLaVA, with <SEG> projection and mask decoder, on tabletop scenes.
 
     The defaults are the paper's schedule. A killed run continues when the same command is given
@@ -38,12 +39,8 @@ class Finetune:
     """Model directory to write when done, which holds the adapters apart."""
     quantization: str | None = None
     """LLaVA's weights, float32, bfloat16 or nf4 (QLoRA); the model's own if not given."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = FINETUNING
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Finetune) -> dict:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from vltp_ros.cli.options import Command
 from vltp_ros.evaluation.flops import image_token_cost, model_gmacs
 from vltp_ros.network.config import model_config
+from vltp_ros.network.csp import CspName
 
 
 @dataclass
-class Flops:
+class Flops(Command):
     """Giga multiply-accumulates of one image and one task."""
 
     sam: Literal["tabletop", "vit_b", "vit_l", "vit_h"] = "vit_h"
@@ -22,10 +24,8 @@ class Flops:
     """Share of tokens frozen at each stage; one value serves all."""
     llava: Literal["tabletop", "1b", "7b"] | None = None
     """Size of LLaVA: say what its language model spends on image tokens instead."""
-    csp: Literal["off", "65", "70"] = "65"
+    csp: CspName = "65"
     """Which image tokens its layers see (LVLM_CSP); with --llava only."""
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Flops) -> dict:

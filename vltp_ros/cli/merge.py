@@ -12,11 +12,12 @@ import tyro
 from vltp_ros.checkpoints.adapters import ADAPTER_FILE, merge_adapter
 from vltp_ros.checkpoints.conversion import check_unoccupied
 from vltp_ros.checkpoints.model_directory import load_model, read_description, save_model
+from vltp_ros.cli.options import Command
 from vltp_ros.cli.train import provenance
 
 
 @dataclass
-class Merge:
+class Merge(Command):
     """Write a model whose LLaVA has what its adapters learnt in its own weights.
 
     They are added to the whole weights, also where they learnt on 4-bit ones: masks differ a little
@@ -29,8 +30,6 @@ class Merge:
     """Model directory to write."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """LLaVA's weights, in the files and in memory."""
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Merge) -> dict:

@@ -4,11 +4,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from vltp_ros.cli.options import Command
 from vltp_ros.simulation import generate_dataset
 
 
 @dataclass
-class Scenes:
+class Scenes(Command):
     """Render tabletop scenes with per-object masks and task queries; resumes if stopped."""
 
     count: int
@@ -21,8 +22,6 @@ class Scenes:
     """train, val, test or uncommon (looks and phrasings that the others never show)."""
     workers: int | None = None
     """Processes; one per core if not given."""
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Scenes) -> dict:

@@ -6,17 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from itertools import groupby
 
+from vltp_ros.cli.options import Command
 from vltp_ros.evaluation.tables import TABLES, cost_rows
 
 
 @dataclass
-class Tables:
+class Tables(Command):
     """The columns of the paper's tables that need no data set to check."""
 
     costs: bool = False
     """Giga multiply-accumulates of the encoder, Tables 3-8."""
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Tables) -> dict:

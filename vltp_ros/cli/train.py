@@ -20,6 +20,7 @@ from vltp_ros.checkpoints.model_directory import (
     save_model,
 )
 from vltp_ros.checkpoints.quantization import TRAINING_QUANTIZATIONS
+from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
@@ -38,7 +39,7 @@ TRAIN_LLAVA = ("dense", "attention")
 
 
 @dataclass
-class Train:
+class Train(DeviceOption, Command):
     """Train on tabletop scenes; a killed run continues when the same command is given again."""
 
     stage: Literal["encoder", "dense", "attention", "prune"]
@@ -57,10 +58,6 @@ class Train:
     quantization: str | None = None
     """LLaVA's weights, float32, bfloat16 or nf4, in a stage that leaves them as they are; the
     model's own if not given."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    json: bool = False
-    """Print one JSON object on stdout."""
 
 
 def run(args: Train) -> dict:

@@ -23,6 +23,7 @@ from vltp_ros.network.config import EncoderConfig
 from vltp_ros.network.preprocessing import fitted_size, to_square_frame, valid_grid
 from vltp_ros.network.token_selection import oracle_scores
 from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.types import Segmentation
 
 RATES = (0.5, 0.7, 0.8)  # of Figure 4
@@ -77,13 +78,14 @@ def every_stage(config: EncoderConfig) -> tuple[int, ...]:
 
 
 def draw_sheet(
-    session: Session, sample: Sample, stages: Sequence[int], rates: Sequence[float]
+    session: Session, sample: Sample, stages: tuple[int, ...], rates: Sequence[float]
 ) -> np.ndarray:
     """One sample, a row for each rate: uint8 [H, W, 3] RGB."""
     titles = ["image", "ground truth", *(f"kept after layer {layer}" for layer in stages), "mask"]
     labels, rows = [], []
     for rate in rates:
-        session.configure(prune_after=stages, rates=(rate,), adaptive=False)
+        settings = InferenceSettings(prune_after=stages, rates=(rate,), adaptive=False)
+        session.configure(settings)
         result = session.segment(sample.image, [sample.text])[0]
         metrics = MaskMetrics()
         metrics.add(result.mask, sample.mask)

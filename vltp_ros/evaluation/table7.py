@@ -20,6 +20,7 @@ from vltp_ros.evaluation.tabletop import rendered_samples
 from vltp_ros.network.preprocessing import to_image_frame
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.training.batches import Batch, BatchSource
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
@@ -134,8 +135,9 @@ def table7(
 
 
 def _segment_with(session: Session, rate: float) -> Segment:
-    session.configure(rates=(rate,), adaptive=False, selector="prune_decoder", csp="off")
-    stages = session.prune_after if rate else ()
+    settings = InferenceSettings(rates=(rate,), adaptive=False, selector="prune_decoder")
+    session.configure(settings)
+    stages = session.settings.prune_after if rate else ()
     gmacs = model_gmacs(session.model.config, stages, (rate,) * len(stages))["gmacs"]
     return lambda sample: (session.segment(sample.image, [sample.text])[0].mask, gmacs)
 

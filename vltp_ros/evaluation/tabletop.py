@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from tqdm import tqdm
 from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.metrics import MaskMetrics
+from vltp_ros.network.csp import CspName
 from vltp_ros.network.preprocessing import to_square_frame
 from vltp_ros.network.token_selection import (
     SELECTORS,
@@ -21,6 +22,7 @@ from vltp_ros.network.token_selection import (
     random_scores,
 )
 from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import ResolvedSettings
 from vltp_ros.simulation import SceneRenderer, sample_scene
 
 
@@ -30,7 +32,7 @@ class Setting:
 
     selector: str
     rate: float = 0.0  # share frozen at every stage; not for ``keep_all`` and ``adaptive``
-    csp: str = "off"  # image tokens of LLaVA's layers, one of CSP_NAMES
+    csp: CspName = "off"  # image tokens of LLaVA's layers
 
 
 DEFAULT_SETTINGS = (
@@ -83,12 +85,7 @@ def evaluate(
     samples = rendered_samples(split, count)
     for number, sample in enumerate(tqdm(samples, total=count, disable=not progress)):
         for setting, metric, ran in zip(settings, metrics, tokens, strict=True):
-            session.configure(
-                rates=(setting.rate,),
-                adaptive=setting.selector == "adaptive",
-                selector="attention" if setting.selector == "attention" else "prune_decoder",
-                csp=setting.csp,
-            )
+            session.configure(_settings(session, setting))
             score = _score(session, setting, sample, number)
             result = session.segment(sample.image, [sample.text], score)[0]
             metric.add(result.mask, sample.mask)
@@ -106,6 +103,17 @@ def evaluate(
         }
         for setting, metric, ran in zip(settings, metrics, tokens, strict=True)
     ]
+
+
+def _settings(session: Session, setting: Setting) -> ResolvedSettings:
+    """The session's settings as a row of the table has them."""
+    return replace(
+        session.settings,
+        rates=(setting.rate,),
+        adaptive=setting.selector == "adaptive",
+        selector="attention" if setting.selector == "attention" else "prune_decoder",
+        csp=setting.csp,
+    )
 
 
 def _score(session: Session, setting: Setting, sample: Sample, number: int) -> Score | None:
@@ -132,7 +140,7 @@ def _mean_cost(session: Session, selector: str, ran: list[tuple[int, ...]]) -> f
     config = session.model.config
     total = 0.0
     for tokens, times in Counter(ran).items():
-        stages = session.prune_after if tokens else ()
+        stages = session.settings.prune_after if tokens else ()
         rates = tuple(1 - count / config.encoder.grid**2 for count in tokens)
         counted = model_gmacs(config, stages, rates)
         cost = counted["gmacs"]

@@ -5,19 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vltp_ros.network.config import QUANTIZATIONS, RANKINGS
-from vltp_ros.network.csp import CSP_PRESETS
+from vltp_ros.network.config import QUANTIZATIONS, RANKINGS, Quantization
+from vltp_ros.network.csp import CSP_NAMES
 from vltp_ros.runtime.checks import MAX_TASK_CHARACTERS
-from vltp_ros.runtime.device import PRECISIONS
 from vltp_ros.runtime.reuse import ReuseConfig
+from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.settings import check, documented, same_as, setting
 
 MAX_TASKS = 16  # worked on at once
-
-
-MODEL_DEFAULT = "own"  # what the model directory says
-
-
+MODEL_DEFAULT = "own"  # ROS has no None: what the model directory says
 NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -37,12 +33,7 @@ class NodeConfig:
         choices=(MODEL_DEFAULT, *QUANTIZATIONS),
         read_only=True,
     )
-    precision: str = setting(
-        "auto",
-        "what SAM computes in; auto: bfloat16 on a GPU that has it, else float32",
-        choices=PRECISIONS,
-        read_only=True,
-    )
+    precision: str = same_as(InferenceSettings, "precision", read_only=True)
     autostart: bool = setting(
         True, "configure and activate at the start; false: a manager does", read_only=True
     )
@@ -92,13 +83,15 @@ class NodeConfig:
     csp: int = setting(
         0,
         "which image tokens LLaVA's layers see (LVLM_CSP); 0: all, else the preset",
-        choices=(0, *map(int, CSP_PRESETS)),
+        choices=tuple(0 if name == "off" else int(name) for name in CSP_NAMES),
     )
     reuse_max_age: float = same_as(
-        ReuseConfig, "max_age", "seconds that a <SEG> serves for later images of a camera; 0: never"
+        ReuseConfig,
+        "max_age",
+        description="seconds that a <SEG> serves for later images of a camera; 0: never",
     )
     reuse_max_change: float = same_as(
-        ReuseConfig, "max_change", "change of the image up to which it does, 0..1"
+        ReuseConfig, "max_change", description="change of the image up to which it does, 0..1"
     )
     threshold: float = setting(
         -1.0, "mask threshold, 0..1; negative: the model's own", low=-1.0, high=1.0
@@ -146,3 +139,20 @@ class NodeConfig:
                 )
         if len({name.strip("/") for name in self.cameras}) < len(self.cameras):
             raise ValueError(f"NodeConfig.cameras is {self.cameras}; each may be there once")
+
+    @property
+    def inference(self) -> InferenceSettings:
+        """What the parameters ask of the session."""
+        return InferenceSettings(
+            rates=self.rates or None,
+            selector=None if self.selector == MODEL_DEFAULT else self.selector,
+            csp=str(self.csp or "off"),
+            threshold=None if self.threshold < 0 else self.threshold,
+            precision=self.precision,
+            reuse=ReuseConfig(self.reuse_max_age, self.reuse_max_change),
+        )
+
+    @property
+    def given_quantization(self) -> Quantization | None:
+        """Of LLaVA's weights; None: the model's own."""
+        return None if self.quantization == MODEL_DEFAULT else self.quantization

@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
 
 from vltp_ros.msg import Task
-from vltp_ros.node.config import MODEL_DEFAULT, NodeConfig
+from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.inference import Frame, Inference, infer
 from vltp_ros.node.worker import Worker
 from vltp_ros.paths import default_model
 from vltp_ros.runtime.memory import gpu_memory_mib
-from vltp_ros.runtime.reuse import ReuseConfig
 from vltp_ros.runtime.session import Session
 
 
@@ -37,7 +35,6 @@ class Model:
         self._load = load
         self._report = report
         self._config = config
-        self._own: dict[str, Any] = {}  # settings that the model brought
         self.session: Session | None = None  # once it is loaded
         self.worker = Worker(self._load_session, sources)
 
@@ -48,8 +45,8 @@ class Model:
 
     def configure(self, config: NodeConfig) -> None:
         """Change settings between two images; raises the session's ValueError, CancelledError."""
-        settings = self._settings(config)
-        self.worker.ask(lambda session: session.configure(**settings)).result()
+        settings = config.inference
+        self.worker.ask(lambda session: session.configure(settings)).result()
         self._config = config
 
     @property
@@ -79,25 +76,10 @@ class Model:
             directory,
             device=config.device,
             threads=config.threads,
-            quantization=None if config.quantization == MODEL_DEFAULT else config.quantization,
+            quantization=config.given_quantization,
         )
-        self._own = {"threshold": session.threshold, "selector": session.selector}
-        session.configure(**self._settings(config))
+        session.configure(config.inference)
         self._report(f"warming up {session.name} on {session.device_name}")
         session.warm_up()
         self._report(f"ready after {time.monotonic() - began:.1f} s")
         return session
-
-    def _settings(self, config: NodeConfig) -> dict[str, Any]:
-        """What Session.configure takes; what the model brought in place of what is left open."""
-        given = {
-            "rates": config.rates,
-            "csp": str(config.csp or "off"),
-            "precision": config.precision,
-            "reuse": ReuseConfig(config.reuse_max_age, config.reuse_max_change),
-        }
-        if config.threshold >= 0:
-            given["threshold"] = config.threshold
-        if config.selector != MODEL_DEFAULT:
-            given["selector"] = config.selector
-        return self._own | given

@@ -1,23 +1,10 @@
-"""What a session refuses: images, tasks and selectors that are not of their form."""
+"""What a session refuses: images and tasks that are not of their form."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from vltp_ros.network.config import RANKINGS
-
 MAX_TASK_CHARACTERS = 1000
-
-
-def check_selector(selector: str, adaptive: bool) -> None:
-    """Raise ValueError for a ranking that does not exist, or that ``adaptive`` cannot use."""
-    if selector not in RANKINGS:
-        raise ValueError(f"selector is {selector!r}; allowed: {', '.join(RANKINGS)}")
-    if adaptive and selector != "prune_decoder":
-        raise ValueError(
-            f"selector is {selector!r}; adaptive needs prune_decoder, whose scores are "
-            "probabilities"
-        )
 
 
 def check_image(image: np.ndarray) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from vltp_ros.checkpoints.model_directory import load_model
 from vltp_ros.checkpoints.quantization import UNCAPTURABLE
-from vltp_ros.network.config import check_stages
-from vltp_ros.network.csp import CspConfig, csp_config
+from vltp_ros.network.config import Quantization
+from vltp_ros.network.csp import csp_config
 from vltp_ros.network.preprocessing import (
     from_llava_frame,
     to_image_frame,
@@ -32,11 +32,12 @@ from vltp_ros.network.token_selection import (
     with_prior,
 )
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.runtime.checks import check_image, check_selector, check_task
+from vltp_ros.runtime.checks import check_image, check_task
 from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
 from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.memory import release_memory
-from vltp_ros.runtime.reuse import CachedSeg, ReuseConfig, SegCache
+from vltp_ros.runtime.reuse import CachedSeg, SegCache
+from vltp_ros.runtime.settings import InferenceSettings, ResolvedSettings
 from vltp_ros.runtime.timing import StageTimes
 from vltp_ros.types import Segmentation
 
@@ -48,14 +49,8 @@ class Session:
         """Take a model that is on ``device`` already; most callers want :meth:`load`."""
         self.model = model
         self.device = device
-        self.prune_after: tuple[int, ...] = model.config.pruning.prune_after
-        self.rates: tuple[float, ...] = model.config.pruning.rates
-        self.adaptive = model.config.pruning.adaptive
-        self.selector = model.config.pruning.selector
-        self.csp: CspConfig | None = None
-        self.threshold = model.config.threshold
-        self.precision = resolve_precision("auto", device)
-        self._seg_cache = SegCache(ReuseConfig())
+        self.settings: ResolvedSettings
+        self.configure(InferenceSettings())
         graphs = device.type == "cuda"
         self._run = GraphRunner(device) if graphs else eager
         # A pool of its own: a language model that cannot be captured leaves SAM's graphs alone.
@@ -69,8 +64,8 @@ class Session:
         device: str = "cpu",
         *,
         threads: int = 0,
-        quantization: str | None = None,
-        **settings: object,
+        quantization: Quantization | None = None,
+        **settings: Any,
     ) -> Session:
         """Load a model directory.
 
@@ -79,7 +74,7 @@ class Session:
             device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
             threads: CPU threads of the process; 0 leaves torch's default.
             quantization: of LLaVA, one of QUANTIZATIONS; None: the model's own.
-            **settings: as for :meth:`configure`.
+            **settings: fields of InferenceSettings.
 
         Raises:
             ModelError: for a missing, truncated or mismatching file.
@@ -91,7 +86,7 @@ class Session:
         if threads:
             torch.set_num_threads(threads)
         session = cls(load_model(model_dir, place, quantization), place)
-        session.configure(**settings)
+        session.configure(InferenceSettings(**settings))
         return session
 
     @property
@@ -100,59 +95,29 @@ class Session:
         return self.model.config.name
 
     @property
+    def precision(self) -> str:
+        """Name of the type that SAM computes in."""
+        return dtype_name(self._dtype)
+
+    @property
     def device_name(self) -> str:
         """The device in words, and what it computes in."""
-        precision = dtype_name(self.precision)
         if self.device.type == "cuda":
-            return f"{torch.cuda.get_device_name(self.device)} ({precision})"
-        return f"cpu ({torch.get_num_threads()} threads, {precision})"
+            return f"{torch.cuda.get_device_name(self.device)} ({self.precision})"
+        return f"cpu ({torch.get_num_threads()} threads, {self.precision})"
 
-    def configure(
-        self,
-        *,
-        rates: Sequence[float] | None = None,
-        prune_after: Sequence[int] | None = None,
-        adaptive: bool | None = None,
-        selector: str | None = None,
-        csp: str | None = None,
-        reuse: ReuseConfig | None = None,
-        threshold: float | None = None,
-        precision: str | None = None,
-    ) -> None:
-        """Change settings for the next :meth:`segment`; None leaves one as it is.
-
-        Args:
-            rates: share of tokens frozen at each stage, 0 <= rate < 1; one value serves all
-                stages; () goes back to the model's own. All zero: nothing is pruned.
-            prune_after: 1-based global-attention layers after which tokens are selected.
-            adaptive: keep as many tokens as matter, by the model's shares, whatever the rates.
-            selector: what ranks the tokens, one of RANKINGS.
-            csp: which image tokens LLaVA's layers see, one of CSP_NAMES.
-            reuse: when a <SEG> serves for a later image of a stream.
-            threshold: mask where the probability exceeds this, 0..1.
-            precision: of SAM, one of PRECISIONS (autocast); LLaVA has that of its weights.
+    def configure(self, settings: InferenceSettings) -> None:
+        """Use other settings from the next :meth:`segment` on.
 
         Raises:
-            ValueError: naming the value and what is allowed; nothing has changed then.
+            ValueError: naming what the model or the device does not have; nothing has changed then.
         """
-        own = self.model.config.pruning
-        stages = self.prune_after if prune_after is None else tuple(prune_after)
-        shares = self.rates if rates is None else tuple(rates) or own.rates
-        shares = shares * len(stages) if len(shares) == 1 else shares
-        check_stages(stages, shares)
-        self.model.encoder(stages)
-        adaptive = self.adaptive if adaptive is None else adaptive
-        selector = self.selector if selector is None else selector
-        check_selector(selector, adaptive)
-        spans = self.csp if csp is None else csp_config(csp)
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is {threshold}; it must be between 0 and 1")
-        dtype = self.precision if precision is None else resolve_precision(precision, self.device)
-        self.prune_after, self.rates = stages, shares
-        self.adaptive, self.selector, self.csp = adaptive, selector, spans
-        self.threshold = self.threshold if threshold is None else threshold
-        self.precision = dtype
-        self._seg_cache = SegCache(self._seg_cache.config if reuse is None else reuse)
+        settings = settings.for_model(self.model.config)
+        self.model.encoder(settings.prune_after)
+        self._dtype = resolve_precision(settings.precision, self.device)
+        self._csp = csp_config(settings.csp)
+        self._seg_cache = SegCache(settings.reuse)
+        self.settings = settings
 
     def warm_up(self) -> None:
         """Run once on a blank image, so that the first real one takes no longer than the rest."""
@@ -192,7 +157,8 @@ class Session:
         if not tasks:
             return []
         model, times = self.model, StageTimes(self.device)
-        stages = self.prune_after if self.adaptive or any(self.rates) else ()
+        settings = self.settings
+        stages = settings.prune_after if settings.adaptive or any(settings.rates) else ()
         with self._autocast():
             with times.stage("preprocess"):
                 pixels = self._pixels(image)
@@ -249,11 +215,11 @@ class Session:
             reasoner = self.model.reasoner
             output = reasoner.reason(
                 reasoner.encode_image(
-                    pixels, cls=self.csp is not None and self.csp.selector == "cls"
+                    pixels, cls=self._csp is not None and self._csp.selector == "cls"
                 ),
                 [fresh],
-                csp=self.csp,
-                output_attentions=self.selector == "attention",
+                csp=self._csp,
+                output_attentions=self.settings.selector == "attention",
                 run=self._run_reasoner,
             )
             for i, task in enumerate(fresh):
@@ -264,7 +230,7 @@ class Session:
 
     def _score(self, segs: list[CachedSeg], seg: Tensor, size: tuple[int, int]) -> Score:
         """The selector's ranking for an image of ``size``."""
-        if self.selector == "prune_decoder":
+        if self.settings.selector == "prune_decoder":
             return self.model.score(seg, self._run)
         encoder = self.model.config.encoder
         seen = spread(torch.cat([cached.attention for cached in segs]))
@@ -280,9 +246,9 @@ class Session:
 
     def _budget(self) -> Budget:
         pruning = self.model.config.pruning
-        if self.adaptive:
+        if self.settings.adaptive:
             return adaptive_budget(pruning.shares, pruning.relevance, pruning.multiple)
-        return fixed_budget(self.rates, pruning.multiple)
+        return fixed_budget(self.settings.rates, pruning.multiple)
 
     def _with_prior(self, score: Score, prior: np.ndarray, shape: tuple[int, int, int]) -> Score:
         if prior.shape != shape or prior.dtype != bool:
@@ -293,10 +259,10 @@ class Session:
         return with_prior(score, square.to(self.device), grid, config.pruning.hysteresis)
 
     def _autocast(self) -> AbstractContextManager:
-        reduced = self.precision is not torch.float32
+        reduced = self._dtype is not torch.float32
         return torch.autocast(
             self.device.type,
-            self.precision if reduced else torch.bfloat16,
+            self._dtype if reduced else torch.bfloat16,
             enabled=reduced,
             cache_enabled=False,  # a captured graph would outlive the cache
         )
@@ -310,6 +276,6 @@ class Session:
         return kept.unflatten(1, (config.grid,) * 2)[:, :rows, :columns].cpu().numpy()
 
     def _result(self, task: str, probability: np.ndarray, **rest: Any) -> Segmentation:
-        mask = probability > self.threshold
+        mask = probability > self.settings.threshold
         score = probability[mask].mean() if mask.any() else 1 - probability.max()
         return Segmentation(task, mask, probability, float(score), **rest)

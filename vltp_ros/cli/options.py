@@ -1,0 +1,53 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vltp_ros.network.config import Quantization
+from vltp_ros.paths import default_model
+from vltp_ros.runtime.device import Precision
+from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
+
+
+@dataclass(kw_only=True)
+class Command:
+    """What every command has."""
+
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+@dataclass(kw_only=True)
+class DeviceOption:
+    """Where a model runs."""
+
+    device: str = "auto"
+    """Device: auto (the GPU where there is one), cpu, cuda or cuda:N."""
+
+
+@dataclass(kw_only=True)
+class ModelOptions(DeviceOption):
+    """Which model, and how it is loaded."""
+
+    model: Path | None = None
+    """Model directory; the tabletop model if not given."""
+    quantization: Quantization | None = None
+    """LLaVA's weights in memory; as the model says if not given."""
+
+    def load(self, settings: InferenceSettings) -> Session:
+        """Load the model. Raises ValueError for a bad model, device or setting."""
+        directory = self.model or default_model()
+        session = Session.load(directory, self.device, quantization=self.quantization)
+        session.configure(settings)
+        return session
+
+
+@dataclass(kw_only=True)
+class PrecisionOption:
+    """What SAM computes in."""
+
+    precision: Precision = "auto"
+    """What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""

@@ -1,0 +1,100 @@
+"""What can be chosen about how images are segmented, for session, node and commands alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vltp_ros.network.config import RANKINGS, ModelConfig, Ranking, check_stages
+from vltp_ros.network.csp import CSP_NAMES, CspName
+from vltp_ros.runtime.device import PRECISIONS, Precision
+from vltp_ros.runtime.reuse import ReuseConfig
+from vltp_ros.settings import check, documented, setting
+
+
+@documented
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How images are segmented; None leaves the choice to the model.
+
+    ``dataclasses.replace`` changes some of them, and refuses what does not fit together.
+    """
+
+    prune_after: tuple[int, ...] | None = setting(
+        None,
+        "1-based global-attention layers after which tokens are selected; the model's own if not "
+        "given",
+        low=1,
+    )
+    rates: tuple[float, ...] | None = setting(
+        None,
+        "share of image tokens frozen at each stage, one value for all stages or one for each, all "
+        "zero to prune nothing; the model's own if not given",
+        low=0.0,
+        below=1.0,
+    )
+    adaptive: bool | None = setting(
+        None,
+        "keep as many tokens as matter, whatever the rates; as the model says if not given",
+    )
+    selector: Ranking | None = setting(
+        None, "what ranks the image tokens; the model's own if not given", choices=RANKINGS
+    )
+    csp: CspName = setting(
+        "off", "which image tokens LLaVA's layers see (LVLM_CSP)", choices=CSP_NAMES
+    )
+    threshold: float | None = setting(
+        None,
+        "mask where the probability exceeds this; the model's own if not given",
+        low=0.0,
+        high=1.0,
+    )
+    precision: Precision = setting(
+        "auto",
+        "what SAM computes in; auto: bfloat16 on a GPU that has it, else float32",
+        choices=PRECISIONS,
+    )
+    reuse: ReuseConfig = field(
+        default=ReuseConfig(),
+        metadata={"description": "when a <SEG> serves for a later image of a stream"},
+    )
+
+    def __post_init__(self) -> None:
+        check(self, InferenceSettings)  # those that are resolved have the same ranges
+        if self.adaptive and self.selector == "attention":
+            raise ValueError(
+                "InferenceSettings.selector is 'attention'; adaptive needs prune_decoder, whose "
+                "scores are probabilities"
+            )
+
+    def for_model(self, config: ModelConfig) -> ResolvedSettings:
+        """Return the settings with a model's own in place of None, and a rate for each stage.
+
+        Raises:
+            ValueError: naming the stages, rates or selector that do not fit together.
+        """
+        own = config.pruning
+        stages = own.prune_after if self.prune_after is None else self.prune_after
+        rates = own.rates if self.rates is None else self.rates
+        rates = rates * len(stages) if len(rates) == 1 else rates
+        check_stages(stages, rates)
+        return ResolvedSettings(
+            prune_after=stages,
+            rates=rates,
+            adaptive=own.adaptive if self.adaptive is None else self.adaptive,
+            selector=own.selector if self.selector is None else self.selector,
+            csp=self.csp,
+            threshold=config.threshold if self.threshold is None else self.threshold,
+            precision=self.precision,
+            reuse=self.reuse,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedSettings(InferenceSettings):
+    """Settings for one model, in which nothing is left open."""
+
+    prune_after: tuple[int, ...]
+    rates: tuple[float, ...]  # one for each of prune_after
+    adaptive: bool
+    selector: Ranking
+    threshold: float
