@@ -9,7 +9,8 @@ import torch
 from vltp_ros.checkpoints.adapters import LoraConfig, adapter_parameters, add_adapter
 from vltp_ros.network.config import EncoderConfig, PruningConfig, model_config
 from vltp_ros.network.reasoner import Reasoner
-from vltp_ros.network.vltp import Vltp, build_image_encoder
+from vltp_ros.network.sam import build_image_encoder
+from vltp_ros.network.vltp import Vltp
 from vltp_ros.training.tabletop import build_llava, train_tokenizer
 
 SMALL = EncoderConfig(160, 16, 32, 4, 2, (1, 2, 3), 4)

@@ -184,11 +184,12 @@ def test_stages_never_wait_for_the_host(model):
         with OneDevice():
             return function(*tensors)
 
+    ghost.run = run
     seg = torch.zeros(2, 1, 256, device="meta")
-    tokens = ghost.stem(torch.zeros(1, 3, side, side, device="meta"), stages, run)
+    tokens = ghost.stem(torch.zeros(1, 3, side, side, device="meta"), stages)
     tokens = tokens.expand(2, -1, -1)
-    encoded = ghost.encode(tokens, stages, fixed_budget((0.5, 0.8)), ghost.score(seg, run), run)
-    assert ghost.draw(encoded, seg, run).shape == (2, side // 4, side // 4)
+    encoded = ghost.encode(tokens, stages, fixed_budget((0.5, 0.8)), ghost.score(seg))
+    assert ghost.draw(encoded, seg).shape == (2, side // 4, side // 4)
     assert [kept.shape for kept in encoded.kept] == [(2, 50), (2, 20)]
     assert [key[0] for key in ran] == ["stem", "score", "stage", "score", "stage", "draw"]
 
@@ -206,7 +207,8 @@ def test_the_language_model_never_waits_for_the_host(model, csp):
         with OneDevice():
             return function(*tensors)
 
-    output = ghost.reason(features, [["cut", "drink"]], csp=csp, output_attentions=True, run=run)
+    ghost.run = run
+    output = ghost.reason(features, [["cut", "drink"]], csp=csp, output_attentions=True)
     assert output.seg.shape == (2, 1, 256) and output.attention.shape == (2, 8, 8)
     assert len(ran) == 1
 

@@ -30,9 +30,10 @@ def runner():
 
 def pipeline(model, square, seg, rate, run):
     # Contiguous, as what graphs copy: the strides of expand() may choose another kernel.
-    tokens = model.stem(square, STAGES, run).expand(len(seg), -1, -1).contiguous()
-    encoded = model.encode(tokens, STAGES, fixed_budget((rate, rate)), model.score(seg, run), run)
-    return model.draw(encoded, seg, run), *encoded.kept, *encoded.scores
+    model.run = run
+    tokens = model.stem(square, STAGES).expand(len(seg), -1, -1).contiguous()
+    encoded = model.encode(tokens, STAGES, fixed_budget((rate, rate)), model.score(seg))
+    return model.draw(encoded, seg), *encoded.kept, *encoded.scores
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
@@ -61,7 +62,9 @@ def test_the_language_model_replays_as_eager(runner, csp):
     for tasks in (["cut"], ["drink", "something to drive a nail"], ["sit"]):
         image = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8, device=DEVICE)
         seen = reasoner.encode_image(image)
-        found = reasoner.reason(seen, [tasks], csp=csp, output_attentions=True, run=runner)
+        reasoner.run = runner
+        found = reasoner.reason(seen, [tasks], csp=csp, output_attentions=True)
+        reasoner.run = eager
         expected = reasoner.reason(seen, [tasks], csp=csp, output_attentions=True)
         torch.testing.assert_close(found.seg, expected.seg, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(found.attention, expected.attention, rtol=1e-3, atol=1e-5)

@@ -196,7 +196,7 @@ def load_model(
     model = Vltp(config, reasoner, pruned_half)
     for name, modules in parts_of(pruned_half).items():
         fill(model, modules, directory / name)
-    model.reasoner = None  # quantised weights lie on the device and cannot be moved
+    del model.reasoner  # quantised weights lie on the device and cannot be moved
     reasoner.projection.to(device)
     model.to(device).reasoner = reasoner
     return model.eval().requires_grad_(False)

@@ -31,7 +31,7 @@ from vltp_ros.checkpoints.model_directory import (
 )
 from vltp_ros.checkpoints.source_files import check_tensors, read_tensors
 from vltp_ros.network.config import ModelConfig, model_config
-from vltp_ros.network.vltp import build_image_encoder, build_mask_decoder, build_prompt_encoder
+from vltp_ros.network.sam import build_image_encoder, build_mask_decoder, build_prompt_encoder
 
 log = logging.getLogger(__name__)
 

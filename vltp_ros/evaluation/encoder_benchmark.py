@@ -13,8 +13,8 @@ from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.network.config import SAM_ENCODERS, ModelConfig, model_config
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run
+from vltp_ros.network.sam import PrunedSam
 from vltp_ros.network.token_selection import fixed_budget
-from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import dtype_name
 
 
@@ -83,10 +83,10 @@ def _gmacs(config: ModelConfig, rate: float) -> float:
     return model_gmacs(config, stages, rates)["gmacs"]
 
 
-def _random_model(sam: str) -> Vltp:
-    """Everything but the reasoner; weights are random, relative positions too."""
+def _random_model(sam: str) -> PrunedSam:
+    """SAM with random weights, relative positions too."""
     torch.manual_seed(0)
-    model = Vltp(model_config(sam), None).eval().requires_grad_(False)
+    model = PrunedSam(model_config(sam)).eval().requires_grad_(False)
     for name, parameter in model.image_encoder.named_parameters():
         if "rel_pos" in name or name == "pos_embed":
             nn.init.normal_(parameter, std=0.02)
@@ -94,7 +94,7 @@ def _random_model(sam: str) -> Vltp:
 
 
 def _candidates(
-    model: Vltp, device: torch.device, dtype: torch.dtype, rates: Sequence[float]
+    model: PrunedSam, device: torch.device, dtype: torch.dtype, rates: Sequence[float]
 ) -> tuple[Candidate, list[Candidate]]:
     """The official encoder, and ours."""
     side = model.config.encoder.img_size
@@ -105,9 +105,10 @@ def _candidates(
 
     def ours(rate: float, run: Run) -> torch.Tensor:
         stages = model.config.pruning.prune_after if rate else ()
-        tokens = model.stem(image, stages, run)
+        model.run = run
+        tokens = model.stem(image, stages)
         budget = fixed_budget((rate,) * len(stages))
-        encoded = model.encode(tokens, stages, budget, model.score(seg, run), run)
+        encoded = model.encode(tokens, stages, budget, model.score(seg))
         return run(("merge",), model.encoder(()).merge, encoded.tokens)
 
     def row(name: str, rate: float) -> dict:

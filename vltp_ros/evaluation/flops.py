@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from vltp_ros.network.config import LLAVA_SIZES, ModelConfig, check_stages
 from vltp_ros.network.csp import csp_config, image_token_gmacs, spans
 from vltp_ros.network.prune_decoder import WIDTH
+from vltp_ros.network.sam import PrunedSam
 from vltp_ros.network.token_selection import kept_count
-from vltp_ros.network.vltp import Vltp
 
 Answer = TypeVar("Answer")
 
@@ -42,7 +42,7 @@ def model_gmacs(config: ModelConfig, prune_after: Sequence[int], rates: Sequence
     check_stages(tuple(prune_after), tuple(rates))
     total, side = config.encoder.grid**2, config.encoder.img_size
     with torch.device("meta"):
-        model = Vltp(config, None)
+        model = PrunedSam(config)
         images = torch.zeros(1, 3, side, side)
         tokens = torch.zeros(1, total, config.encoder.embed_dim)
         features = torch.zeros(1, WIDTH, config.encoder.grid, config.encoder.grid)

@@ -148,9 +148,8 @@ def _candidates(
     image, tasks = image.to(device), list(TASKS[:count])
 
     def ours(csp: str, run: Run) -> Tensor:
-        return reasoner.reason(
-            reasoner.encode_image(image), [tasks], csp=csp_config(csp), run=run
-        ).seg
+        reasoner.run = run
+        return reasoner.reason(reasoner.encode_image(image), [tasks], csp=csp_config(csp)).seg
 
     def row(name: str, csp: str | None) -> dict:
         average = image_token_cost(size, csp or "off")["average_tokens"]

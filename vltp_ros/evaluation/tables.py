@@ -13,7 +13,7 @@ import torch
 from vltp_ros.evaluation.baselines import BASELINES
 from vltp_ros.evaluation.flops import count_gmacs, model_gmacs
 from vltp_ros.network.config import DEFAULT_PRUNE_AFTER, model_config
-from vltp_ros.network.vltp import Vltp
+from vltp_ros.network.sam import PrunedSam
 
 COCO_KINDS = 80
 
@@ -76,7 +76,7 @@ def baseline_gmacs(name: str) -> float:
     stages, side = config.pruning.prune_after, config.encoder.img_size
     made, rate = BASELINES[name]
     with torch.device("meta"):
-        baseline = made(Vltp(config, None).encoder(stages), COCO_KINDS, rate)
+        baseline = made(PrunedSam(config).encoder(stages), COCO_KINDS, rate)
         square = torch.zeros(1, 3, side, side)
         tokens = torch.zeros(1, config.encoder.grid**2, config.encoder.embed_dim)
     if not baseline.judges:

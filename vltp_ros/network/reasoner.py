@@ -93,6 +93,8 @@ class Reasoner(nn.Module):
         self.projection = nn.Sequential(
             nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, WIDTH)
         )
+        self.run: Run = eager
+        """How the language model is run."""
         self._changes = 0
         self.clear_prompt_cache()
         self.register_load_state_dict_post_hook(lambda module, keys: module.clear_prompt_cache())
@@ -134,7 +136,6 @@ class Reasoner(nn.Module):
         csp: CspConfig | None = None,
         instances: Tensor | None = None,
         output_attentions: bool = False,
-        run: Run = eager,
     ) -> ReasonerOutput:
         """Think about several tasks on each image.
 
@@ -146,7 +147,6 @@ class Reasoner(nn.Module):
             instances: int64 [B, N], the instance at each image token, 0 for none; needed where the
                 selector of ``csp`` is "instances".
             output_attentions: return the attention too.
-            run: runs the language model.
 
         Raises:
             ValueError: as for :meth:`forward`, or if what the selector needs is missing.
@@ -178,7 +178,7 @@ class Reasoner(nn.Module):
             return (seg.unsqueeze(1), *((output.attention,) if output_attentions else ()))
 
         key = ("reason", self._changes, plan, output_attentions)
-        seg, *attentions = run(key, work, features.tokens, words, last, chosen)
+        seg, *attentions = self.run(key, work, features.tokens, words, last, chosen)
         side = math.isqrt(total)
         return ReasonerOutput(seg, attentions[0].unflatten(1, (side, side)) if attentions else None)
 

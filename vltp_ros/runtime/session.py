@@ -21,7 +21,6 @@ from vltp_ros.network.preprocessing import (
     to_square_frame,
     valid_grid,
 )
-from vltp_ros.network.run import eager
 from vltp_ros.network.token_selection import (
     Budget,
     Score,
@@ -51,11 +50,11 @@ class Session:
         self.device = device
         self.settings: ResolvedSettings
         self.configure(InferenceSettings())
-        graphs = device.type == "cuda"
-        self._run = GraphRunner(device) if graphs else eager
-        # A pool of its own: a language model that cannot be captured leaves SAM's graphs alone.
-        capturable = graphs and model.config.quantization not in UNCAPTURABLE
-        self._run_reasoner = GraphRunner(device) if capturable else eager
+        if device.type == "cuda":
+            model.run = GraphRunner(device)
+            if model.config.quantization not in UNCAPTURABLE:
+                # A pool of its own: a language model that breaks captures leaves SAM's alone.
+                model.reasoner.run = GraphRunner(device)
 
     @classmethod
     def load(
@@ -167,14 +166,14 @@ class Session:
                 segs = self._cached_or_new_segs(image, pixels, tasks, stamp, stream)
                 seg = torch.cat([cached.seg for cached in segs]).float()
             with times.stage("stem"):
-                tokens = model.stem(square, stages, self._run).expand(len(tasks), -1, -1)
+                tokens = model.stem(square, stages).expand(len(tasks), -1, -1)
             with times.stage("pruned blocks" if stages else "stem"):
                 score = score or self._score(segs, seg, image.shape[:2])
                 if prior is not None:
                     score = self._with_prior(score, prior, (len(tasks), *image.shape[:2]))
-                encoded = model.encode(tokens, stages, self._budget(), score, self._run)
+                encoded = model.encode(tokens, stages, self._budget(), score)
             with times.stage("mask decoder"):
-                logits = model.draw(encoded, seg, self._run)
+                logits = model.draw(encoded, seg)
         with times.stage("postprocess"):
             side = model.config.encoder.img_size
             drawn = to_image_frame(logits.float(), side, image.shape[:2])
@@ -196,7 +195,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of the model and the memory that it holds; the session cannot be used after."""
-        self.model = self._run = self._run_reasoner = self._seg_cache = None
+        self.model = self._seg_cache = None
         release_memory(self.device)
 
     def _cached_or_new_segs(
@@ -220,7 +219,6 @@ class Session:
                 [fresh],
                 csp=self._csp,
                 output_attentions=self.settings.selector == "attention",
-                run=self._run_reasoner,
             )
             for i, task in enumerate(fresh):
                 attention = None if output.attention is None else output.attention[i : i + 1]
@@ -231,7 +229,7 @@ class Session:
     def _score(self, segs: list[CachedSeg], seg: Tensor, size: tuple[int, int]) -> Score:
         """The selector's ranking for an image of ``size``."""
         if self.settings.selector == "prune_decoder":
-            return self.model.score(seg, self._run)
+            return self.model.score(seg)
         encoder = self.model.config.encoder
         seen = spread(torch.cat([cached.attention for cached in segs]))
         seen = from_llava_frame(seen, size, self.model.reasoner.framing)

@@ -1,0 +1,203 @@
+"""SAM whose image encoder prunes: stem, scores, stages, mask decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    TwoWayTransformer,
+)
+from torch import Tensor, nn
+
+from vltp_ros.network.config import DecoderConfig, EncoderConfig, ModelConfig
+from vltp_ros.network.encoder import PrunedImageEncoder
+from vltp_ros.network.preprocessing import sam_input
+from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder, dense_positions
+from vltp_ros.network.run import Run, eager
+from vltp_ros.network.token_selection import Budget, Score, top_k
+
+NO_PRUNE_DECODER = (
+    "{} has no trained prune decoder; attention-guided pruning (selector attention) works without "
+    "one, rate 0 prunes nothing, and vltp train --stage prune makes one"
+)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoder saw of an image for each of T tasks."""
+
+    tokens: Tensor  # [T, N, C], after the last block
+    kept: tuple[Tensor, ...]  # per stage: int64 [T, k]
+    scores: tuple[Tensor, ...]  # per stage: [T, N], what the tokens were ranked by
+
+
+class PrunedSam(nn.Module):
+    """SAM, built from segment_anything's modules in any size, with a prune decoder.
+
+    Two mask decoders: ``mask_decoder`` was trained on features of the dense encoder and draws when
+    nothing is pruned; ``pruned_mask_decoder`` was fine-tuned with the prune decoder (Table 3).
+    Where nobody has trained these two, both are None, and ``mask_decoder`` draws always.
+    """
+
+    def __init__(self, config: ModelConfig, pruned_half: bool = True) -> None:
+        """
+        Args:
+            config: sizes; weights are random.
+            pruned_half: with prune decoder and ``pruned_mask_decoder``.
+        """
+        super().__init__()
+        self.config = config
+        self.run: Run = eager
+        """How stem, scores, stages and mask decoder are run."""
+        self.image_encoder = build_image_encoder(config.encoder)
+        self.prompt_encoder = build_prompt_encoder(config.encoder)
+        self.mask_decoder = build_mask_decoder(config.mask_decoder)
+        self.pruned_mask_decoder: MaskDecoder | None = None
+        self.prune_decoder: PruneDecoder | None = None
+        if pruned_half:
+            self.inherit()
+        self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(config.pixel_std), persistent=False)
+
+    def inherit(self) -> None:
+        """Start the pruned half from the dense one: decoder weights, positions, no-mask prompt.
+
+        Where there is none, it is made, the rest of its weights random.
+        """
+        if self.prune_decoder is None:
+            config, device = self.config, self.mask_decoder.iou_token.weight.device
+            made = PruneDecoder(config.encoder.embed_dim, config.prune_decoder)
+            self.prune_decoder = made.to(device)
+            self.pruned_mask_decoder = build_mask_decoder(config.mask_decoder).to(device)
+        self.pruned_mask_decoder.load_state_dict(self.mask_decoder.state_dict())
+        if self.config.prune_decoder.width != WIDTH:
+            return
+        self.prune_decoder.position.load_state_dict(self.prompt_encoder.pe_layer.state_dict())
+        self.prune_decoder.no_mask.load_state_dict(self.prompt_encoder.no_mask_embed.state_dict())
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] RGB -> the encoder's input, float [B, 3, S, S]."""
+        return sam_input(images, self.config.encoder.img_size, self.pixel_mean, self.pixel_std)
+
+    def encoder(self, prune_after: Sequence[int]) -> PrunedImageEncoder:
+        """The image encoder with stages after the given 1-based layers."""
+        return PrunedImageEncoder(self.image_encoder, prune_after)
+
+    def stem(self, square: Tensor, prune_after: Sequence[int]) -> Tensor:
+        """Tokens [B, N, C] of the encoder's input [B, 3, S, S] before the first of the stages."""
+        stages = tuple(prune_after)
+        return self.run(("stem", stages), self.encoder(stages).stem, square)
+
+    def score(self, seg: Tensor) -> Score:
+        """The prune decoder's ranking for <SEG> embeddings [T, 1, 256].
+
+        It raises ValueError where it is asked to rank and the model has no prune decoder: a dense
+        run ranks nothing.
+        """
+        grid = (self.config.encoder.grid, self.config.encoder.grid)
+
+        def rank(stage: int, tokens: Tensor) -> Tensor:
+            if self.prune_decoder is None:
+                raise ValueError(NO_PRUNE_DECODER.format(self.config.name))
+            return self.run(("score",), partial(self.prune_decoder, grid=grid), tokens, seg)
+
+        return rank
+
+    def encode(
+        self,
+        tokens: Tensor,
+        prune_after: Sequence[int],
+        budget: Budget,
+        score: Score,
+    ) -> Encoded:
+        """Finish the encoding of the tokens of :meth:`stem`, once for each task.
+
+        Args:
+            tokens: [T, N, C], one row for each task.
+            prune_after: 1-based layers; () does not prune.
+            budget: how many tokens each stage keeps.
+            score: ranks the tokens, e.g. :meth:`score`.
+        """
+        stages = tuple(prune_after)
+        encoder = self.encoder(stages)
+        kept, scores = [], []
+        for stage in range(len(stages)):
+            scores.append(score(stage, tokens))
+            count = budget(stage, scores[-1])
+
+            def advance(tokens: Tensor, scores: Tensor, stage=stage, count=count) -> tuple:
+                positions = top_k(scores, count)
+                return encoder.advance(stage, tokens, positions), positions
+
+            key = ("stage", stages, stage, count)
+            tokens, positions = self.run(key, advance, tokens, scores[-1])
+            kept.append(positions)
+        return Encoded(tokens, tuple(kept), tuple(scores))
+
+    def draw(self, encoded: Encoded, seg: Tensor) -> Tensor:
+        """Mask logits [T, S/4, S/4] in SAM's padded square, for <SEG> embeddings [T, 1, 256]."""
+        pruned = bool(encoded.kept) and self.pruned_mask_decoder is not None
+        decoder = self.pruned_mask_decoder if pruned else self.mask_decoder
+
+        def draw(tokens: Tensor, seg: Tensor) -> Tensor:
+            return self.decode(decoder, self.encoder(()).merge(tokens), seg)
+
+        return self.run(("draw", pruned), draw, encoded.tokens, seg)
+
+    def decode(self, decoder: MaskDecoder, features: Tensor, seg: Tensor) -> Tensor:
+        """:func:`decode` with this model's positions and no-mask prompt."""
+        return decode(decoder, self.prompt_encoder, features, seg)
+
+
+def decode(decoder: MaskDecoder, prompts: PromptEncoder, features: Tensor, seg: Tensor) -> Tensor:
+    """Mask logits [T, S/4, S/4] from features [T, 256, g, g] and <SEG> embeddings [T, 1, 256].
+
+    SAM's own ``predict_masks`` pairs many prompts with one image; here each prompt has its own
+    features, and only the first mask token (``multimask_output=False``) is drawn.
+    """
+    output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    points = torch.cat([output.expand(len(seg), -1, -1), seg.to(output)], 1)
+    image = features + prompts.no_mask_embed.weight[..., None, None]
+    position = dense_positions(prompts.pe_layer, prompts.image_embedding_size).expand_as(image)
+    points, image_tokens = decoder.transformer(image, position, points)
+    drawn = decoder.output_upscaling(image_tokens.transpose(1, 2).view_as(image))
+    weights = decoder.output_hypernetworks_mlps[0](points[:, 1])
+    return torch.einsum("tc,tchw->thw", weights, drawn)
+
+
+def build_image_encoder(config: EncoderConfig) -> ImageEncoderViT:
+    """segment_anything's image encoder in the given sizes, random weights."""
+    return ImageEncoderViT(
+        img_size=config.img_size,
+        patch_size=config.patch_size,
+        embed_dim=config.embed_dim,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        out_chans=config.out_chans,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=config.window_size,
+        global_attn_indexes=config.global_attn_indexes,
+    )
+
+
+def build_prompt_encoder(config: EncoderConfig) -> PromptEncoder:
+    """segment_anything's prompt encoder for images of the given size, random weights."""
+    grid, side = config.grid, config.img_size
+    return PromptEncoder(WIDTH, (grid, grid), (side, side), 16)
+
+
+def build_mask_decoder(config: DecoderConfig) -> MaskDecoder:
+    """segment_anything's mask decoder in the given sizes, random weights."""
+    return MaskDecoder(
+        transformer_dim=WIDTH,
+        transformer=TwoWayTransformer(config.depth, WIDTH, config.num_heads, config.mlp_dim),
+        num_multimask_outputs=config.num_multimask_outputs,
+        iou_head_hidden_dim=config.iou_head_hidden_dim,
+    )
