@@ -6,7 +6,6 @@ import sys
 import threading
 
 import numpy as np
-import torch
 
 from vltp_ros.network.config import ModelConfig, PruningConfig
 from vltp_ros.runtime.settings import InferenceSettings
@@ -20,7 +19,7 @@ class FakeSession:
     """Masks the pixels whose red is above 127; whose green is, for a task that says green."""
 
     name, device_name = "fake", "no device"
-    device = torch.device("cpu")
+    gpu_memory_mib = None
     open = 0  # sessions loaded and not closed
     released = threading.Event()  # lets go of who hangs
 

@@ -46,7 +46,7 @@ def test_the_newest_image_is_segmented(bench, make_vltp):
 
 def test_a_camera_that_is_deactivated_while_it_is_asked(bench, vltp):
     start(vltp)
-    vltp.find_camera("").unsubscribe()  # as deactivation does, between finding it and asking it
+    vltp._cameras.find("").unsubscribe()  # as deactivation does, between finding it and asking it
     answer = segment(bench, "cut")
     assert not answer.success
     assert answer.message == "the node was deactivated meanwhile; it has to be active"
@@ -78,14 +78,14 @@ def test_a_node_without_a_model_says_so(bench, vltp):
 def test_a_request_ends_when_the_model_is_freed(bench, vltp):
     vltp.trigger_configure()
     gate, begun, answers = threading.Event(), threading.Event(), []
-    vltp._model.worker.ask(lambda session: begun.set() or gate.wait(20))
+    vltp._model._worker.ask(lambda session: begun.set() or gate.wait(20))
     assert begun.wait(10)
     asking = threading.Thread(
         target=lambda: answers.append(segment(bench, "cut", image=good_image(1)))
     )
     ending = threading.Thread(target=vltp.trigger_cleanup)
     asking.start()
-    bench.wait(lambda: any(vltp._model.worker._inbox._places))
+    bench.wait(lambda: vltp._model._worker._inbox._queue)
     ending.start()
     bench.wait(lambda: answers)
     gate.set()
@@ -163,13 +163,13 @@ def test_a_search_can_be_cancelled(bench, vltp, camera):
     bench.wait(search.handle.cancel_goal_async().done)
     status, result = search.answer()
     assert status == GoalStatus.STATUS_CANCELED and result.message == "cancelled"
-    bench.wait(lambda: not vltp._cameras[0].is_watched)
+    bench.wait(lambda: not vltp._cameras._cameras[0].is_watched)
 
 
 def test_deactivating_ends_searches(bench, vltp):
     start(vltp)
     search = Search(bench)
-    bench.wait(lambda: vltp._cameras[0].is_watched)
+    bench.wait(lambda: vltp._cameras._cameras[0].is_watched)
     vltp.trigger_deactivate()
     status, result = search.answer()
     assert status == GoalStatus.STATUS_ABORTED and "deactivated" in result.message
@@ -201,7 +201,7 @@ def test_of_too_many_goals_at_once_the_last_are_refused(bench, vltp):
     assert sum(one.result().accepted for one in sent) == MAX_GOALS
     diagnosis(bench, lambda status: f"{MAX_GOALS} goals are being followed" in status.message)
     vltp.trigger_deactivate()
-    bench.wait(lambda: not vltp._cameras[0].is_watched)
+    bench.wait(lambda: not vltp._cameras._cameras[0].is_watched)
     vltp.trigger_activate()
     bench.wait(lambda: Search(bench).handle.accepted)
     vltp.trigger_deactivate()
@@ -209,4 +209,4 @@ def test_of_too_many_goals_at_once_the_last_are_refused(bench, vltp):
 
 def test_goals_are_refused_while_the_node_is_not_active(bench, vltp):
     assert not Search(bench).handle.accepted
-    assert "has to be active" in vltp._health._error
+    assert "has to be active" in vltp.health._error

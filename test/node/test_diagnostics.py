@@ -7,6 +7,7 @@ import time
 import pytest
 from bench import values
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.logging import get_logger
 
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.diagnostics import CameraHealth, Health
@@ -54,7 +55,7 @@ def node_status(health: Health, memory: float | None = None, **limits) -> Diagno
     ],
 )
 def test_the_node_s_limits(limits, message):
-    health = Health()
+    health = Health(get_logger("test"))
     health.enter("active")
     for milliseconds in (100.0, 100.0, 100.0, 900.0, 100.0, 100.0, 100.0):
         health.answer({"encode": 50.0, "latency": milliseconds})
@@ -65,11 +66,11 @@ def test_the_node_s_limits(limits, message):
 
 
 def test_progress_and_failure():
-    health = Health()
+    health = Health(get_logger("test"))
     health.enter("configuring", "loading /model")
     assert node_status(health).message == "configuring: loading /model, 0 s"
     health.fail("model not loaded")
-    health.error("a goal was refused")
+    health.warn("a goal was refused")
     assert node_status(health).level == DiagnosticStatus.ERROR
     assert node_status(health).message == "model not loaded"
     health.enter("configuring")

@@ -48,12 +48,12 @@ def test_a_missing_model_leaves_the_node_up(bench, vltp, monkeypatch):
     def fail(*_, **__):
         raise ValueError("/missing: not a model directory")
 
-    monkeypatch.setattr(vltp, "_load", fail)
+    monkeypatch.setattr(vltp._model, "_load", fail)
     assert vltp.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert state(bench) == "unconfigured"
     status = diagnosis(bench, lambda status: "/missing" in status.message)
     assert status.level == DiagnosticStatus.ERROR
-    monkeypatch.setattr(vltp, "_load", FakeSession.load)
+    monkeypatch.setattr(vltp._model, "_load", FakeSession.load)
     assert vltp.trigger_configure() == TransitionCallbackReturn.SUCCESS
 
 
@@ -64,7 +64,7 @@ def test_the_node_answers_while_it_loads(bench, vltp, monkeypatch):
         gate.wait(20)
         return FakeSession.load("/fake")
 
-    monkeypatch.setattr(vltp, "_load", load_slowly)
+    monkeypatch.setattr(vltp._model, "_load", load_slowly)
     vltp.autostart()
     status = diagnosis(bench, lambda status: "loading /fake" in status.message)
     assert status.message.startswith("configuring: ")
@@ -77,9 +77,11 @@ def test_the_node_answers_while_it_loads(bench, vltp, monkeypatch):
 
 def test_the_node_ends_while_it_loads(bench, vltp, monkeypatch):
     gate = threading.Event()
-    monkeypatch.setattr(vltp, "_load", lambda *_, **__: gate.wait(20) and FakeSession.load(""))
+    monkeypatch.setattr(
+        vltp._model, "_load", lambda *_, **__: gate.wait(20) and FakeSession.load("")
+    )
     vltp.autostart()
-    bench.wait(lambda: vltp._model is not None)
+    bench.wait(lambda: vltp._model._worker is not None)
     gate.set()
     vltp.destroy_node()
     assert FakeSession.open == 0

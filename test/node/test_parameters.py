@@ -24,7 +24,7 @@ def set_parameters(bench, **values):
 
 def test_parameters_change_while_the_node_runs(bench, vltp):
     start(vltp)
-    session = vltp._model.session
+    session = vltp._model._session
     assert set_parameters(bench, rates=[0.5, 0.8], threshold=0.4, task="pour").successful
     assert (session.settings.rates, session.settings.threshold) == ((0.5, 0.8), 0.4)
     assert vltp.config.task == "pour"
@@ -62,7 +62,7 @@ def test_refused_parameters_change_nothing(vltp, values, words):
     assert not result.successful
     assert words in result.reason
     assert vltp.config == before
-    assert vltp._model.session.settings.rates == CONFIG.pruning.rates
+    assert vltp._model._session.settings.rates == CONFIG.pruning.rates
 
 
 def test_parameters_are_described(bench, vltp):

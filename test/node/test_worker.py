@@ -17,36 +17,47 @@ class Model:
         self.closed = True
 
 
+class Work:
+    def __init__(self):
+        self.sessions = []
+
+    def run(self, session):
+        self.sessions.append(session)
+
+
 def test_the_newest_of_each_source_and_all_in_turn():
-    inbox = Inbox(2)
+    inbox = Inbox()
+    left, right = inbox.slot(), inbox.slot()
     for number in range(3):
-        assert inbox.put(0, f"left {number}") == (number > 0)
+        assert left.put(f"left {number}") == (number > 0)
         inbox.queue(f"job {number}")
-    assert not inbox.put(1, "right 0")
+    assert not right.put("right 0")
     taken = [inbox.take() for _ in range(3)]
-    inbox.put(0, "left 3")
+    left.put("left 3")
     taken += [inbox.take() for _ in range(3)]
     assert taken == ["left 2", "right 0", "job 0", "left 3", "job 1", "job 2"]
 
 
 def test_clearing_keeps_what_somebody_waits_for():
-    inbox = Inbox(1)
-    inbox.put(0, "image")
+    inbox = Inbox()
+    inbox.slot().put("image")
     inbox.queue("job")
     inbox.clear()
     assert inbox.take() == "job"
 
 
 def test_a_worker_answers_and_frees_the_model():
-    model, seen = Model(), []
+    model, work = Model(), Work()
     worker = Worker(lambda: model)
     assert worker.session() is model
     assert worker.ask(lambda session: session is model).result(10)
     with pytest.raises(ZeroDivisionError):
         worker.ask(lambda session: 1 / 0).result(10)
-    worker.offer(0, seen.append)
-    worker.ask(lambda session: None).result(10)
-    assert worker.stop(10) and model.closed and seen == [model]
+    slot = worker.slot()
+    slot.put(work)
+    assert worker.ask(lambda session, number: number, 7).result(10) == 7
+    assert worker.stop(10) and model.closed and work.sessions == [model]
+    assert slot.is_closed and not slot.put(work) and not slot.put(work)
     with pytest.raises(CancelledError):
         worker.ask(lambda session: None).result(10)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -12,8 +11,9 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
 from vltp_ros.action import FindAffordance
-from vltp_ros.node.camera import Camera
+from vltp_ros.node.cameras import Cameras
 from vltp_ros.node.conversions import to_affordance
+from vltp_ros.node.diagnostics import Health
 from vltp_ros.node.stability import MaskStability, Watch
 from vltp_ros.node.tasks import checked_task
 
@@ -26,49 +26,46 @@ class FindAction:
 
     Args:
         node: of the action.
-        find_camera: the camera of a name; raises ValueError, also while the node is not active.
-        warn: is told why a goal is rejected, which its sender is not.
+        cameras: in whose images is searched.
+        health: is told why a goal is rejected, which its sender is not.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        find_camera: Callable[[str], Camera],
-        warn: Callable[[str], None],
-    ) -> None:
-        self._find_camera = find_camera
-        self._warn = warn
+    def __init__(self, node: Node, cameras: Cameras, health: Health) -> None:
+        self._cameras = cameras
+        self._health = health
         self._running = 0
         self._lock = threading.Lock()
-        self._server = ActionServer(
+        self._server: ActionServer | None = ActionServer(
             node,
             FindAffordance,
             "~/find_affordance",
             self._execute,
             goal_callback=self._on_goal,
             handle_accepted_callback=self._on_accepted,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            cancel_callback=_on_cancel,
             # One request at a time, so that goals that come together are counted; what executes
             # them is no callback of the group.
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
 
     def destroy(self) -> None:
-        """Take the action down."""
-        self._server.destroy()
+        """Take the action down; a second time does nothing, as with rclpy's nodes."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.destroy()
 
     def _on_goal(self, goal: FindAffordance.Goal) -> GoalResponse:
         try:
             self._check(goal)
         except ValueError as error:
-            self._warn(f"find_affordance: {error}")
+            self._health.warn(f"find_affordance: {error}")
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
     def _check(self, goal: FindAffordance.Goal) -> None:
         """Raise ValueError for a goal that cannot be followed now."""
         checked_task(goal.task, "task")
-        self._find_camera(goal.camera)
+        self._cameras.find(goal.camera)
         if not goal.timeout > 0:
             raise ValueError(f"timeout is {goal.timeout}; it must be above 0")
         for name in ("min_score", "min_iou"):
@@ -93,7 +90,7 @@ class FindAction:
     def _follow(self, handle: ServerGoalHandle) -> FindAffordance.Result:
         goal = handle.request
         try:
-            camera = self._find_camera(goal.camera)
+            camera = self._cameras.find(goal.camera)
         except ValueError as error:  # deactivated since the goal was accepted
             handle.abort()
             return FindAffordance.Result(message=str(error))
@@ -133,6 +130,10 @@ class FindAction:
         else:
             handle.abort()
         return result
+
+
+def _on_cancel(handle: ServerGoalHandle) -> CancelResponse:
+    return CancelResponse.ACCEPT
 
 
 def _why_to_give_up(handle: ServerGoalHandle, watch: Watch, seconds: float) -> str:

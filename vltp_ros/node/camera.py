@@ -1,129 +1,136 @@
-"""One camera of the node: its images, its results, and what is counted about them."""
+"""The life of an image in the node, from its arrival to the answers that are published."""
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+import time
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.callback_groups import CallbackGroup
-from rclpy.lifecycle import LifecycleNodeMixin
-from sensor_msgs.msg import CompressedImage, Image
+from rclpy.lifecycle import LifecycleNode
+from rclpy.time import Time
 
-from vltp_ros.msg import Task
-from vltp_ros.node import conversions
+from vltp_ros.msg import InferenceTiming
 from vltp_ros.node.config import NodeConfig
-from vltp_ros.node.depth import Depth
-from vltp_ros.node.diagnostics import CameraHealth
-from vltp_ros.node.inference import Frame, Inference, infer
-from vltp_ros.node.inputs import CameraInput
-from vltp_ros.node.outputs import CameraOutputs
+from vltp_ros.node.conversions import to_timing
+from vltp_ros.node.depth import DepthInput, DepthOutputs
+from vltp_ros.node.diagnostics import CameraHealth, Health
+from vltp_ros.node.inference import Frame, Inference, Segmenter, infer
+from vltp_ros.node.inputs import ImageInput
+from vltp_ros.node.outputs import ImageOutputs
+from vltp_ros.node.parameters import Parameters
+from vltp_ros.node.qos import NEWEST
 from vltp_ros.node.stability import Watch
-from vltp_ros.runtime.session import Session
+from vltp_ros.node.tasks import ActiveTasks
+from vltp_ros.node.worker import Slot
 
 
 class Camera:
-    """Its topics are ``NAME/image`` and ``~/NAME/…``; without a name ``image`` and ``~/…``.
+    """One camera: ``NAME/image`` in, ``~/NAME/…`` out; without a name ``image`` and ``~/…``.
 
-    Publishers exist from its making to :meth:`destroy`, the subscription from :meth:`subscribe` to
+    Its publishers exist until :meth:`destroy`, its subscriptions from :meth:`subscribe` to
     :meth:`unsubscribe`.
 
     Args:
         node: of the topics.
         name: namespace of the camera.
-        config: which inputs it has.
-        offer: hands a frame to the model; True when an older one was thrown away for it.
-        warn: is told of what is refused.
+        parameters: of the node.
+        tasks: that its images are segmented for.
+        health: is told of what is refused, and how long each stage took.
+        slot: where the model's thread looks for its newest image.
     """
 
     def __init__(
         self,
-        node: LifecycleNodeMixin,
+        node: LifecycleNode,
         name: str,
-        config: NodeConfig,
-        offer: Callable[[Frame], bool],
-        warn: Callable[[str], None],
+        parameters: Parameters[NodeConfig],
+        tasks: ActiveTasks,
+        health: Health,
+        slot: Slot,
     ) -> None:
+        prefix = f"{name.rstrip('/')}/" if name else ""
+        private = f"~/{prefix.lstrip('/')}"
+        self.name = name.strip("/")
+        self.newest: Frame | None = None
         self._node = node
-        self._warn = warn
-        self._prefix = f"{name.rstrip('/')}/" if name else ""
-        self._offer = offer
-        self._input: CameraInput | None = None
-        self._outputs = CameraOutputs(node, f"~/{self._prefix.lstrip('/')}")
-        self._depth = Depth(node, self._prefix, warn) if config.depth else None
+        self._parameters = parameters
+        self._tasks = tasks
+        self._health = health
+        self._slot = slot
+        self._counts = CameraHealth(f"{prefix}image")
+        self._images = ImageInput(node, prefix, health, self._on_image)
+        self._outputs = ImageOutputs(node, private)
+        self._depth: DepthInput | None = None
+        self._outputs_3d: DepthOutputs | None = None
+        if parameters.config.depth:
+            self._depth = DepthInput(node, prefix, health)
+            self._outputs_3d = DepthOutputs(node, private, self._depth, health)
+        self._timing = node.create_lifecycle_publisher(InferenceTiming, f"{private}timing", NEWEST)
         self._watches: tuple[Watch, ...] = ()  # replaced, never changed: the model's thread reads
         self._watching = threading.Lock()  # for those that replace it
-        self.name = name.strip("/")
-        self.health = CameraHealth(f"{self._prefix}image")
-        self.newest: Frame | None = None
 
-    def destroy(self) -> None:
-        """Take the publishers down."""
-        self._outputs.destroy()
-        if self._depth is not None:
-            self._depth.destroy()
+    # --- an image: it arrives …
 
-    def subscribe(self, config: NodeConfig, group: CallbackGroup) -> None:
-        """Listen, and count afresh."""
-        self.health.reset()
-        self.newest = None  # one may have come while the camera was unsubscribed
-        self._input = CameraInput(
-            self._node, self._prefix, config, self._receive, self._warn, group
-        )
-        self.health.topic = self._input.topic
-        if self._depth is not None:
-            self._depth.subscribe(config, group)
+    def _on_image(self, frame: Frame) -> None:
+        """Leave an image for the model's thread, where the newest one wins."""
+        self.newest = frame
+        is_wanted = bool(self._tasks.wanted or self._watches)
+        dropped = is_wanted and self._slot.put(ImageWork(self, frame))
+        self._counts.arrival(dropped)
 
-    def unsubscribe(self) -> None:
-        """Stop listening, forget the newest image, and end all searches."""
-        if self._input is not None:
-            self._input.destroy()
-            self._input = None
-        if self._depth is not None:
-            self._depth.unsubscribe()
-        self.newest = None
-        self.close()
+    # --- … the model's thread takes it …
 
-    def close(self) -> None:
-        """End all searches."""
-        for watch in self._watches:
-            watch.closed = True
+    def process(self, session: Segmenter, frame: Frame) -> None:
+        """Segment one image and publish what came of it; a bad one costs a warning."""
+        try:
+            inference = self._answer(session, frame)
+            if inference is not None and not self._slot.is_closed:  # given up meanwhile
+                self._publish(inference, self._parameters.config)
+        except Exception as error:  # whatever one image does, the next one is to be answered
+            if self._node.context.ok():  # or a signal came while this one was published
+                self._health.warn(str(error) if isinstance(error, ValueError) else repr(error))
 
-    def status(self, name: str, active: bool, limits: NodeConfig) -> DiagnosticStatus:
-        """The diagnostic status of the camera of the node ``name``."""
-        listener = self._input
-        lost, trouble = 0, ""
-        if listener is not None:
-            lost, trouble = listener.subscription.lost, listener.subscription.trouble
-        if self._depth is not None:
-            trouble = trouble or self._depth.trouble
-        return self.health.status(name, active, limits, lost, trouble)
+    def _answer(self, session: Segmenter, frame: Frame) -> Inference | None:
+        """Segment an image for the node's tasks and for the watches', in one go.
 
-    def _receive(self, message: Image | CompressedImage) -> None:
-        self.newest = Frame(message)
-        self.health.arrival(dropped=self._offer(self.newest))
-
-    @property
-    def topic(self) -> str:
-        """Of the images. Raises ValueError unless it is subscribed."""
-        return self._subscribed.topic
-
-    @property
-    def pixels(self) -> Callable[[Image | CompressedImage], np.ndarray]:
-        """What makes uint8 [H, W, 3] RGB of one of its messages.
-
-        Raises ValueError unless it is subscribed.
+        The watches get their answers. Returns those for the node's tasks; None when there are none,
+        or when nobody listens to the camera any more.
         """
-        return self._subscribed.pixels
+        tasks, watches = self._tasks.wanted, self._watches
+        wanted = (*tasks, *(watch.task for watch in watches))
+        if not wanted or not self._images.topic:
+            return None
+        inference = infer(session, frame, wanted, stream=self.name)
+        for watch, result in zip(watches, inference.results[len(tasks) :], strict=True):
+            watch.put(inference, result)
+        results = inference.results[: len(tasks)]
+        return dataclasses.replace(inference, tasks=tasks, results=results) if tasks else None
 
-    @property
-    def _subscribed(self) -> CameraInput:
-        listener = self._input  # another thread may deactivate the node at any moment
-        if listener is None:
-            raise ValueError("the node was deactivated meanwhile; it has to be active")
-        return listener
+    # --- … and its answers are published
+
+    def _publish(self, inference: Inference, config: NodeConfig) -> None:
+        """Publish masks and pictures, then where they are in space, then what each stage took."""
+        began = time.perf_counter()
+        self._outputs.publish(inference, config)
+        ended = time.perf_counter()
+        age = self._node.get_clock().now() - Time.from_msg(inference.frame.message.header.stamp)
+        times_ms = {
+            **inference.times_ms,
+            "publish": 1e3 * (ended - began),
+            "total": 1e3 * (ended - inference.frame.arrived),
+            "latency": age.nanoseconds * 1e-6,
+        }
+        if self._outputs_3d is not None:
+            self._outputs_3d.publish(inference, config)
+        timing = to_timing(inference, times_ms)
+        timing.device = self._health.device
+        timing.received, timing.dropped, timing.dropped_since_last = self._counts.answer()
+        self._timing.publish(timing)
+        self._health.answer(times_ms)
+
+    # --- who waits for answers
 
     def watch(self, text: str) -> Watch:
         """Have a task worked on, and its answers handed to the watch alone."""
@@ -133,38 +140,74 @@ class Camera:
         return watch
 
     def forget(self, watch: Watch) -> None:
-        """Nobody waits for this one's answers any more."""
+        """Stop working on a watch's task."""
         with self._watching:
-            self._watches = tuple(each for each in self._watches if each is not watch)
+            self._watches = tuple(other for other in self._watches if other is not watch)
 
     @property
     def is_watched(self) -> bool:
         """Whether anybody waits for answers."""
         return bool(self._watches)
 
-    def answer(self, session: Session, frame: Frame, tasks: tuple[Task, ...]) -> Inference | None:
-        """Segment one of its images for these tasks and for the watches', in one go.
+    # --- lifecycle and diagnostics
 
-        The watches get their answers; the others are returned, None when there are none, or when
-        nobody listens to the camera any more. Raises ConversionError or what the session raises.
-        """
-        watches, listener = self._watches, self._input
-        wanted = (*tasks, *(watch.task for watch in watches))
-        if not wanted or listener is None:
-            return None
-        inference = infer(session, frame, wanted, listener.pixels, stream=self.name)
-        for watch, result in zip(watches, inference.results[len(tasks) :], strict=True):
-            watch.put(inference, result)
-        results = inference.results[: len(tasks)]
-        return dataclasses.replace(inference, tasks=tasks, results=results) if tasks else None
-
-    def publish(self, inference: Inference, config: NodeConfig, device: str) -> dict[str, float]:
-        """Publish the answers and their timing; the times of all stages, milliseconds."""
-        times_ms = self._outputs.publish(inference, config)
+    def subscribe(self, group: CallbackGroup) -> None:
+        """Listen, and count afresh."""
+        self.newest = None  # one may have come while the camera was unsubscribed
+        self._counts.reset()
+        self._images.subscribe(self._parameters.config, group)
+        self._counts.topic = self._images.topic
         if self._depth is not None:
-            self._depth.publish(inference, config)
-        timing = conversions.to_timing(inference, times_ms)
-        timing.device = device
-        timing.received, timing.dropped, timing.dropped_since_last = self.health.answer()
-        self._outputs.publish_timing(timing)
-        return times_ms
+            self._depth.subscribe(self._parameters.config, group)
+
+    def unsubscribe(self) -> None:
+        """Stop listening, forget the newest image, and end all watches."""
+        self._images.unsubscribe()
+        if self._depth is not None:
+            self._depth.unsubscribe()
+        self.newest = None
+        self.close()
+
+    def close(self) -> None:
+        """End all watches."""
+        for watch in self._watches:
+            watch.closed = True
+
+    def destroy(self) -> None:
+        """Take the publishers down."""
+        self._outputs.destroy()
+        if self._outputs_3d is not None:
+            self._outputs_3d.destroy()
+        self._node.destroy_lifecycle_publisher(self._timing)
+
+    @property
+    def topic(self) -> str:
+        """The images' topic; raises ValueError unless the camera is subscribed."""
+        if topic := self._images.topic:  # another thread may deactivate the node at any moment
+            return topic
+        raise ValueError("the node was deactivated meanwhile; it has to be active")
+
+    def status(self) -> DiagnosticStatus:
+        """Return the camera's diagnostic status."""
+        trouble = self._images.trouble
+        if self._depth is not None:
+            trouble = trouble or self._depth.trouble
+        return self._counts.status(
+            self._node.get_fully_qualified_name(),
+            self._health.state == "active",
+            self._parameters.config,
+            self._images.lost,
+            trouble,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageWork:
+    """An image that waits for the model's thread."""
+
+    camera: Camera
+    frame: Frame
+
+    def run(self, session: Segmenter) -> None:
+        """Segment it and publish the answers."""
+        self.camera.process(session, self.frame)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import cast
 
-from vltp_ros.network.config import QUANTIZATIONS, RANKINGS, Quantization
-from vltp_ros.network.csp import CSP_NAMES
+from vltp_ros.network.config import QUANTIZATIONS, RANKINGS, Quantization, Ranking
+from vltp_ros.network.csp import CSP_NAMES, CspName
 from vltp_ros.runtime.checks import MAX_TASK_CHARACTERS
+from vltp_ros.runtime.device import Precision
 from vltp_ros.runtime.reuse import ReuseConfig
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.settings import check, documented, same_as, setting
@@ -143,16 +145,19 @@ class NodeConfig:
     @property
     def inference(self) -> InferenceSettings:
         """What the parameters ask of the session."""
+        # A parameter is a plain word; check() has compared it with those that are allowed.
         return InferenceSettings(
             rates=self.rates or None,
-            selector=None if self.selector == MODEL_DEFAULT else self.selector,
-            csp=str(self.csp or "off"),
+            selector=None if self.selector == MODEL_DEFAULT else cast(Ranking, self.selector),
+            csp=cast(CspName, str(self.csp or "off")),
             threshold=None if self.threshold < 0 else self.threshold,
-            precision=self.precision,
+            precision=cast(Precision, self.precision),
             reuse=ReuseConfig(self.reuse_max_age, self.reuse_max_change),
         )
 
     @property
     def given_quantization(self) -> Quantization | None:
         """Of LLaVA's weights; None: the model's own."""
-        return None if self.quantization == MODEL_DEFAULT else self.quantization
+        if self.quantization == MODEL_DEFAULT:
+            return None
+        return cast(Quantization, self.quantization)

@@ -14,7 +14,7 @@ from vltp_ros.imaging.images import ConversionError, rows_of
 from vltp_ros.msg import Affordance3D, Task
 from vltp_ros.types import Segmentation
 
-DEPTHS = {  # encoding -> type, metres for one
+DEPTHS: dict[str, tuple[np.dtype, float]] = {  # encoding -> type, metres for one
     "16UC1": (np.dtype(np.uint16), 0.001),
     "mono16": (np.dtype(np.uint16), 0.001),
     "32FC1": (np.dtype(np.float32), 1.0),
@@ -32,7 +32,7 @@ def to_depth(message: Image, topic: str) -> np.ndarray:
         )
     kind, metres = DEPTHS[message.encoding]
     data = rows_of(message, message.width * kind.itemsize, message.height, topic)
-    raw = np.ascontiguousarray(data).view(kind.newbyteorder("><"[not message.is_bigendian]))
+    raw = np.ascontiguousarray(data).view(kind.newbyteorder(">" if message.is_bigendian else "<"))
     depth = raw.astype(np.float32) * np.float32(metres)
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
     return depth

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 from rclpy.callback_groups import CallbackGroup
-from rclpy.lifecycle import LifecycleNodeMixin
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -21,6 +21,7 @@ from vltp_ros.imaging.images import ConversionError
 from vltp_ros.msg import Affordance3D
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.conversions_3d import to_affordance_3d, to_cloud, to_depth, to_pinhole
+from vltp_ros.node.diagnostics import Health
 from vltp_ros.node.inference import Inference
 from vltp_ros.node.markers import to_markers
 from vltp_ros.node.qos import NEWEST, NEWEST_OF_EACH_TASK
@@ -30,37 +31,51 @@ KEPT_IMAGES = 30  # depth images, among which the one that fits an image is look
 
 
 class DepthInput:
-    """Listens to ``PREFIXdepth`` and ``PREFIXcamera_info``."""
+    """Listens to ``PREFIXdepth`` and ``PREFIXcamera_info``.
 
-    def __init__(
-        self,
-        node: LifecycleNodeMixin,
-        prefix: str,
-        config: NodeConfig,
-        warn: Callable[[str], None],
-        group: CallbackGroup,
-    ) -> None:
+    Args:
+        node: that listens.
+        prefix: what the topics' names begin with, ``""`` or ``"front/"``.
+        health: is told of publishers that do not match.
+    """
+
+    def __init__(self, node: Node, prefix: str, health: Health) -> None:
+        self._node = node
+        self._prefix = prefix
+        self._health = health
+        self.topics: tuple[str, ...] = ()
+        """Of depth and calibration, remapped; empty while nobody listens."""
+        self._subscriptions: tuple[SensorSubscription, ...] = ()
         self._images: deque[Image] = deque(maxlen=KEPT_IMAGES)
         self._info: CameraInfo | None = None
-        volatile = DurabilityPolicy.VOLATILE
-        self._subscriptions = [
-            SensorSubscription(node, kind, f"{prefix}{name}", take, config, volatile, warn, group)
-            for kind, name, take in (
-                (Image, "depth", self._take_image),
-                (CameraInfo, "camera_info", self._take_info),
-            )
-        ]
-        self.topics = tuple(each.topic for each in self._subscriptions)
 
-    def destroy(self) -> None:
-        """Stop listening."""
-        for subscription in self._subscriptions:
+    def subscribe(self, config: NodeConfig, group: CallbackGroup) -> None:
+        """Listen, by the quality of service of the parameters."""
+        node, volatile, health = self._node, DurabilityPolicy.VOLATILE, self._health
+        names = (f"{self._prefix}depth", f"{self._prefix}camera_info")
+        self.topics = tuple(map(node.resolve_topic_name, names))
+        self._images.clear()  # one may have come while the last subscription was destroyed
+        self._info = None
+        self._subscriptions = tuple(
+            SensorSubscription(node, kind, topic, take, config, volatile, health, group)
+            for kind, topic, take in zip(
+                (Image, CameraInfo), self.topics, (self._take_image, self._take_info), strict=True
+            )
+        )
+
+    def unsubscribe(self) -> None:
+        """Stop listening, and forget what came."""
+        self.topics = ()
+        subscriptions, self._subscriptions = self._subscriptions, ()
+        for subscription in subscriptions:
             subscription.destroy()
+        self._images.clear()
+        self._info = None
 
     @property
     def trouble(self) -> str:
         """Why depth images or calibrations do not arrive; empty while they do."""
-        return next((each.trouble for each in self._subscriptions if each.trouble), "")
+        return next((s.trouble for s in self._subscriptions if s.trouble), "")
 
     def _take_image(self, message: Image) -> None:
         self._images.append(message)
@@ -69,13 +84,16 @@ class DepthInput:
         self._info = message
 
     def of(self, header: Header, tolerance: float) -> tuple[np.ndarray, Pinhole]:
-        """Depth (float32 [h, w], metres or NaN) and camera of an image.
+        """Return depth (float32 [h, w], metres or NaN) and camera of an image.
 
         Raises ConversionError when there is no depth within ``tolerance`` seconds of the image, or
         it is not in the image's frame, or the camera is unknown.
         """
+        if not self.topics:
+            raise ConversionError("the node was deactivated meanwhile")
         depth_topic, info_topic = self.topics
-        if self._info is None:
+        info = self._info
+        if info is None:
             raise ConversionError(f"{info_topic}: no message yet")
         stamp = Time.from_msg(header.stamp).nanoseconds
         images = tuple(self._images)
@@ -92,96 +110,57 @@ class DepthInput:
                 f"{depth_topic}: its frame is {nearest.header.frame_id!r}, the image's "
                 f"{header.frame_id!r}; the depth has to be registered to the image"
             )
-        return to_depth(nearest, depth_topic), to_pinhole(self._info, info_topic)
+        return to_depth(nearest, depth_topic), to_pinhole(info, info_topic)
 
 
 class DepthOutputs:
-    """Publishes places, points and markers, each only while somebody listens."""
+    """Publishes poses, points and markers, each only while somebody listens.
 
-    def __init__(self, node: LifecycleNodeMixin, prefix: str) -> None:
+    Args:
+        node: that publishes.
+        prefix: what the topics' names begin with, ``"~/"`` or ``"~/front/"``.
+        depth: of the same camera.
+        health: is told why there is no pose for an image.
+    """
+
+    def __init__(self, node: LifecycleNode, prefix: str, depth: DepthInput, health: Health) -> None:
         self._node = node
+        self._depth = depth
+        self._health = health
         create = node.create_lifecycle_publisher
-        self._places = create(Affordance3D, f"{prefix}affordance_3d", NEWEST_OF_EACH_TASK)
+        self._poses = create(Affordance3D, f"{prefix}affordance_3d", NEWEST_OF_EACH_TASK)
         self._points = create(PointCloud2, f"{prefix}points", NEWEST)
         self._markers = create(MarkerArray, f"{prefix}markers", NEWEST)
+        self._publishers = (self._poses, self._points, self._markers)
 
     def destroy(self) -> None:
         """Take the topics down."""
-        for publisher in (self._places, self._points, self._markers):
+        for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody listens."""
-        publishers = (self._places, self._points, self._markers)
-        return any(publisher.get_subscription_count() for publisher in publishers)
-
-    def publish(self, inference: Inference, depth: np.ndarray, camera: Pinhole) -> None:
+    def publish(self, inference: Inference, config: NodeConfig) -> None:
         """Publish where the answers are, in the frame of their image."""
+        if not any(publisher.get_subscription_count() for publisher in self._publishers):
+            return
         header = inference.frame.message.header
+        try:
+            depth, camera = self._depth.of(header, config.depth_tolerance)
+        except ConversionError as error:
+            self._health.warn(str(error))
+            return
         pixels = cv2.resize(inference.image, depth.shape[::-1])
-        places, clouds, colours = [], [], []
+        poses, clouds, colours = [], [], []
         for task, result in zip(inference.tasks, inference.results, strict=True):
             points, rows, columns = back_project(depth, result.mask, camera)
             clouds.append(points)
             colours.append(pixels[rows, columns])
             placement = place(points)
             if placement is not None:
-                places.append(to_affordance_3d(placement, result, header, task))
-        for message in places:
-            self._places.publish(message)
+                poses.append(to_affordance_3d(placement, result, header, task))
+        for message in poses:
+            self._poses.publish(message)
         if self._points.get_subscription_count():
             cloud = to_cloud(np.concatenate(clouds), np.concatenate(colours), header)
             self._points.publish(cloud)
         if self._markers.get_subscription_count():
-            self._markers.publish(to_markers(places, header))
-
-
-class Depth:
-    """Both of one camera: publishers as long as it lives, subscriptions while it is active.
-
-    Args:
-        node: of the topics.
-        prefix: what the inputs' names begin with, ``""`` or ``"front/"``.
-        warn: is told why there is no place for an image.
-    """
-
-    def __init__(self, node: LifecycleNodeMixin, prefix: str, warn: Callable[[str], None]) -> None:
-        self._node = node
-        self._prefix = prefix
-        self._warn = warn
-        self._input: DepthInput | None = None
-        self._outputs = DepthOutputs(node, f"~/{prefix.lstrip('/')}")
-
-    def destroy(self) -> None:
-        """Take the publishers down."""
-        self._outputs.destroy()
-
-    def subscribe(self, config: NodeConfig, group: CallbackGroup) -> None:
-        """Listen."""
-        self._input = DepthInput(self._node, self._prefix, config, self._warn, group)
-
-    def unsubscribe(self) -> None:
-        """Stop listening, and forget what came."""
-        if self._input is not None:
-            self._input.destroy()
-        self._input = None
-
-    @property
-    def trouble(self) -> str:
-        """As that of :class:`DepthInput`; empty while nobody listens."""
-        listener = self._input
-        return "" if listener is None else listener.trouble
-
-    def publish(self, inference: Inference, config: NodeConfig) -> None:
-        """Publish where an image's answers are, while anybody listens."""
-        listener = self._input
-        if listener is None or not self._outputs.wanted:
-            return
-        try:
-            header = inference.frame.message.header
-            depth, camera = listener.of(header, config.depth_tolerance)
-        except ConversionError as error:
-            self._warn(str(error))
-        else:
-            self._outputs.publish(inference, depth, camera)
+            self._markers.publish(to_markers(poses, header))

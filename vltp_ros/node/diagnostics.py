@@ -7,12 +7,15 @@ import time
 from collections import defaultdict, deque
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from vltp_ros.node.config import NodeConfig
 
 WINDOW = 200  # newest images that rates and percentiles are taken over
 ERROR_SECONDS = 5.0  # a warning stays in the message this long after it last happened
+WARNING_SECONDS = 2.0  # at least this long between warnings in the log
 
 
 class CameraHealth:
@@ -102,9 +105,10 @@ class CameraHealth:
 
 
 class Health:
-    """State and times of one node, from any thread."""
+    """State and times of one node, from any thread; what goes wrong is logged too."""
 
-    def __init__(self) -> None:
+    def __init__(self, logger: RcutilsLogger) -> None:
+        self._logger = logger
         self._lock = threading.Lock()
         self.model = ""
         self.device = ""
@@ -129,17 +133,27 @@ class Health:
             self.state, self.progress, self._since = state, progress, time.monotonic()
             self._failure = ""
 
-    def error(self, text: str) -> None:
-        """Remember what went wrong last."""
-        with self._lock:
-            self._error, self._error_time = text, time.monotonic()
+    def report(self, progress: str) -> None:
+        """Note what the node does while it is configured."""
+        self.enter("configuring", progress)
+        self._logger.info(progress)
+
+    def warn(self, text: str) -> None:
+        """Note that something which came in was refused."""
+        self._remember(text)
+        self._logger.warning(text, throttle_duration_sec=WARNING_SECONDS)
 
     def fail(self, text: str) -> None:
-        """The node is unconfigured, and why."""
+        """Note why the node is, or soon will be, unconfigured."""
         self.enter("unconfigured")
-        self.error(text)
+        self._remember(text)
         with self._lock:
             self._failure = text
+        self._logger.error(text)
+
+    def _remember(self, error: str) -> None:
+        with self._lock:
+            self._error, self._error_time = error, time.monotonic()
 
     def status(
         self,
@@ -212,7 +226,7 @@ def _status(
     )
 
 
-def diagnostic_array(stamp, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
+def diagnostic_array(stamp: Time, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
     """The message that /diagnostics takes."""
     array = DiagnosticArray(status=statuses)
     array.header.stamp = stamp

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
+from typing import ParamSpec, TypeVar
 
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PATIENCE = 0.1  # seconds between looks at whether the executor was shut down
 
@@ -32,13 +36,13 @@ class _Pool(ThreadPoolExecutor):
         super().__init__(threads)
         self._is_shutdown = is_shutdown
 
-    def submit(self, work: Callable[[], None]) -> Future:
-        """Run ``work`` in a thread, as soon as one is free."""
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a function in a thread, as soon as one is free."""
         begun = Event()
 
-        def run() -> None:
+        def run() -> T:
             begun.set()
-            work()
+            return fn(*args, **kwargs)
 
         future = super().submit(run)
         while not begun.wait(PATIENCE) and not self._is_shutdown():

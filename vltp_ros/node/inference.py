@@ -3,16 +3,53 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from vltp_ros.imaging.images import decompress, to_rgb
 from vltp_ros.msg import Task
-from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.types import Segmentation
+
+
+class Segmenter(Protocol):
+    """What the node needs of a :class:`vltp_ros.runtime.session.Session`."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+
+    @property
+    def device_name(self) -> str:
+        """Device and precision in words."""
+
+    @property
+    def gpu_memory_mib(self) -> float | None:
+        """GPU memory that the process holds; None on a CPU."""
+
+    def configure(self, settings: InferenceSettings) -> None:
+        """Use other settings from the next image on; raises ValueError."""
+
+    def warm_up(self) -> None:
+        """Segment a blank image."""
+
+    def segment(
+        self,
+        image: np.ndarray,
+        tasks: Sequence[str],
+        *,
+        stamp: float | None = None,
+        stream: str = "",
+    ) -> list[Segmentation]:
+        """Find what serves each task in uint8 [H, W, 3] RGB."""
+
+    def close(self) -> None:
+        """Free the model."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +57,13 @@ class Frame:
     """An image as it arrived."""
 
     message: Image | CompressedImage
+    topic: str  # that it came on, for errors
     arrived: float = field(default_factory=time.perf_counter)  # seconds
+
+    def pixels(self) -> np.ndarray:
+        """Return uint8 [H, W, 3] RGB. Raises ConversionError naming the topic."""
+        convert = decompress if isinstance(self.message, CompressedImage) else to_rgb
+        return convert(self.message, self.topic)
 
 
 @dataclass(frozen=True)
@@ -36,21 +79,26 @@ class Inference:
 
 
 def infer(
-    session: Session,
-    frame: Frame,
-    tasks: Sequence[Task],
-    pixels: Callable[[Image | CompressedImage], np.ndarray],
-    stream: str | None = None,
+    session: Segmenter, frame: Frame, tasks: Sequence[Task], stream: str | None = None
 ) -> Inference:
-    """Convert and segment; raises what ``pixels(message)`` or the session raises.
+    """Convert an image and segment it.
 
-    ``stream`` is the camera's name; None for an image that stands for itself.
+    Args:
+        session: the model.
+        frame: the image.
+        tasks: at least one.
+        stream: name of the camera; None for an image that stands for itself.
+
+    Raises:
+        ConversionError: for an image that is refused.
+        ValueError: for a task that is refused, and what else the session raises.
     """
     began = time.perf_counter()
-    image = pixels(frame.message)
+    image = frame.pixels()
     converted = time.perf_counter()
-    video = {} if stream is None else {"stamp": _seconds(frame.message.header), "stream": stream}
-    results = session.segment(image, [task.text for task in tasks], **video)
+    stamp = None if stream is None else _seconds(frame.message.header)
+    texts = [task.text for task in tasks]
+    results = session.segment(image, texts, stamp=stamp, stream=stream or "")
     times_ms = {
         "queue": 1e3 * (began - frame.arrived),
         "convert": 1e3 * (converted - began),

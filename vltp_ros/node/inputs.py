@@ -1,58 +1,81 @@
-"""What the node listens to for one camera."""
+"""What the node listens to for one camera: its images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from vltp_ros.imaging.images import decompress, to_rgb
 from vltp_ros.node.config import NodeConfig
+from vltp_ros.node.diagnostics import Health
+from vltp_ros.node.inference import Frame
 from vltp_ros.node.subscription import SensorSubscription
 
-TRANSPORTS = {  # the parameter -> message, what the topic's name ends with, conversion
-    "raw": (Image, "", to_rgb),
-    "compressed": (CompressedImage, "/compressed", decompress),
+TRANSPORTS = {  # the parameter -> message, what the topic's name ends with
+    "raw": (Image, ""),
+    "compressed": (CompressedImage, "/compressed"),
 }
 
 
-class CameraInput:
-    """A subscription to one camera's images.
+class ImageInput:
+    """Listens to ``PREFIXimage`` or ``PREFIXimage/compressed``.
 
     Args:
         node: that listens.
         prefix: what the topic's name begins with, ``""`` or ``"front/"``.
-        config: transport and quality of service.
-        receive: is called with each message.
-        warn: is told of publishers that do not match.
-        group: of the callbacks.
+        health: is told of publishers that do not match.
+        receive: is called with each image.
     """
 
     def __init__(
-        self,
-        node: Node,
-        prefix: str,
-        config: NodeConfig,
-        receive: Callable[[Image | CompressedImage], None],
-        warn: Callable[[str], None],
-        group: CallbackGroup,
+        self, node: Node, prefix: str, health: Health, receive: Callable[[Frame], None]
     ) -> None:
-        kind, suffix, self._convert = TRANSPORTS[config.transport]
-        topic = f"{prefix}image{suffix}"
-        durability = DurabilityPolicy[config.image_durability.upper()]
-        self.subscription = SensorSubscription(
-            node, kind, topic, receive, config, durability, warn, group
+        self._node = node
+        self._prefix = prefix
+        self._health = health
+        self._receive = receive
+        self._subscription: SensorSubscription | None = None
+        self.topic = ""
+        """The images' topic, remapped; empty while nobody listens."""
+
+    def subscribe(self, config: NodeConfig, group: CallbackGroup) -> None:
+        """Listen, by the transport and quality of service of the parameters."""
+        kind, suffix = TRANSPORTS[config.transport]
+        # Before the first image, which may come while the subscription is made.
+        self.topic = self._node.resolve_topic_name(f"{self._prefix}image{suffix}")
+        self._subscription = SensorSubscription(
+            self._node,
+            kind,
+            self.topic,
+            self._take,
+            config,
+            DurabilityPolicy[config.image_durability.upper()],
+            self._health,
+            group,
         )
-        self.topic = self.subscription.topic
 
-    def destroy(self) -> None:
+    def unsubscribe(self) -> None:
         """Stop listening."""
-        self.subscription.destroy()
+        self.topic = ""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            subscription.destroy()
 
-    def pixels(self, message: Image | CompressedImage) -> np.ndarray:
-        """uint8 [H, W, 3] RGB of one of the messages. Raises ConversionError."""
-        return self._convert(message, self.topic)
+    @property
+    def lost(self) -> int:
+        """Images that the middleware could not deliver since the subscription."""
+        subscription = self._subscription
+        return 0 if subscription is None else subscription.lost
+
+    @property
+    def trouble(self) -> str:
+        """Why images do not arrive; empty while they do, or nobody listens."""
+        subscription = self._subscription
+        return "" if subscription is None else subscription.trouble
+
+    def _take(self, message: Image | CompressedImage) -> None:
+        if topic := self.topic:  # one may still come while the node is deactivated
+            self._receive(Frame(message, topic))

@@ -1,4 +1,4 @@
-"""TokenPositions as RViz shows them."""
+"""Poses and extents as RViz shows them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ MIN_SIDE = 0.002  # metres, so that a flat thing can be seen
 BOX_ALPHA = 0.4
 
 
-def to_markers(places: Sequence[Affordance3D], header: Header) -> MarkerArray:
-    """For each place its box, its label, and an arrow along its approach; the old ones go."""
+def to_markers(affordances: Sequence[Affordance3D], header: Header) -> MarkerArray:
+    """Return box, label and an arrow along the approach for each, in place of the old markers."""
     markers = [Marker(header=header, action=Marker.DELETEALL)]
-    for number, place in enumerate(places):
-        markers += _of(place, number)
+    for number, affordance in enumerate(affordances):
+        markers += _of(affordance, number)
     return MarkerArray(markers=markers)
 
 
-def _of(place: Affordance3D, number: int) -> list[Marker]:
-    """In the colour that the overlay has for this number."""
+def _of(affordance: Affordance3D, number: int) -> list[Marker]:
+    """Return the markers of one, in the colour that the overlay has for this number."""
     red, green, blue = (float(value) / 255 for value in COLOURS[number % len(COLOURS)])
-    common = {"header": place.header, "id": number}
-    extent = place.extent
+    common = {"header": affordance.header, "id": number}
+    extent, pose = affordance.extent, affordance.pose
     sides = (max(side, MIN_SIDE) for side in (extent.x, extent.y, extent.z))
-    above = place.pose.position.y - LABEL_SIZE - max(extent.x, extent.y) / 2  # y is down
+    above = pose.position.y - LABEL_SIZE - max(extent.x, extent.y) / 2  # y is down
     box = Marker(
         ns="box",
         type=Marker.CUBE,
-        pose=place.pose,
+        pose=pose,
         scale=Vector3(**dict(zip("xyz", sides, strict=True))),
         color=ColorRGBA(r=red, g=green, b=blue, a=BOX_ALPHA),
         **common,
@@ -42,16 +42,16 @@ def _of(place: Affordance3D, number: int) -> list[Marker]:
     label = Marker(
         ns="label",
         type=Marker.TEXT_VIEW_FACING,
-        pose=Pose(position=Point(x=place.pose.position.x, y=above, z=place.pose.position.z)),
+        pose=Pose(position=Point(x=pose.position.x, y=above, z=pose.position.z)),
         scale=Vector3(z=LABEL_SIZE),
         color=ColorRGBA(r=red, g=green, b=blue, a=1.0),
-        text=f"{place.task} {place.score:.2f}",
+        text=f"{affordance.task} {affordance.score:.2f}",
         **common,
     )
     approach = Marker(
         ns="approach",
         type=Marker.ARROW,
-        points=[Point(), place.pose.position],
+        points=[Point(), pose.position],
         scale=Vector3(x=0.004, y=0.012, z=0.02),  # shaft, head, its length: metres
         color=ColorRGBA(r=red, g=green, b=blue, a=1.0),
         **common,

@@ -1,85 +1,180 @@
-"""The model in its thread, with the settings that the node's parameters ask for."""
+"""The model in its thread, and the watch over it."""
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from vltp_ros.msg import Task
+from vltp_ros.network.config import Quantization
 from vltp_ros.node.config import NodeConfig
-from vltp_ros.node.inference import Frame, Inference, infer
-from vltp_ros.node.worker import Worker
+from vltp_ros.node.diagnostics import Health
+from vltp_ros.node.inference import Frame, Inference, Segmenter, infer
+from vltp_ros.node.parameters import Parameters
+from vltp_ros.node.worker import Slot, Worker
 from vltp_ros.paths import default_model
-from vltp_ros.runtime.memory import gpu_memory_mib
-from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
+
+
+class Load(Protocol):
+    """What makes a session, as Session.load does."""
+
+    def __call__(
+        self, model_dir: str, *, device: str, threads: int, quantization: Quantization | None
+    ) -> Segmenter:
+        """Load a model directory; raises ValueError."""
+
+
+class GivenUpError(RuntimeError):
+    """The model did not come back from its work and was given up."""
 
 
 class Model:
-    """Begins to load at once; :meth:`wait` before anything else is asked of it.
+    """Holds a session from :meth:`start` to :meth:`stop`, unless it is stuck and given up.
 
-    Args:
-        load: makes a session as Session.load does.
-        config: which model, where, and its settings.
-        sources: how many cameras offer images.
-        report: is told what is being done.
+    What is stuck in the model's thread cannot be ended from outside: the thread is left to itself,
+    and frees the model should its work end after all.
     """
 
-    def __init__(
-        self,
-        load: Callable[..., Session],
-        config: NodeConfig,
-        sources: int,
-        report: Callable[[str], None],
-    ) -> None:
+    def __init__(self, load: Load, parameters: Parameters[NodeConfig], health: Health) -> None:
         self._load = load
-        self._report = report
-        self._config = config
-        self.session: Session | None = None  # once it is loaded
-        self.worker = Worker(self._load_session, sources)
+        self._parameters = parameters
+        self._health = health
+        self._worker: Worker | None = None
+        self._session: Segmenter | None = None  # once it is loaded and warm
+        self._given_up = ""  # why; empty: it was not
+        self._abandoned: list[Worker] = []
 
-    def wait(self) -> None:
-        """Until the model is loaded and warm; raises what that raised, or CancelledError."""
-        self.session = self.worker.session()
-        self.name, self.device_name = self.session.name, self.session.device_name
+    def start(self) -> None:
+        """Load the session and warm it up.
 
-    def configure(self, config: NodeConfig) -> None:
-        """Change settings between two images; raises the session's ValueError, CancelledError."""
-        settings = config.inference
-        self.worker.ask(lambda session: session.configure(settings)).result()
-        self._config = config
+        Raises:
+            RuntimeError: while one that was given up still runs.
+            CancelledError: when it is stopped meanwhile.
+            ValueError: for a model or a setting that is refused, and what else loading it raises.
+        """
+        if any(worker.is_alive for worker in self._abandoned):
+            raise RuntimeError("the one that was given up still runs; end the process if it stays")
+        config = self._parameters.config
+        worker = self._worker = Worker(Loading(self._load, config, self._health))
+        self._session = worker.session()
+        if self._parameters.config != config:  # changed while it was loaded
+            self.configure(self._parameters.config)
+        self._health.model, self._health.device = self._session.name, self._session.device_name
+
+    def stop(self, patience: float | None = None) -> None:
+        """Free the session. One that is still at work after ``patience`` seconds is abandoned.
+
+        None: after ``watchdog`` seconds.
+        """
+        worker, self._worker, self._session = self._worker, None, None
+        self._given_up = ""
+        if patience is None:
+            patience = self._parameters.config.watchdog or None
+        if worker is not None and not worker.stop(patience):
+            self._abandoned.append(worker)
 
     @property
-    def config(self) -> NodeConfig:
-        """Whose settings it has."""
-        return self._config
+    def is_loaded(self) -> bool:
+        """Whether there is a session."""
+        return self._worker is not None and self._session is not None
 
-    def infer(self, frame: Frame, tasks: tuple[Task, ...], pixels: Callable) -> Inference:
+    @property
+    def gpu_memory_mib(self) -> float | None:
+        """MiB of GPU memory that the process holds; None on a CPU or without a session."""
+        session = self._session
+        return session.gpu_memory_mib if session is not None else None
+
+    def slot(self) -> Slot:
+        """Return room for the newest image of a camera. Raises RuntimeError without a session."""
+        return self._working().slot()
+
+    def clear(self) -> None:
+        """Forget the images that wait in the slots."""
+        if self._worker is not None:
+            self._worker.clear()
+
+    def configure(self, config: NodeConfig) -> None:
+        """Change settings between two images.
+
+        Raises:
+            ValueError: for settings that the model does not have.
+            CancelledError: when it is stopped first.
+        """
+        self._working().ask(_configure, config.inference).result()
+
+    def infer(self, frame: Frame, tasks: tuple[Task, ...]) -> Inference:
         """Wait for the answer about one image.
 
-        Raises CancelledError when the model is freed first, or what
-        :func:`vltp_ros.node.inference.infer` raises.
+        Raises:
+            RuntimeError: when there is no session.
+            CancelledError: when it is stopped first.
+            ValueError: for an image or a task that is refused.
         """
-        ask = functools.partial(infer, frame=frame, tasks=tasks, pixels=pixels)
-        return self.worker.ask(ask).result()
+        return self._working().ask(infer, frame, tasks).result()
 
-    def gpu_memory_mib(self) -> float | None:
-        """MiB of GPU memory that it holds; None on a CPU."""
-        return gpu_memory_mib(self.session.device)
+    def _working(self) -> Worker:
+        worker = self._worker
+        if worker is None or self._session is None:
+            raise RuntimeError(f"the node is {self._health.state}; it has no model")
+        return worker
 
-    def _load_session(self) -> Session:
-        """In the worker's thread."""
-        began, config = time.monotonic(), self._config
-        directory = config.model or default_model()
-        self._report(f"loading {directory}")
-        session = self._load(
+    # --- the watch over it -------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Give the session up when its work takes longer than ``watchdog`` allows."""
+        worker, limit = self._worker, self._parameters.config.watchdog
+        if worker is not None and 0 < limit < (seconds := worker.busy_seconds):
+            self.stop(patience=0.0)
+            self._given_up = (
+                f"an inference was stuck for {seconds:.1f} s, watchdog allows {limit:g} s; "
+                "the model is given up"
+            )
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was given up and has not been stopped or started since."""
+        return bool(self._given_up)
+
+    def check(self) -> None:
+        """Raise GivenUpError when it was given up."""
+        if self._given_up:
+            raise GivenUpError(self._given_up)
+
+    def has_come_back(self) -> bool:
+        """Say once that the work of all sessions that were given up has ended after all."""
+        ended = bool(self._abandoned) and not any(worker.is_alive for worker in self._abandoned)
+        if ended:
+            self._abandoned.clear()
+        return ended
+
+
+@dataclass(frozen=True)
+class Loading:
+    """The first work of the model's thread."""
+
+    load: Load
+    config: NodeConfig
+    health: Health
+
+    def __call__(self) -> Segmenter:
+        """Load, configure and warm up; reports progress."""
+        began, config = time.monotonic(), self.config
+        directory = config.model or str(default_model())
+        self.health.report(f"loading {directory}")
+        session = self.load(
             directory,
             device=config.device,
             threads=config.threads,
             quantization=config.given_quantization,
         )
         session.configure(config.inference)
-        self._report(f"warming up {session.name} on {session.device_name}")
+        self.health.report(f"warming up {session.name} on {session.device_name}")
         session.warm_up()
-        self._report(f"ready after {time.monotonic() - began:.1f} s")
+        self.health.report(f"ready after {time.monotonic() - began:.1f} s")
         return session
+
+
+def _configure(session: Segmenter, settings: InferenceSettings) -> None:
+    session.configure(settings)

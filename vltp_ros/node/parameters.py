@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -15,6 +15,11 @@ from rcl_interfaces.msg import (
 )
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 TYPES = {
     bool: Parameter.Type.BOOL,
@@ -26,16 +31,21 @@ TYPES = {
 }
 
 
-class Parameters:
+class Parameters(Generic[Config]):
     """The parameters of a node as one validated instance of a config dataclass.
 
-    Declares one parameter for each field. ``apply(new, old)`` is called before a live change takes
-    effect; a ValueError from it, or from the dataclass, refuses the change with its message.
+    Declares one parameter for each field. ``apply(new, old)``, where one is set, is called before a
+    live change takes effect; a ValueError from it, or from the dataclass, refuses the change with
+    its message.
     Raises ValueError, or rclpy's ParameterException, when a value given at start is not allowed.
     """
 
-    def __init__(self, node: Node, cls: type, apply: Callable[[Any, Any], None] | None = None):
-        self._apply = apply
+    def __init__(
+        self,
+        node: Node,
+        cls: type[Config],
+    ) -> None:
+        self.apply: Callable[[Config, Config], None] | None = None
         hints = typing.get_type_hints(cls)
         values = {
             spec.name: _declare(node, spec, TYPES[hints[spec.name]])
@@ -50,8 +60,8 @@ class Parameters:
         values = {p.name: _plain(p.value) for p in parameters if p.name in names}
         try:
             new = dataclasses.replace(self.config, **values)
-            if self._apply is not None:
-                self._apply(new, self.config)
+            if self.apply is not None:
+                self.apply(new, self.config)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self.config = new
@@ -66,7 +76,7 @@ def _declare(node: Node, spec: dataclasses.Field, kind: Parameter.Type) -> Any:
         return _plain(node.declare_parameter(spec.name, default, descriptor).value)
     # rclpy takes an empty list for a list of bytes, and one from a file for nothing at all: declare
     # the type, set the value, and only then forbid to.
-    declared = node.declare_parameter(spec.name, kind)
+    declared: Parameter = node.declare_parameter(spec.name, kind)
     if declared.type_ == Parameter.Type.NOT_SET:
         node.set_parameters([Parameter(spec.name, kind, [])])
     descriptor.type = kind.value

@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import rclpy
 from rclpy import get_rmw_implementation_identifier
@@ -26,14 +27,16 @@ from vltp_ros.node.worker import MODEL_THREAD
 from vltp_ros.paths import shipped
 
 REFUSALS = (ValueError, ParameterException, ModuleNotFoundError)
+AnyNode = TypeVar("AnyNode", bound=Node)
+
 EXIT_SECONDS = 5.0  # for the work in progress when the process is to end
 PROFILES, PROFILES_2 = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
 TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 
 
 def run(
-    make_node: Callable[[], Node],
-    start: Callable[[Node], None] | None = None,
+    make_node: Callable[[], AnyNode],
+    start: Callable[[AnyNode], None] | None = None,
     threads: int = 1,
 ) -> int:
     """Run one node until SIGINT or SIGTERM, its callbacks in so many threads.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import CancelledError
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
-from vltp_ros.imaging.images import to_rgb
 from vltp_ros.msg import Task
 from vltp_ros.node import conversions
-from vltp_ros.node.camera import Camera
+from vltp_ros.node.cameras import Cameras
 from vltp_ros.node.inference import Frame, Inference
-from vltp_ros.node.tasks import checked_tasks
+from vltp_ros.node.model import Model
+from vltp_ros.node.tasks import ActiveTasks, checked_tasks
 from vltp_ros.srv import SegmentImage
 
 
@@ -23,21 +22,13 @@ class SegmentService:
 
     Args:
         node: of the service.
-        find_camera: the camera of a name; raises ValueError.
-        infer: ``infer(frame, tasks, pixels)`` waits for the model's answer; raises RuntimeError
-            when there is no model, CancelledError when it is freed meanwhile, or what
-            :func:`vltp_ros.node.inference.infer` raises.
+        cameras: whose newest images can be asked about.
+        model: that answers.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        find_camera: Callable[[str], Camera],
-        infer: Callable[..., Inference],
-    ) -> None:
-        self._node = node
-        self._find_camera = find_camera
-        self._infer = infer
+    def __init__(self, node: Node, cameras: Cameras, model: Model) -> None:
+        self._cameras = cameras
+        self._model = model
         node.create_service(
             SegmentImage, "~/segment", self._answer, callback_group=MutuallyExclusiveCallbackGroup()
         )
@@ -67,25 +58,24 @@ class SegmentService:
             raise ValueError("tasks is empty; give at least one sentence")
         tasks = tuple(Task(id=number, text=text) for number, text in enumerate(texts))
         if request.image.width or request.image.height:
-            frame = Frame(request.image)
-            return self._infer(frame, tasks, lambda message: to_rgb(message, "image"))
-        camera = self._find_camera(request.camera)
+            return self._model.infer(Frame(request.image, "image"), tasks)
+        camera = self._cameras.find(request.camera)
         newest = camera.newest
         if newest is None:
             raise ValueError(f"no image has come on {camera.topic} while the node was active")
-        return self._infer(Frame(newest.message), tasks, camera.pixels)
+        return self._model.infer(Frame(newest.message, newest.topic), tasks)
 
 
 class EnableService:
     """``~/enable``: whether the node works on images; while it does not, it can still be asked."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, tasks: ActiveTasks) -> None:
         self._node = node
-        self.enabled = True
+        self._tasks = tasks
         node.create_service(SetBool, "~/enable", self._set)
 
     def _set(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self.enabled = request.data
+        self._tasks.enabled = request.data
         response.success = True
         response.message = "enabled" if request.data else "disabled"
         self._node.get_logger().info(response.message)

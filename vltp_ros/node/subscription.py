@@ -20,6 +20,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from vltp_ros.node.config import NodeConfig
+from vltp_ros.node.diagnostics import Health
 from vltp_ros.paths import shipped
 
 PERIOD = 0.1  # seconds between looks at the publishers
@@ -44,7 +45,7 @@ class SensorSubscription:
         receive: is called with each message.
         config: depth and reliability, or that the publishers' is followed.
         durability: of the messages.
-        warn: is told of publishers that do not match.
+        health: is told of publishers that do not match.
         group: of the callbacks, one at a time.
     """
 
@@ -56,7 +57,7 @@ class SensorSubscription:
         receive: Callable[[Any], None],
         config: NodeConfig,
         durability: DurabilityPolicy,
-        warn: Callable[[str], None],
+        health: Health,
         group: CallbackGroup,
     ) -> None:
         self._node = node
@@ -66,7 +67,7 @@ class SensorSubscription:
         self._quality = QoSProfile(depth=config.image_depth, durability=durability)
         if not self._follow:
             self._quality.reliability = ReliabilityPolicy[config.image_reliability.upper()]
-        self._warn = warn
+        self._health = health
         self._group = group
         self._lock = threading.Lock()  # between the timer and whoever destroys
         self._publishers: frozenset[bytes] = frozenset()  # those that are there, by their ids,
@@ -115,7 +116,7 @@ class SensorSubscription:
         policy = event.last_policy_kind.name.lower().removeprefix("rmw_qos_policy_")
         if self._follow and policy == "reliability":
             return  # the next look follows
-        self._warn(
+        self._health.warn(
             f"{self.topic}: a publisher's quality of service does not match ({policy}); "
             f"set image_{policy} to what it offers"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
@@ -10,6 +10,7 @@ from std_msgs.msg import Header, String
 
 from vltp_ros.msg import Task, TaskList
 from vltp_ros.node.config import MAX_TASKS
+from vltp_ros.node.diagnostics import Health
 from vltp_ros.node.qos import LATCHED, NEWEST
 from vltp_ros.runtime.checks import check_task
 
@@ -17,16 +18,26 @@ from vltp_ros.runtime.checks import check_task
 class ActiveTasks:
     """What to work on: what came last, by parameter, on ``task`` or on ``tasks``.
 
-    Published latched on ``~/active_tasks``. ``warn(text)`` is told of what is refused.
+    Published latched on ``~/active_tasks``.
+
+    Args:
+        node: of the topics.
+        health: is told of tasks that are refused.
     """
 
-    def __init__(self, node: Node, warn: Callable[[str], None]) -> None:
+    def __init__(self, node: Node, health: Health) -> None:
         self._node = node
-        self._warn = warn
+        self._health = health
         self._count = 0  # of sentences that came without a number
         self._publisher = node.create_publisher(TaskList, "~/active_tasks", LATCHED)
         self._inputs: tuple = ()
         self.current: tuple[Task, ...] = ()
+        self.enabled = True  # while it is not, images are not worked on
+
+    @property
+    def wanted(self) -> tuple[Task, ...]:
+        """The tasks that images are to be segmented for, and the answers published."""
+        return self.current if self.enabled else ()
 
     def subscribe(self, group: CallbackGroup) -> None:
         """Listen on both topics."""
@@ -64,14 +75,14 @@ class ActiveTasks:
         try:
             self.set_sentence(checked_task(message.data, self._inputs[0].topic_name))
         except ValueError as error:
-            self._warn(str(error))
+            self._health.warn(str(error))
 
     def _on_tasks(self, message: TaskList) -> None:
         try:
             texts = [task.text for task in message.tasks]
             texts = checked_tasks(texts, self._inputs[1].topic_name)
         except ValueError as error:
-            self._warn(str(error))
+            self._health.warn(str(error))
         else:
             ids = [task.id for task in message.tasks]
             self._set(tuple(Task(id=i, text=t) for i, t in zip(ids, texts, strict=True)))

@@ -8,121 +8,150 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from typing import Any
+from typing import Any, Protocol
+
+from vltp_ros.node.inference import Segmenter
 
 MODEL_THREAD = "model"
 
 
-class Inbox:
-    """Between producers that never wait and one consumer, who takes from all of them in turn.
+class Work(Protocol):
+    """Something that the model's thread does with the session."""
 
-    Each of ``sources`` has room for its newest item, and there is a queue that keeps everything.
+    def run(self, session: Segmenter) -> None:
+        """Do it; must not raise."""
+
+
+class Inbox:
+    """Holds work between producers that never wait and one consumer, who takes from all in turn.
+
+    Each :meth:`slot` has room for the newest work of its owner; a queue keeps all of the rest.
     """
 
-    def __init__(self, sources: int) -> None:
-        self._places: list[deque] = [*(deque(maxlen=1) for _ in range(sources)), deque()]
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.is_closed = False
+        self._queue: deque[Work] = deque()
+        self._slots: list[deque[Work]] = []
         self._turn = 0
-        self._closed = False
-        self._changed = threading.Condition()
 
-    def put(self, source: int, item: Any) -> bool:
-        """Leave a source's newest item; True when one that nobody took was thrown away for it."""
-        with self._changed:
-            place = self._places[source]
-            replaced = len(place) == place.maxlen
-            place.append(item)
-            self._changed.notify()
-        return replaced
+    def slot(self) -> Slot:
+        """Add a slot."""
+        newest: deque[Work] = deque(maxlen=1)
+        with self.changed:
+            self._slots.append(newest)
+        return Slot(self, newest)
 
-    def queue(self, item: Any) -> bool:
-        """Leave an item that no other replaces; False when the inbox is closed."""
-        with self._changed:
-            if not self._closed:
-                self._places[-1].append(item)
-                self._changed.notify()
-            return not self._closed
+    def queue(self, work: Work) -> bool:
+        """Leave work that no other replaces; False when the inbox is closed."""
+        with self.changed:
+            if not self.is_closed:
+                self._queue.append(work)
+                self.changed.notify()
+            return not self.is_closed
 
-    def take(self) -> Any | None:
-        """Wait for an item; None once the inbox is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(self._places))
-            if self._closed:
+    def take(self) -> Work | None:
+        """Wait for work; None once the inbox is closed."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.is_closed or self._queue or any(self._slots))
+            if self.is_closed:
                 return None
-            count = len(self._places)
-            turns = (turn % count for turn in range(self._turn, self._turn + count))
-            turn = next(turn for turn in turns if self._places[turn])
-            self._turn = turn + 1
-            return self._places[turn].popleft()
+            lines = [*self._slots, self._queue]
+            order = [*range(self._turn, len(lines)), *range(self._turn)]
+            turn = next(turn for turn in order if lines[turn])
+            self._turn = (turn + 1) % len(lines)
+            return lines[turn].popleft()
 
     def clear(self) -> None:
-        """Throw the sources' items away; the queue stays."""
-        with self._changed:
-            for place in self._places[:-1]:
-                place.clear()
+        """Empty the slots; the queue stays."""
+        with self.changed:
+            for newest in self._slots:
+                newest.clear()
 
-    def close(self) -> list:
-        """End every wait, now and later; what was left in the queue."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-            left = list(self._places[-1])
-            self._places[-1].clear()
+    def close(self) -> list[Work]:
+        """End every wait, now and later, and return what was left in the queue."""
+        with self.changed:
+            self.is_closed = True
+            self.changed.notify_all()
+            left = list(self._queue)
+            self._queue.clear()
         return left
 
 
-class Job:
-    """A piece of work that somebody waits for."""
+class Slot:
+    """Where one source leaves its newest work."""
 
-    def __init__(self, work: Callable[[Any], Any]) -> None:
-        self._work = work
+    def __init__(self, inbox: Inbox, newest: deque[Work]) -> None:
+        self._inbox = inbox
+        self._newest = newest
+
+    def put(self, work: Work) -> bool:
+        """Leave work; True when older work that nobody had taken was dropped for it."""
+        with self._inbox.changed:
+            if self._inbox.is_closed:
+                return False
+            dropped = bool(self._newest)
+            self._newest.append(work)
+            self._inbox.changed.notify()
+            return dropped
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the model was told to end, or was given up."""
+        return self._inbox.is_closed
+
+
+class Job:
+    """A function of the session whose result somebody waits for."""
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._function = function
+        self._arguments = arguments
         self.answer: Future = Future()
 
-    def __call__(self, session: Any) -> None:
-        """Do it, unless nobody waits any more."""
+    def run(self, session: Segmenter) -> None:
+        """Call the function, unless nobody waits any more."""
         if not self.answer.set_running_or_notify_cancel():
             return
         try:
-            self.answer.set_result(self._work(session))
+            self.answer.set_result(self._function(session, *self._arguments))
         except Exception as error:  # for whoever waits
             self.answer.set_exception(error)
 
 
 class Worker:
-    """Loads a session, then works with it, all in one thread.
+    """Loads a session, then works with it, all in one thread."""
 
-    ``load()`` returns an object with ``close()``. Work is a function of it.
-    """
-
-    def __init__(self, load: Callable, sources: int = 1) -> None:
-        self._inbox = Inbox(sources)
+    def __init__(self, load: Callable[[], Segmenter]) -> None:
+        self._inbox = Inbox()
         self._loaded: Future = Future()
         self._began: float | None = None
         # A daemon: work that never ends must not keep the process from ending.
         self._thread = threading.Thread(
-            target=self._run, args=(load,), name=MODEL_THREAD, daemon=True
+            target=self._work, args=(load,), name=MODEL_THREAD, daemon=True
         )
         self._thread.start()
 
-    def session(self) -> Any:
-        """The session, once it is loaded. Raises what loading it raised, or CancelledError."""
+    def session(self) -> Segmenter:
+        """Wait until the session is loaded. Raises what loading it raised, or CancelledError."""
         return self._loaded.result()
 
-    def offer(self, source: int, work: Callable[[Any], None]) -> bool:
-        """Replace what a source offered last; True when that was not begun yet.
+    def slot(self) -> Slot:
+        """Add a slot for a source of work."""
+        return self._inbox.slot()
 
-        ``work`` must not raise.
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        """Have ``function(session, *arguments)`` called.
+
+        Returns what it returns or raises; cancelled when the worker is stopped first.
         """
-        return self._inbox.put(source, work)
-
-    def ask(self, work: Callable[[Any], Any]) -> Future:
-        """What ``work`` returns or raises; cancelled when the worker is stopped first."""
-        job = Job(work)
+        job = Job(function, arguments)
         if not self._inbox.queue(job):
             job.answer.cancel()
         return job.answer
 
     def clear(self) -> None:
-        """Forget what was offered and not begun."""
+        """Forget what lies in the slots."""
         self._inbox.clear()
 
     @property
@@ -139,15 +168,17 @@ class Worker:
     def stop(self, patience: float | None = None) -> bool:
         """Finish the work in progress, free the model and end the thread.
 
-        False when that takes more than ``patience`` seconds; it happens whenever the work ends.
+        Returns False when that takes more than ``patience`` seconds; it happens whenever the work
+        ends.
         """
-        for job in self._inbox.close():
-            job.answer.cancel()
+        for work in self._inbox.close():
+            if isinstance(work, Job):
+                work.answer.cancel()
         self._loaded.cancel()
         self._thread.join(patience)
         return not self.is_alive
 
-    def _run(self, load: Callable) -> None:
+    def _work(self, load: Callable[[], Segmenter]) -> None:
         try:
             session = load()
         except Exception as error:  # for whoever waits in session()
@@ -159,5 +190,5 @@ class Worker:
                 self._loaded.set_result(session)
             while (work := self._inbox.take()) is not None:
                 self._began = time.monotonic()
-                work(session)
+                work.run(session)
                 self._began = None

@@ -74,11 +74,11 @@ def _from_jpeg(data: bytes) -> np.ndarray:
 
 def write_video(path: Path, frames: Sequence[VideoFrame]) -> None:
     """An H.264 file that plays ``frames`` as fast as they came."""
-    beside = path.with_name(f"part-{path.name}")
-    with imageio.get_writer(beside, fps=FRAMES_PER_SECOND, codec="libx264", quality=8) as writer:
+    part = path.with_name(f"part-{path.name}")
+    with imageio.get_writer(part, fps=FRAMES_PER_SECOND, codec="libx264", quality=8) as writer:
         for picture in _pictures(frames, FRAMES_PER_SECOND):
-            writer.append_data(picture)
-    os.replace(beside, path)
+            writer.append_data(picture)  # type: ignore[attr-defined]  # typed as a reader
+    os.replace(part, path)
 
 
 def write_gif(path: Path, frames: Sequence[VideoFrame], seconds: float, limit: int) -> None:
@@ -88,12 +88,12 @@ def write_gif(path: Path, frames: Sequence[VideoFrame], seconds: float, limit: i
     """
     first = [frame for frame in frames if frame.seconds - frames[0].seconds <= seconds]
     pictures = list(_pictures(first, GIF_FRAMES_PER_SECOND))
-    beside = path.with_name(f"part-{path.name}")
+    part = path.with_name(f"part-{path.name}")
     for width in GIF_WIDTHS:
-        _save_gif(beside, pictures, width)
-        if beside.stat().st_size <= limit:
+        _save_gif(part, pictures, width)
+        if part.stat().st_size <= limit:
             break
-    os.replace(beside, path)
+    os.replace(part, path)
 
 
 def _save_gif(path: Path, pictures: Sequence[np.ndarray], width: int) -> None:
@@ -116,7 +116,7 @@ def _save_gif(path: Path, pictures: Sequence[np.ndarray], width: int) -> None:
 def _pictures(frames: Sequence[VideoFrame], rate: int) -> Iterator[np.ndarray]:
     """Draw pictures at a steady rate, each of the newest frame at its moment."""
     start, end = frames[0].seconds, frames[-1].seconds
-    newest, picture = -1, None
+    newest, picture = 0, draw(frames[0])
     for count in range(int((end - start) * rate) + 1):
         index = newest
         while index + 1 < len(frames) and frames[index + 1].seconds <= start + count / rate:

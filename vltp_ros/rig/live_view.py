@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
 from ament_index_python.packages import get_package_share_directory
 from rclpy.node import Node
@@ -23,12 +24,25 @@ UPDATE_SECONDS = 0.5  # how soon a new topic, or a new viewer of one, is noticed
 DEPTH = 16  # messages that wait for a topic, or for a slow viewer; the oldest is dropped
 
 
+class Channel(Protocol):
+    """What the server needs of a foxglove.Channel."""
+
+    def has_sinks(self) -> bool:
+        """Whether anybody looks."""
+
+    def log(self, message: bytes) -> None:
+        """Hand a message to whoever looks."""
+
+    def close(self) -> None:
+        """Take the topic from the server."""
+
+
 @dataclass
 class Topic:
     """A topic that the server offers; subscribed to only while somebody looks at it."""
 
     kind: str
-    channel: object
+    channel: Channel
     subscription: Subscription | None = None
 
 
@@ -71,15 +85,15 @@ class LiveView(Node):
 
     def _update(self) -> None:
         """Follow the graph and the viewers."""
-        found = {
-            name: kinds[0]
-            for name, kinds in self.get_topic_names_and_types()
-            if len(kinds) == 1 and definition(kinds[0]) and self.count_publishers(name)
+        kinds = {
+            name: types[0]
+            for name, types in self.get_topic_names_and_types()
+            if len(types) == 1 and definition(types[0]) and self.count_publishers(name)
         }
         for name, topic in list(self._topics.items()):
-            if found.get(name) != topic.kind:
+            if kinds.get(name) != topic.kind:
                 self._close(name)
-        for name, kind in found.items():
+        for name, kind in kinds.items():
             if name not in self._topics:
                 self._topics[name] = Topic(kind, self._open(name, kind))
         for name, topic in self._topics.items():
@@ -88,7 +102,7 @@ class LiveView(Node):
             elif topic.subscription is None:
                 self._subscribe(name, topic)
 
-    def _open(self, name: str, kind: str) -> object:
+    def _open(self, name: str, kind: str) -> Channel:
         foxglove = self._foxglove
         schema = foxglove.Schema(name=kind, encoding="ros2msg", data=definition(kind).encode())
         return foxglove.Channel(name, schema=schema, message_encoding="cdr")
@@ -116,8 +130,8 @@ class LiveView(Node):
     def _quality(self, name: str) -> QoSProfile:
         """What all publishers of a topic can give."""
         offered = [info.qos_profile for info in self.get_publishers_info_by_topic(name)]
-        reliable = all(each.reliability == ReliabilityPolicy.RELIABLE for each in offered)
-        latched = all(each.durability == DurabilityPolicy.TRANSIENT_LOCAL for each in offered)
+        reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
+        latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
         return QoSProfile(
             depth=DEPTH,
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,

@@ -31,17 +31,17 @@ class Listener(Node):
 
     def __init__(self) -> None:
         super().__init__("measurement")
-        self.found = Measurement()
+        self.measurement = Measurement()
         self.failure = ""
         self.create_subscription(InferenceTiming, "vltp/timing", self._on_timing, NEWEST)
         self.create_subscription(Image, "vltp/mask", self._on_mask, NEWEST)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, NEWEST)
 
     def _on_timing(self, message: InferenceTiming) -> None:
-        self.found.timings.append(message)
+        self.measurement.timings.append(message)
 
     def _on_mask(self, message: Image) -> None:
-        self.found.masks += 1
+        self.measurement.masks += 1
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -71,16 +71,16 @@ def measure(
                 raise RuntimeError(listener.failure)
 
     try:
-        listen(lambda: bool(listener.found.timings), patience)
-        if not listener.found.timings:
+        listen(lambda: bool(listener.measurement.timings), patience)
+        if not listener.measurement.timings:
             raise RuntimeError(f"no mask came within {patience:.0f} s; see the messages above")
         listen(lambda: False, SETTLE_SECONDS)
-        listener.found = Measurement()
+        listener.measurement = Measurement()
         begin()
         began = time.monotonic()
         listen(lambda: False, seconds)
-        listener.found.seconds = time.monotonic() - began
+        listener.measurement.seconds = time.monotonic() - began
     finally:
         executor.shutdown()
         listener.destroy_node()
-    return listener.found
+    return listener.measurement

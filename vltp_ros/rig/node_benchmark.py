@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.rig.processes import running, use_own_network
+
+if TYPE_CHECKING:
+    from vltp_ros.rig.measurement import Measurement
 
 PATIENCE = 180.0  # seconds for the model to load and the first mask to come
 OUTSIDE = {"queue", "convert", "publish"}  # stages that are not the model's
@@ -75,42 +79,42 @@ def _measured(
     camera = {"width": width, "height": height, "rate": float(rate)}
     with running({module: node, "still_camera": camera}) as processes:
         cpu: list[float] = []
-        found = measure(
+        measurement = measure(
             seconds,
             PATIENCE,
             processes.check,
             begin=lambda: cpu.append(processes.cpu_seconds(module)),
         )
         spent = processes.cpu_seconds(module) - cpu[0]
-    return {"width": width, "height": height, "rate": rate} | summary(found, spent)
+    return {"width": width, "height": height, "rate": rate} | summary(measurement, spent)
 
 
-def summary(found, cpu_seconds: float) -> dict:
-    """What the messages of a Measurement say together; ValueError for fewer than two."""
-    timings = found.timings
+def summary(measurement: Measurement, cpu_seconds: float) -> dict:
+    """Return what the messages say together. Raises ValueError for fewer than two."""
+    timings, seconds = measurement.timings, measurement.seconds
     if len(timings) < 2:
-        raise ValueError(f"{len(timings)} answers within {found.seconds:.0f} s; measure for longer")
-    stages = [{stage.name: stage.milliseconds for stage in each.stages} for each in timings]
-    inference = [sum(v for k, v in each.items() if k not in OUTSIDE) for each in stages]
-    queue = [each["queue"] for each in stages]
-    totals = [each.total_ms for each in timings]
+        raise ValueError(f"{len(timings)} answers within {seconds:.0f} s; measure for longer")
+    stages = [{stage.name: stage.milliseconds for stage in timing.stages} for timing in timings]
+    inference = [sum(v for k, v in row.items() if k not in OUTSIDE) for row in stages]
+    queue = [row["queue"] for row in stages]
+    totals = [timing.total_ms for timing in timings]
     first, last = timings[0], timings[-1]
     sent = int(last.header.frame_id) - int(first.header.frame_id)
     received, dropped = last.received - first.received, last.dropped - first.dropped
     return {
         "model": last.model,
-        "masks_per_second": found.masks / found.seconds,
-        "latency_ms": _percentiles([each.latency_ms for each in timings]),
+        "masks_per_second": measurement.masks / seconds,
+        "latency_ms": _percentiles([timing.latency_ms for timing in timings]),
         "overhead_ms": _percentiles(np.subtract(np.subtract(totals, queue), inference)),
         "queue_ms": _percentiles(queue),
         "inference_ms": _percentiles(inference),
         "dropped": dropped,
         "lost": max(0, sent - received),
-        "cpu": cpu_seconds / found.seconds,
+        "cpu": cpu_seconds / seconds,
         "cpu_ms_per_mask": 1e3 * cpu_seconds / len(timings),
     }
 
 
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
+def _percentiles(values: Sequence[float] | np.ndarray) -> dict[str, float]:
     p50, p99 = np.percentile(values, (50, 99))
     return {"p50": float(p50), "p99": float(p99)}

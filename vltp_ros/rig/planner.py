@@ -23,7 +23,8 @@ class Planner(Node):
 
     def __init__(self) -> None:
         super().__init__("planner")
-        self._settings = Parameters(self, PlannerConfig, self._apply)
+        self._settings = Parameters(self, PlannerConfig)
+        self._settings.apply = self._apply
         self._tasks = self._settings.config.tasks
         self._next = 0
         self._publisher = self.create_publisher(String, "task", NEWEST)

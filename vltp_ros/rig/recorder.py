@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
@@ -45,8 +46,8 @@ class Recorder(Node):
             if status.level == DiagnosticStatus.ERROR:
                 self.failure = f"{status.name}: {status.message}"
 
-    def _receiver(self, topic: str) -> Callable:
-        def receive(message) -> None:
+    def _receiver(self, topic: str) -> Callable[[Any], None]:
+        def receive(message: Any) -> None:
             stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
             parts = self._parts.setdefault(stamp, {})
             # Compressed at once: a minute of raw images would not fit in memory.

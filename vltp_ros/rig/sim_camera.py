@@ -33,7 +33,7 @@ class SimCamera(Node):
         self._renderer = SceneRenderer(config.width, config.height)
         self._seed = config.seed
         self._scene: Scene | None = None
-        self._scene_start: Time | None = None
+        self._scene_start = self.get_clock().now()
         self.create_timer(1 / config.rate, self._publish)
 
     def destroy_node(self) -> None:
@@ -45,25 +45,26 @@ class SimCamera(Node):
         now = self.get_clock().now()
         header = Header(stamp=now.to_msg(), frame_id=self._settings.config.frame_id)
         if self._scene is None or self._seconds(now) >= self._settings.config.scene_seconds:
-            self._show_next_scene(header)
+            self._scene = self._next_scene(header)
             self._scene_start = now
         image = self._renderer.view(self._scene, self._seconds(now))
         self._images.publish(to_image(image, header))
 
     def _seconds(self, now: Time) -> float:
-        """Since the scene came into view."""
+        """Return how long the scene has been in view."""
         return (now - self._scene_start).nanoseconds * 1e-9
 
-    def _show_next_scene(self, header: Header) -> None:
-        """Take the next seed's scene in which something serves a task, and say which tasks."""
-        tasks: list[Task] = []
-        while not tasks:
-            self._scene = sample_scene(self._seed, self._settings.config.split)
-            queries = self._renderer.render(self._scene).queries
-            served = (query.text for query in queries if query.objects)
-            tasks = [Task(id=number, text=text) for number, text in enumerate(served)]
+    def _next_scene(self, header: Header) -> Scene:
+        """Take the next seed's scene in which something serves a task, and publish which tasks."""
+        while True:
+            scene = sample_scene(self._seed, self._settings.config.split)
+            queries = self._renderer.render(scene).queries
+            served = [query.text for query in queries if query.objects]
             self._seed += 1
-        self._tasks.publish(TaskList(header=header, tasks=tasks))
+            if served:
+                tasks = [Task(id=number, text=text) for number, text in enumerate(served)]
+                self._tasks.publish(TaskList(header=header, tasks=tasks))
+                return scene
 
 
 def main() -> int:

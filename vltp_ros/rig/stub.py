@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
 from vltp_ros.node.node import THREADS, VltpNode
 from vltp_ros.node.process import run
-from vltp_ros.runtime.device import resolve_device
+from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.types import Segmentation
 
 
 class NoModel:
     """Stands in for a Session; masks the middle of every image."""
 
-    name, device_name, device = "none", "none", resolve_device("cpu")
-    threshold, selector = 0.5, "none"
+    name, device_name = "none", "none"
+    gpu_memory_mib: float | None = None
 
     @classmethod
-    def load(cls, model_dir: str, **settings: object) -> NoModel:
-        """Loads nothing."""
+    def load(cls, model_dir: str, **options: object) -> NoModel:
+        """Load nothing."""
         return cls()
 
-    def configure(self, **settings: object) -> None:
-        """Every setting is fine."""
+    def configure(self, settings: InferenceSettings) -> None:
+        """Take any settings."""
 
     def warm_up(self) -> None:
-        """Always warm."""
+        """Do nothing; always warm."""
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing; there is nothing to free."""
 
-    def segment(self, image: np.ndarray, tasks: list[str], **video: object) -> list[Segmentation]:
-        """As Session.segment."""
+    def segment(
+        self,
+        image: np.ndarray,
+        tasks: Sequence[str],
+        *,
+        stamp: float | None = None,
+        stream: str = "",
+    ) -> list[Segmentation]:
+        """Mask the middle of the image, as Session.segment would."""
         rows, columns = image.shape[:2]
         mask = np.zeros((rows, columns), bool)
         mask[rows // 4 : rows // 2, columns // 4 : columns // 2] = True

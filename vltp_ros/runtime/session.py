@@ -34,7 +34,7 @@ from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.checks import check_image, check_task
 from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
 from vltp_ros.runtime.graphs import GraphRunner
-from vltp_ros.runtime.memory import release_memory
+from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
 from vltp_ros.runtime.reuse import CachedSeg, SegCache
 from vltp_ros.runtime.settings import InferenceSettings, ResolvedSettings
 from vltp_ros.runtime.timing import StageTimes
@@ -92,6 +92,11 @@ class Session:
     def name(self) -> str:
         """The model's name."""
         return self.model.config.name
+
+    @property
+    def gpu_memory_mib(self) -> float | None:
+        """GPU memory that the process holds, MiB; None on a CPU."""
+        return gpu_memory_mib(self.device)
 
     @property
     def precision(self) -> str:
