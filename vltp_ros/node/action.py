@@ -137,7 +137,7 @@ def _on_cancel(handle: ServerGoalHandle) -> CancelResponse:
 
 
 def _why_to_give_up(handle: ServerGoalHandle, watch: Watch, seconds: float) -> str:
-    """Empty while there is no reason to."""
+    """Return why the search is to end; empty while it goes on."""
     if handle.is_cancel_requested:
         return "cancelled"
     if watch.closed:

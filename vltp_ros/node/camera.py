@@ -133,7 +133,7 @@ class Camera:
     # --- who waits for answers
 
     def watch(self, text: str) -> Watch:
-        """Have a task worked on, and its answers handed to the watch alone."""
+        """Have images segmented for a task as well; its answers go to the watch alone."""
         watch = Watch(text)
         with self._watching:
             self._watches = (*self._watches, watch)

@@ -33,7 +33,7 @@ class Cameras:
         self._cameras: tuple[Camera, ...] = ()
 
     def create(self) -> None:
-        """Make their publishers. Raises RuntimeError while no model is loaded."""
+        """Create the cameras and their publishers. Raises RuntimeError while no model is loaded."""
         self._cameras = tuple(
             Camera(
                 self._node, name, self._parameters, self._tasks, self._health, self._model.slot()
@@ -42,18 +42,18 @@ class Cameras:
         )
 
     def destroy(self) -> None:
-        """Take them down."""
+        """Take the cameras and their publishers down."""
         cameras, self._cameras = self._cameras, ()
         for camera in cameras:
             camera.destroy()
 
     def subscribe(self, group: CallbackGroup) -> None:
-        """Listen to all."""
+        """Listen to all cameras."""
         for camera in self._cameras:
             camera.subscribe(group)
 
     def unsubscribe(self) -> None:
-        """Listen to none, and forget the images that wait for the model."""
+        """Stop listening, and forget the images that wait for the model."""
         for camera in self._cameras:
             camera.unsubscribe()
         self._model.clear()
@@ -78,5 +78,5 @@ class Cameras:
         return cameras[name.strip("/")]
 
     def statuses(self) -> list[DiagnosticStatus]:
-        """Return the diagnostic status of each."""
+        """Return the diagnostic status of each camera."""
         return [camera.status() for camera in self._cameras]

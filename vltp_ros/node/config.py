@@ -24,83 +24,92 @@ NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 class NodeConfig:
     """Parameters of the ``vltp`` node."""
 
-    model: str = setting("", "model directory; empty: the tabletop model", read_only=True)
-    device: str = setting("auto", "auto, cpu, cuda or cuda:N", read_only=True)
+    model: str = setting("", "directory of the model; empty: the tabletop model", read_only=True)
+    device: str = setting("auto", "device of the model: auto, cpu, cuda or cuda:N", read_only=True)
     threads: int = setting(
         0, "CPU threads for the model; 0: PyTorch's default", low=0, high=1024, read_only=True
     )
     quantization: str = setting(
         MODEL_DEFAULT,
-        "LLaVA's weights in memory; own: as the model says",
+        "how LLaVA's weights lie in memory; own: as the model says",
         choices=(MODEL_DEFAULT, *QUANTIZATIONS),
         read_only=True,
     )
     precision: str = same_as(InferenceSettings, "precision", read_only=True)
     autostart: bool = setting(
-        True, "configure and activate at the start; false: a manager does", read_only=True
+        True,
+        "configure and activate at the start; false: wait for a lifecycle manager",
+        read_only=True,
     )
     cameras: tuple[str, ...] = setting(
-        (), "namespaces of the cameras; empty: one, without a namespace", read_only=True
+        (), "namespaces of the cameras; empty: one camera without a namespace", read_only=True
     )
     transport: str = setting(
         "raw",
-        "raw: image (sensor_msgs/Image); compressed: image/compressed (JPEG or PNG)",
+        "how images come; raw: image (sensor_msgs/Image); compressed: image/compressed (JPEG, PNG)",
         choices=("raw", "compressed"),
         read_only=True,
     )
     image_reliability: str = setting(
         "auto",
-        "quality of service of images, depth and camera_info; auto: as the publishers offer",
+        "reliability of the subscriptions to sensors; auto: as the publishers offer",
         choices=("auto", "best_effort", "reliable"),
         read_only=True,
     )
     image_durability: str = setting(
         "volatile",
-        "quality of service of images; transient_local also takes what came before, if latched",
+        "durability of the subscription to images; transient_local also takes latched ones",
         choices=("volatile", "transient_local"),
         read_only=True,
     )
     image_depth: int = setting(
         5,
-        "images that the middleware keeps until the node takes them; it works on the newest",
+        "images that the middleware keeps until the node takes them; the node uses the newest",
         low=1,
         high=100,
         read_only=True,
     )
     depth: bool = setting(
-        False, "listen to depth and camera_info, and tell where in space things are", read_only=True
+        False,
+        "subscribe to depth and camera_info, and publish where in space the answers are",
+        read_only=True,
     )
     depth_tolerance: float = setting(
-        0.05, "seconds that the stamps of an image and its depth may differ", low=0.0, high=10.0
+        0.05, "seconds by which the stamps of an image and its depth may differ", low=0.0, high=10.0
     )
     rates: tuple[float, ...] = setting(
         (), "share of image tokens frozen at each stage; empty: the model's own", low=0.0, high=0.99
     )
     selector: str = setting(
         MODEL_DEFAULT,
-        "what ranks image tokens; own: as the model says",
+        "what ranks the image tokens; own: as the model says",
         choices=(MODEL_DEFAULT, *RANKINGS),
     )
     # A number: in YAML and on the command line of ROS 2, 65 is no text, and off is no text either.
     csp: int = setting(
         0,
-        "which image tokens LLaVA's layers see (LVLM_CSP); 0: all, else the preset",
+        "LVLM_CSP preset: which image tokens LLaVA's layers see; 0: all of them",
         choices=tuple(0 if name == "off" else int(name) for name in CSP_NAMES),
     )
     reuse_max_age: float = same_as(
         ReuseConfig,
         "max_age",
-        description="seconds that a <SEG> serves for later images of a camera; 0: never",
+        description="seconds for which a <SEG> is reused for later images of a camera; 0: never",
     )
     reuse_max_change: float = same_as(
-        ReuseConfig, "max_change", description="change of the image up to which it does, 0..1"
+        ReuseConfig,
+        "max_change",
+        description="change of the image, 0..1, up to which a <SEG> is reused",
     )
     threshold: float = setting(
-        -1.0, "mask threshold, 0..1; negative: the model's own", low=-1.0, high=1.0
+        -1.0,
+        "probability above which a pixel belongs to the mask; negative: the model's own",
+        low=-1.0,
+        high=1.0,
     )
-    task: str = setting("", "task to start with; empty: wait for one on the topic")
+    task: str = setting("", "task to start with; empty: wait for a task on the topic")
     overlay_alpha: float = setting(0.5, "opacity of the mask in the overlay", low=0.0, high=1.0)
-    overlay_labels: bool = setting(True, "write task and score into the overlay")
+    overlay_labels: bool = setting(True, "write task and score on the overlay")
     watchdog: float = setting(
         60.0,
         "seconds after which an inference counts as stuck and the model is given up; 0: never",
@@ -108,19 +117,24 @@ class NodeConfig:
         high=86400.0,
     )
     max_latency_p50: float = setting(
-        0.0, "warn when the median age at publication exceeds this, seconds; 0: never", low=0.0
+        0.0, "warn when the median age of masks exceeds this, seconds; 0: never", low=0.0
     )
     max_latency_p99: float = setting(
-        0.0, "warn when its 99th percentile exceeds this, seconds; 0: never", low=0.0
+        0.0,
+        "warn when the 99th percentile of the age of masks exceeds this, seconds; 0: never",
+        low=0.0,
     )
     max_input_age: float = setting(
-        2.0, "stale when no image came for longer than this, seconds; 0: never", low=0.0
+        2.0, "report a camera as stale after this long without an image, seconds; 0: never", low=0.0
     )
     min_input_rate: float = setting(
         0.0, "warn when images come more slowly than this, Hz; 0: never", low=0.0
     )
     max_dropped: float = setting(
-        1.0, "warn when more than this share of the images is dropped", low=0.0, high=1.0
+        1.0,
+        "warn when more than this share of the images is dropped for newer ones",
+        low=0.0,
+        high=1.0,
     )
     max_gpu_memory: float = setting(
         0.0, "warn when the model holds more GPU memory than this, MiB; 0: never", low=0.0
@@ -144,7 +158,7 @@ class NodeConfig:
 
     @property
     def inference(self) -> InferenceSettings:
-        """What the parameters ask of the session."""
+        """The settings of the session that the parameters ask for."""
         # A parameter is a plain word; check() has compared it with those that are allowed.
         return InferenceSettings(
             rates=self.rates or None,
@@ -157,7 +171,7 @@ class NodeConfig:
 
     @property
     def given_quantization(self) -> Quantization | None:
-        """Of LLaVA's weights; None: the model's own."""
+        """Quantization of LLaVA's weights; None: the model's own."""
         if self.quantization == MODEL_DEFAULT:
             return None
         return cast(Quantization, self.quantization)

@@ -1,4 +1,4 @@
-"""Between ROS messages and depth, cameras, places and points."""
+"""Between ROS messages and depth, cameras, poses and points."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEPTHS: dict[str, tuple[np.dtype, float]] = {  # encoding -> type, metres for on
 
 
 def to_depth(message: Image, topic: str) -> np.ndarray:
-    """A depth image (REP 118) as float32 [H, W] metres, NaN where it is unknown.
+    """Return a depth image (REP 118) as float32 [H, W] metres, NaN where it is unknown.
 
     Raises ConversionError.
     """
@@ -39,7 +39,7 @@ def to_depth(message: Image, topic: str) -> np.ndarray:
 
 
 def to_pinhole(message: CameraInfo, topic: str) -> Pinhole:
-    """The camera of rectified images. Raises ConversionError when it is not calibrated."""
+    """Return the camera of rectified images. Raises ConversionError unless it is calibrated."""
     matrix, row = (message.p, 4) if message.p[0] else (message.k, 3)
     try:
         return Pinhole(
@@ -57,7 +57,7 @@ def to_pinhole(message: CameraInfo, topic: str) -> Pinhole:
 def to_affordance_3d(
     placement: Placement, result: Segmentation, header: Header, task: Task
 ) -> Affordance3D:
-    """The message about where one answer is."""
+    """Return the message about where one answer is."""
     x, y, z, w = quaternion(placement.axes)
     position = _xyz(Point, placement.position)
     return Affordance3D(
@@ -77,7 +77,7 @@ def _xyz(kind: type, values: np.ndarray) -> Point | Vector3:
 
 
 def to_cloud(points: np.ndarray, colours: np.ndarray, header: Header) -> PointCloud2:
-    """A message from float32 [N, 3] metres and uint8 [N, 3] RGB."""
+    """Return a message from float32 [N, 3] metres and uint8 [N, 3] RGB."""
     packed = np.zeros(len(points), [("xyz", "<f4", 3), ("rgb", "<u4")])
     packed["xyz"] = points
     red, green, blue = colours.astype(np.uint32).T

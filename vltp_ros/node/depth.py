@@ -44,7 +44,7 @@ class DepthInput:
         self._prefix = prefix
         self._health = health
         self.topics: tuple[str, ...] = ()
-        """Of depth and calibration, remapped; empty while nobody listens."""
+        """Topics of depth and calibration, remapped; empty while nobody listens."""
         self._subscriptions: tuple[SensorSubscription, ...] = ()
         self._images: deque[Image] = deque(maxlen=KEPT_IMAGES)
         self._info: CameraInfo | None = None

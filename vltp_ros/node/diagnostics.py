@@ -41,7 +41,10 @@ class CameraHealth:
             self._arrivals.append(time.monotonic())
 
     def answer(self) -> tuple[int, int, int]:
-        """Count an answered image; received, dropped, and dropped since the one before."""
+        """Count an answered image.
+
+        Returns the images received, dropped, and dropped since the answer before.
+        """
         with self._lock:
             self.answered += 1
             since, self._dropped_before = self.dropped - self._dropped_before, self.dropped
@@ -50,7 +53,7 @@ class CameraHealth:
     def status(
         self, name: str, active: bool, limits: NodeConfig, lost: int, trouble: str
     ) -> DiagnosticStatus:
-        """The camera's diagnostic status.
+        """Return the camera's diagnostic status.
 
         Args:
             name: of the node.
@@ -89,13 +92,13 @@ class CameraHealth:
         return DiagnosticStatus.OK, "receiving"
 
     def _rate(self) -> float:
-        """Images a second; 0 before it can be told."""
+        """Return the images a second; 0 before it can be told."""
         if len(self._arrivals) < 2:
             return 0.0
         return (len(self._arrivals) - 1) / max(self._arrivals[-1] - self._arrivals[0], 1e-9)
 
     def _input(self, now: float) -> dict[str, str]:
-        """Rate and age of the images, empty before there are any."""
+        """Return rate and age of the images; empty before there are any."""
         if not self._arrivals:
             return {}
         return {
@@ -163,7 +166,15 @@ class Health:
         gpu_memory_mib: float | None,
         limits: NodeConfig,
     ) -> DiagnosticStatus:
-        """The node's diagnostic status, while it has so many tasks."""
+        """Return the node's diagnostic status.
+
+        Args:
+            name: of the node.
+            tasks: how many it has.
+            enabled: whether it works on images.
+            gpu_memory_mib: that the model holds; None on a CPU.
+            limits: when to warn.
+        """
         with self._lock:
             warning = self._slowness(limits)
             values = {
@@ -196,7 +207,7 @@ class Health:
         return DiagnosticStatus.OK, self.state
 
     def _slowness(self, limits: NodeConfig) -> str:
-        """What is too slow; empty when nothing is."""
+        """Return what is too slow; empty when nothing is."""
         ages = self._stages.get("latency")
         if not ages:
             return ""
@@ -207,7 +218,7 @@ class Health:
         return ""
 
     def _latencies(self) -> dict[str, str]:
-        """Median and 99th percentile of each stage."""
+        """Return median and 99th percentile of each stage."""
         return {
             f"{name} p50/p99 (ms)": "{:.1f}/{:.1f}".format(*np.percentile(times, (50, 99)))
             for name, times in self._stages.items()
@@ -227,7 +238,7 @@ def _status(
 
 
 def diagnostic_array(stamp: Time, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
-    """The message that /diagnostics takes."""
+    """Return the message that /diagnostics takes."""
     array = DiagnosticArray(status=statuses)
     array.header.stamp = stamp
     return array

@@ -241,7 +241,7 @@ def _answer_anyway(
 
 
 def main() -> int:
-    """Run the node until SIGINT or SIGTERM; the exit status."""
+    """Run the node until SIGINT or SIGTERM; return the exit status."""
     return run(VltpNode, start=VltpNode.autostart, threads=THREADS)
 
 

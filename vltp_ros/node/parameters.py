@@ -85,7 +85,7 @@ def _declare(node: Node, spec: dataclasses.Field, kind: Parameter.Type) -> Any:
 
 
 def _descriptor(spec: dataclasses.Field, kind: Parameter.Type) -> ParameterDescriptor:
-    """What the field's metadata says, in ROS's terms."""
+    """Return what the field's metadata says, in ROS's terms."""
     metadata = spec.metadata
     descriptor = ParameterDescriptor(
         description=metadata["description"], read_only=metadata.get("read_only", False)
@@ -102,5 +102,5 @@ def _descriptor(spec: dataclasses.Field, kind: Parameter.Type) -> ParameterDescr
 
 
 def _plain(value: Any) -> Any:
-    """A parameter's value as the dataclasses have it: arrays are tuples."""
+    """Return a parameter's value as the dataclasses have it: arrays are tuples."""
     return value if isinstance(value, bool | int | float | str) else tuple(value)

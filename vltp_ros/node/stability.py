@@ -13,7 +13,7 @@ from vltp_ros.types import Segmentation
 
 
 class Watch:
-    """A task that somebody waits for the answers to, beside what the node works on anyway."""
+    """A task that somebody waits for the answers to, besides those that the node works on."""
 
     def __init__(self, text: str) -> None:
         self.task = Task(text=text)
@@ -21,12 +21,12 @@ class Watch:
         self._answers: queue.Queue = queue.Queue(maxsize=2)
 
     def put(self, inference: Inference, result: Segmentation) -> None:
-        """Leave an answer, unless older ones still lie there."""
+        """Queue an answer, unless older ones still wait."""
         with contextlib.suppress(queue.Full):
             self._answers.put_nowait((inference, result))
 
     def get(self, seconds: float) -> tuple[Inference, Segmentation] | None:
-        """The next answer; None when there is none within so many seconds."""
+        """Return the next answer; None when there is none within so many seconds."""
         with contextlib.suppress(queue.Empty):
             return self._answers.get(timeout=seconds)
         return None
@@ -60,7 +60,10 @@ class MaskStability:
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of bool [H, W]; 0 when the sizes differ or both are empty."""
+    """Return the intersection over union of two masks, bool [H, W].
+
+    0 when their sizes differ, or both are empty.
+    """
     if one.shape != other.shape:
         return 0.0
     union = np.count_nonzero(one | other)

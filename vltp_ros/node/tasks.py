@@ -16,7 +16,7 @@ from vltp_ros.runtime.checks import check_task
 
 
 class ActiveTasks:
-    """What to work on: what came last, by parameter, on ``task`` or on ``tasks``.
+    """The tasks that came last, by parameter, on ``task`` or on ``tasks``.
 
     Published latched on ``~/active_tasks``.
 
@@ -89,7 +89,7 @@ class ActiveTasks:
 
 
 def checked_task(text: str, source: str) -> str:
-    """The task without the space around it; ValueError naming ``source`` when it is refused."""
+    """Return a task without the space around it. Raises ValueError naming ``source``."""
     try:
         return check_task(text)
     except ValueError as error:
@@ -97,7 +97,7 @@ def checked_task(text: str, source: str) -> str:
 
 
 def checked_tasks(texts: Sequence[str], source: str) -> list[str]:
-    """As :func:`checked_task`; ValueError for more than MAX_TASKS too."""
+    """Return tasks as :func:`checked_task` does. Raises ValueError for too many, too."""
     if len(texts) > MAX_TASKS:
         raise ValueError(f"{source}: {len(texts)} tasks; at most {MAX_TASKS} are allowed")
     return [checked_task(text, source) for text in texts]

@@ -13,17 +13,22 @@ class CameraConfig:
     """Parameters of the simulated camera."""
 
     rate: float = setting(8.0, "frames per second", low=0.1, high=120.0, read_only=True)
-    width: int = setting(640, "pixels", low=16, high=640, read_only=True)
-    height: int = setting(480, "pixels, three quarters of the width", low=12, high=480,
-                          read_only=True)  # fmt: skip
+    width: int = setting(640, "width of the images, pixels", low=16, high=640, read_only=True)
+    height: int = setting(
+        480,
+        "height of the images, pixels; three quarters of the width",
+        low=12,
+        high=480,
+        read_only=True,
+    )
     seed: int = setting(0, "seed of the first scene", low=0, high=2**62, read_only=True)
     split: str = setting(
         "test",
-        "which split the scenes come from",
+        "split that the scenes come from",
         choices=("train", "val", "test", "uncommon"),
         read_only=True,
     )
-    scene_seconds: float = setting(6.0, "seconds before the next scene", low=0.1, high=86400.0)
+    scene_seconds: float = setting(6.0, "seconds for which a scene is shown", low=0.1, high=86400.0)
     frame_id: str = setting("camera_optical_frame", "frame of the images", read_only=True)
 
     def __post_init__(self) -> None:
@@ -36,8 +41,8 @@ class StillCameraConfig:
     """Parameters of the camera that sees one picture, for measuring."""
 
     rate: float = setting(10.0, "frames per second", low=0.1, high=240.0, read_only=True)
-    width: int = setting(1280, "pixels", low=16, high=8192, read_only=True)
-    height: int = setting(720, "pixels", low=16, high=8192, read_only=True)
+    width: int = setting(1280, "width of the images, pixels", low=16, high=8192, read_only=True)
+    height: int = setting(720, "height of the images, pixels", low=16, high=8192, read_only=True)
 
     def __post_init__(self) -> None:
         check(self)
@@ -50,7 +55,7 @@ class LiveViewConfig:
 
     address: str = setting(
         "127.0.0.1:8765",
-        "host:port to serve at; 0.0.0.0 is every address of this machine, port 0 any free one",
+        "host:port to serve at; host 0.0.0.0: every address of this machine; port 0: any free port",
         read_only=True,
     )
 
@@ -71,7 +76,7 @@ class PlannerConfig:
 
     tasks: tuple[str, ...] = setting(
         ("something to drive a nail", "what could I drink from?", "a thing that cuts"),
-        "the sentences, published in turn until a list comes on the topic",
+        "sentences that are published in turn until a list comes on the topic",
     )
     period: float = setting(2.0, "seconds between tasks", low=0.05, high=86400.0)
 

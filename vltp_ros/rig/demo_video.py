@@ -1,4 +1,4 @@
-"""A video of what the node saw and answered: image, mask and kept tokens side by side."""
+"""A video of what the node received and answered: image, mask and kept tokens side by side."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def draw(frame: VideoFrame) -> np.ndarray:
 
 
 def _write_text(pixels: np.ndarray, frame: VideoFrame) -> np.ndarray:
-    """The task above the pictures; their names and the stages' times below."""
+    """Write the task above the pictures, and their names and the stages' times below."""
     picture = Image.fromarray(pixels)
     canvas = ImageDraw.Draw(picture)
     large, small = ImageFont.load_default(30), ImageFont.load_default(17)
@@ -68,12 +68,12 @@ def _write_text(pixels: np.ndarray, frame: VideoFrame) -> np.ndarray:
 
 
 def _from_jpeg(data: bytes) -> np.ndarray:
-    """uint8 [H, W, 3] RGB."""
+    """Decompress to uint8 [H, W, 3] RGB."""
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
 def write_video(path: Path, frames: Sequence[VideoFrame]) -> None:
-    """An H.264 file that plays ``frames`` as fast as they came."""
+    """Write an H.264 file that plays ``frames`` as fast as they came."""
     part = path.with_name(f"part-{path.name}")
     with imageio.get_writer(part, fps=FRAMES_PER_SECOND, codec="libx264", quality=8) as writer:
         for picture in _pictures(frames, FRAMES_PER_SECOND):
@@ -82,9 +82,9 @@ def write_video(path: Path, frames: Sequence[VideoFrame]) -> None:
 
 
 def write_gif(path: Path, frames: Sequence[VideoFrame], seconds: float, limit: int) -> None:
-    """A looping GIF of the first ``seconds``, at most ``limit`` bytes where the smallest size can.
+    """Write a looping GIF of the first ``seconds``, as large as ``limit`` bytes allow.
 
-    It is drawn as large as the limit allows.
+    The smallest size is written even where it exceeds the limit.
     """
     first = [frame for frame in frames if frame.seconds - frames[0].seconds <= seconds]
     pictures = list(_pictures(first, GIF_FRAMES_PER_SECOND))

@@ -28,10 +28,10 @@ class Channel(Protocol):
     """What the server needs of a foxglove.Channel."""
 
     def has_sinks(self) -> bool:
-        """Whether anybody looks."""
+        """Return whether an app shows the topic."""
 
     def log(self, message: bytes) -> None:
-        """Hand a message to whoever looks."""
+        """Send a message to the apps that show the topic."""
 
     def close(self) -> None:
         """Take the topic from the server."""
@@ -39,7 +39,7 @@ class Channel(Protocol):
 
 @dataclass
 class Topic:
-    """A topic that the server offers; subscribed to only while somebody looks at it."""
+    """A topic that the server offers; subscribed to only while an app shows it."""
 
     kind: str
     channel: Channel
@@ -50,7 +50,8 @@ class LiveView(Node):
     """Offers every topic whose message definition is installed, as it is, not re-encoded."""
 
     def __init__(self) -> None:
-        """
+        """Start the server.
+
         Raises:
             ValueError: for an address that cannot be served at.
             ModuleNotFoundError: without foxglove-sdk.
@@ -78,7 +79,7 @@ class LiveView(Node):
         )
 
     def destroy_node(self) -> None:
-        """Also ends the server."""
+        """End the server too."""
         if hasattr(self, "_server"):
             self._server.stop()
         super().destroy_node()
@@ -128,7 +129,7 @@ class LiveView(Node):
         topic.subscription = None
 
     def _quality(self, name: str) -> QoSProfile:
-        """What all publishers of a topic can give."""
+        """Return the quality of service that all publishers of a topic offer."""
         offered = [info.qos_profile for info in self.get_publishers_info_by_topic(name)]
         reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
         latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
@@ -141,7 +142,7 @@ class LiveView(Node):
 
 @cache
 def definition(kind: str) -> str:
-    """The .msg files of a message type and of all types in it, as one text; "" if one is missing.
+    """Return the definitions of a message type and of all types in it; "" if one is missing.
 
     The form is that of "ros2msg" schemas (https://mcap.dev/spec/registry#ros2msg).
 
@@ -176,7 +177,7 @@ def _collect(package: str, message: str, texts: dict[str, str]) -> None:
 
 
 def main() -> int:
-    """Run the server until SIGINT or SIGTERM; the exit status."""
+    """Run the server until SIGINT or SIGTERM; return the exit status."""
     return run(LiveView)
 
 

@@ -19,7 +19,7 @@ SETTLE_SECONDS = 2.0  # after the first answer, before anything counts
 
 @dataclass
 class Measurement:
-    """What came within a time."""
+    """The messages that came within a time."""
 
     timings: list[InferenceTiming] = field(default_factory=list)
     masks: int = 0
@@ -27,7 +27,7 @@ class Measurement:
 
 
 class Listener(Node):
-    """Keeps what comes; an answer to still_camera's images."""
+    """Keeps the node's answers to still_camera's images."""
 
     def __init__(self) -> None:
         super().__init__("measurement")

@@ -27,7 +27,9 @@ def benchmark_node(
     model: Path | None,
     device: torch.device,
 ) -> dict:
-    """Camera, node and listener as processes, for each rate (Hz) and size (width, height, pixels).
+    """Run camera, node and listener as processes, for each rate and size.
+
+    Rates are in Hz, sizes (width, height) in pixels.
 
     Each is measured with the model and with one that takes no time. Somebody listens to mask and
     timing, not to the overlay.
@@ -71,7 +73,7 @@ def _measured(
     device: torch.device,
     module: str,
 ) -> dict:
-    """One row."""
+    """Measure one row."""
     from vltp_ros.rig.measurement import measure
 
     node = {"task": f"'{TASK}'", "device": str(device), "threads": torch.get_num_threads()}

@@ -51,7 +51,7 @@ class Planner(Node):
 
 
 def main() -> int:
-    """Run the planner until SIGINT or SIGTERM; the exit status."""
+    """Run the planner until SIGINT or SIGTERM; return the exit status."""
     return run(Planner)
 
 

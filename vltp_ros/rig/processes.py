@@ -20,7 +20,7 @@ def use_own_network() -> None:
 
 
 class Processes:
-    """Nodes that run."""
+    """The nodes that run."""
 
     def __init__(self) -> None:
         self._running: dict[str, subprocess.Popen] = {}
@@ -35,19 +35,19 @@ class Processes:
         self._running[name] = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
 
     def check(self) -> None:
-        """Raise RuntimeError once one has ended."""
+        """Raise RuntimeError once a process has ended."""
         for name, process in self._running.items():
             if process.poll() is not None:
                 raise RuntimeError(f"{name} ended with status {process.returncode}; see above")
 
     def cpu_seconds(self, name: str) -> float:
-        """CPU time that one has used so far, all threads, user and system. Linux only."""
+        """Return the CPU time that a process has used so far, all threads. Linux only."""
         stat = Path(f"/proc/{self._running[name].pid}/stat").read_text()
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
-        """Interrupt all, and wait for their ends."""
+        """Interrupt all processes, and wait for their ends."""
         for process in self._running.values():
             process.send_signal(signal.SIGINT)
         for process in self._running.values():

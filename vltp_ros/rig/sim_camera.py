@@ -1,4 +1,4 @@
-"""A camera that looks at simulated tabletop scenes."""
+"""A camera in front of simulated tabletop scenes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SimCamera(Node):
 
 
 def main() -> int:
-    """Run the camera until SIGINT or SIGTERM; the exit status."""
+    """Run the camera until SIGINT or SIGTERM; return the exit status."""
     return run(SimCamera)
 
 

@@ -36,7 +36,7 @@ class StillCamera(Node):
 
 
 def main() -> int:
-    """Run the camera until SIGINT or SIGTERM; the exit status."""
+    """Run the camera until SIGINT or SIGTERM; return the exit status."""
     return run(StillCamera)
 
 

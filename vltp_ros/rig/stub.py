@@ -51,7 +51,7 @@ class NoModel:
 
 
 def main() -> int:
-    """Run the node until SIGINT or SIGTERM; the exit status."""
+    """Run the node until SIGINT or SIGTERM; return the exit status."""
     return run(lambda: VltpNode(NoModel.load), start=VltpNode.autostart, threads=THREADS)
 
 
