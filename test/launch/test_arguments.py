@@ -45,7 +45,9 @@ def vltp_launch(monkeypatch):
 
 
 def test_every_argument_is_described(vltp_launch):
-    described = {each.args[0]: each.kwargs["description"] for each in vltp_launch.ARGUMENTS}
+    described = {
+        argument.args[0]: argument.kwargs["description"] for argument in vltp_launch.ARGUMENTS
+    }
     wanted = "model device image params_file namespace cameras use_rviz autostart log_level"
     assert set(wanted.split()) <= set(described)
     assert all(described.values())
@@ -64,5 +66,5 @@ def test_arguments_become_parameters_of_the_right_type(vltp_launch):
 
 def test_compressed_images_are_remapped_along(vltp_launch):
     values = {"image": "/cam/raw", "depth": "/d", "camera_info": "/i", "task_topic": "task"}
-    found = dict(vltp_launch.remappings(values))
-    assert found["image"] == "/cam/raw" and found["image/compressed"] == "/cam/raw/compressed"
+    remapped = dict(vltp_launch.remappings(values))
+    assert remapped["image"] == "/cam/raw" and remapped["image/compressed"] == "/cam/raw/compressed"

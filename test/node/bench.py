@@ -92,10 +92,10 @@ class Bench:
         Made in the thread that spins: rclpy's executor may see it before it is complete.
         """
         executor = self._spinning[0][0]
-        made = executor.create_task(ActionClient, self.node, kind, name)
-        self.wait(made.done)
-        assert made.result().wait_for_server(10)
-        return made.result()
+        client = executor.create_task(ActionClient, self.node, kind, name)
+        self.wait(client.done)
+        assert client.result().wait_for_server(10)
+        return client.result()
 
     def close(self):
         for executor, thread, node in self._spinning:

@@ -31,8 +31,10 @@ def timing(number: int, queue: float) -> InferenceTiming:
 
 
 def test_what_the_messages_say_together():
-    found = Measurement([timing(number, queue=7.0) for number in range(11)], masks=20, seconds=2.0)
-    row = summary(found, cpu_seconds=0.5)
+    measurement = Measurement(
+        [timing(number, queue=7.0) for number in range(11)], masks=20, seconds=2.0
+    )
+    row = summary(measurement, cpu_seconds=0.5)
     assert row["overhead_ms"]["p50"] == pytest.approx(3.5)
     assert row["inference_ms"] == {"p50": 40.0, "p99": 40.0}
     assert (row["queue_ms"]["p50"], row["latency_ms"]["p99"]) == (7.0, 50.0)

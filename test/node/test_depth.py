@@ -45,9 +45,9 @@ def depth_message(depth: np.ndarray, encoding="32FC1", header=None, padding=0, b
 def test_depth_in_every_form(encoding, big):
     depth = np.array([[0.5, 2.25, np.nan], [0.0, 65.0, 1.0]], np.float32)
     expected = np.where(depth > 0, depth, np.nan)
-    found = to_depth(depth_message(depth, encoding, padding=5, big=big), "depth")
-    np.testing.assert_allclose(found, expected)
-    assert found.dtype == np.float32
+    metres = to_depth(depth_message(depth, encoding, padding=5, big=big), "depth")
+    np.testing.assert_allclose(metres, expected)
+    assert metres.dtype == np.float32
 
 
 @pytest.mark.parametrize("change", [{"encoding": "rgb8"}, {"step": 3}, {"height": 9}])
@@ -87,26 +87,26 @@ def send(bench, camera):
         return depth_message(DEPTH, header=good_image(second).header)
 
     def send_all():
-        for each in (infos, depths, camera):
-            each()
+        for publish in (infos, depths, camera):
+            publish()
 
     return send_all
 
 
 def test_an_affordance_in_space(bench, make_vltp, send):
     start(make_vltp(depth=True))
-    places = bench.listen(Affordance3D, "vltp/affordance_3d")
+    affordances = bench.listen(Affordance3D, "vltp/affordance_3d")
     clouds = bench.listen(PointCloud2, "vltp/points")
     markers = bench.listen(MarkerArray, "vltp/markers")
-    bench.wait(lambda: places and clouds and markers, meanwhile=send)
-    place = places[0]
-    assert (place.task, place.id, place.header.frame_id) == ("cut bread", 1, "eye")
-    position, turn = place.pose.position, place.pose.orientation
+    bench.wait(lambda: affordances and clouds and markers, meanwhile=send)
+    affordance = affordances[0]
+    assert (affordance.task, affordance.id, affordance.header.frame_id) == ("cut bread", 1, "eye")
+    position, turn = affordance.pose.position, affordance.pose.orientation
     np.testing.assert_allclose((position.x, position.y, position.z), (0.16, -0.18, 2), atol=0.01)
     assert np.linalg.norm((turn.x, turn.y, turn.z, turn.w)) == pytest.approx(1)
     # The mask's edge is left out: 18 of 20 columns, 8 of 10 rows.
-    assert place.points == 18 * 8
-    np.testing.assert_allclose((place.extent.x, place.extent.y), (0.34, 0.14), atol=0.01)
+    assert affordance.points == 18 * 8
+    np.testing.assert_allclose((affordance.extent.x, affordance.extent.y), (0.34, 0.14), atol=0.01)
     assert clouds[0].width == 18 * 8 and clouds[0].header.frame_id == "eye"
     kinds = [marker.type for marker in markers[0].markers[1:]]
     assert kinds == [Marker.CUBE, Marker.TEXT_VIEW_FACING, Marker.ARROW]

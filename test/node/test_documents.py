@@ -29,7 +29,7 @@ def documented(heading: str) -> set[str]:
 
 def allowed(kind: str, right: str) -> set[str]:
     groups = POLICY.findall(f".//{kind}s[@{right}='ALLOW']")
-    return {full(each.text) for group in groups for each in group.findall(kind)}
+    return {full(element.text) for group in groups for element in group.findall(kind)}
 
 
 @pytest.fixture

@@ -35,10 +35,10 @@ def test_compressed_images(bench, make_vltp):
     np.testing.assert_array_equal(to_rgb(masks[0], "mask"), 255 * (PIXELS[..., [0, 0, 0]] > 0))
     assert masks[0].header.frame_id == "eye"
     bad = CompressedImage(format="jpeg", data=array.array("B", b"nonsense"))
-    found = diagnosis(
+    status = diagnosis(
         bench, lambda status: "/image/compressed" in status.message, meanwhile=lambda: camera(bad)
     )
-    assert found.level == DiagnosticStatus.WARN
+    assert status.level == DiagnosticStatus.WARN
     masks.clear()
     bench.wait(lambda: masks, meanwhile=camera)
 
@@ -100,8 +100,10 @@ def test_cameras_share_the_model(bench, make_vltp):
         for camera in (*cameras.values(), cameras["front/image"], cameras["front/image"]):
             camera()  # three from the front for one from the wrist
 
-    bench.wait(lambda: timings and all(len(found) > 2 for found in masks.values()), meanwhile=send)
-    assert {mask.header.frame_id for found in masks.values() for mask in found} == {"eye"}
+    bench.wait(
+        lambda: timings and all(len(messages) > 2 for messages in masks.values()), meanwhile=send
+    )
+    assert {mask.header.frame_id for messages in masks.values() for mask in messages} == {"eye"}
     assert timings[-1].received <= cameras["front/image"].sent
     for topic in ("/front/image", "/arm/wrist/image"):
         assert diagnosis(bench, bool, topic).message == "receiving"

@@ -151,9 +151,9 @@ def test_nothing_grows_with_activations_and_configurations(bench, vltp, camera):
             step()
         grown = [growth(step, times) for _ in range(3)]
         for name in ("threads", "entities"):  # may differ by what is just ending, not by one a time
-            assert max(each[name] for each in grown) < times // 2, (name, grown)
+            assert max(row[name] for row in grown) < times // 2, (name, grown)
         # A leak is in each round; what the allocator does for the rest of the process is in some.
-        assert min(each["MiB"] for each in grown) < 8, grown
+        assert min(row["MiB"] for row in grown) < 8, grown
     assert FakeSession.open == 1
     vltp.trigger_activate()
     masks.clear()
@@ -176,6 +176,6 @@ def footprint() -> dict[str, int]:
     kinds = (Subscription, Publisher, Timer, CallbackGroup)
     return {
         "threads": len(list(Path("/proc/self/task").iterdir())),
-        "entities": sum(issubclass(type(each), kinds) for each in gc.get_objects()),
+        "entities": sum(issubclass(type(thing), kinds) for thing in gc.get_objects()),
         "MiB": resident * os.sysconf("SC_PAGE_SIZE") >> 20,
     }

@@ -42,16 +42,16 @@ def test_pictures_show_all_tasks(bench, vltp, camera, two_tasks):
     start(vltp)
     bench.wait(lambda: len(vltp._tasks.current) == 2, meanwhile=two_tasks)
     names = ("mask", "probability", "overlay", "kept")
-    found = {name: bench.listen(Image, f"vltp/{name}") for name in names}
-    bench.wait(lambda: all(found.values()), meanwhile=camera)
-    for messages in found.values():
+    pictures = {name: bench.listen(Image, f"vltp/{name}") for name in names}
+    bench.wait(lambda: all(pictures.values()), meanwhile=camera)
+    for messages in pictures.values():
         assert all(message.header.frame_id == "eye" for message in messages)
         assert {message.header.stamp.sec for message in messages} <= set(range(camera.sent + 1))
-    np.testing.assert_array_equal(to_rgb(found["mask"][0], "")[..., 0], UNION * np.uint8(255))
-    probability = found["probability"][0]
+    np.testing.assert_array_equal(to_rgb(pictures["mask"][0], "")[..., 0], UNION * np.uint8(255))
+    probability = pictures["probability"][0]
     assert (probability.encoding, probability.step) == ("32FC1", 4 * 64)
     np.testing.assert_array_equal(np.frombuffer(probability.data, "<f4").reshape(48, 64), UNION)
-    painted = to_rgb(found["overlay"][0], "")
+    painted = to_rgb(pictures["overlay"][0], "")
     red, green = painted[12, 45].astype(int), painted[25, 10].astype(int)
     assert abs(red - green).max() > 60
     np.testing.assert_array_equal(painted[40, 60], 0)

@@ -78,10 +78,12 @@ def test_parameters_are_described(bench, vltp):
 def test_a_dump_of_the_parameters_makes_the_same_node(bench, make_vltp, tmp_path):
     def dumped(node) -> dict:
         """As `ros2 param dump` writes it."""
-        found = node.get_parameters_by_prefix("")
+        parameters = node.get_parameters_by_prefix("")
         return {
-            name: list(each.value) if isinstance(each.value, array.array) else each.value
-            for name, each in found.items()
+            name: list(parameter.value)
+            if isinstance(parameter.value, array.array)
+            else parameter.value
+            for name, parameter in parameters.items()
         }
 
     vltp = make_vltp(cameras=["front"], rates=[0.5, 0.8], task="pour", watchdog=3.0)

@@ -82,9 +82,9 @@ def test_a_signal_ends_a_node_that_is_starting(number, delay):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_ends_a_node_whose_model_is_stuck(bench, camera, number):
     with ending_well(start("vltp", "task:=hang"), number):
-        found = bench.listen(DiagnosticArray, "/diagnostics")
+        arrays = bench.listen(DiagnosticArray, "/diagnostics")
         bench.wait(
-            lambda: any(int(values(array.status[-1]).get("received", 0)) > 1 for array in found),
+            lambda: any(int(values(array.status[-1]).get("received", 0)) > 1 for array in arrays),
             seconds=60,
             meanwhile=camera,
         )

@@ -93,10 +93,10 @@ def test_a_flood_from_one_camera_leaves_another_its_turns(bench, make_vltp, slow
     start(make_vltp(cameras=["front", "wrist"]))
     masks = {name: bench.listen(Image, f"vltp/{name}/mask") for name in ("front", "wrist")}
     with Flood(bench, 60, "front/image"), Flood(bench, 10, "wrist/image") as wrist:
-        bench.wait(lambda: all(len(found) > 2 for found in masks.values()))
-        before, sent = {name: len(found) for name, found in masks.items()}, wrist.sent
+        bench.wait(lambda: all(len(messages) > 2 for messages in masks.values()))
+        before, sent = {name: len(messages) for name, messages in masks.items()}, wrist.sent
         bench.wait(lambda: wrist.sent - sent > 40)
-    answered = {name: len(found) - before[name] for name, found in masks.items()}
+    answered = {name: len(messages) - before[name] for name, messages in masks.items()}
     # In turns they get half of the model each, however many images either sends.
     assert 0.5 < answered["wrist"] / answered["front"] < 2
 

@@ -18,8 +18,8 @@ def answer(columns: int, score: float = 0.9) -> Segmentation:
 def frames(*answers: Segmentation) -> list[int]:
     agreement = MaskStability(min_score=0.5, min_iou=0.7)
     counted = []
-    for each in answers:
-        agreement.add(each)
+    for answer in answers:
+        agreement.add(answer)
         counted.append(agreement.frames)
     return counted
 

@@ -41,7 +41,7 @@ class Node:
 
     def __init__(self, bench, **variables):
         self._bench = bench
-        self._found = bench.listen(DiagnosticArray, "/diagnostics")
+        self._arrays = bench.listen(DiagnosticArray, "/diagnostics")
         self._process = process("fake_session.py", "--ros-args", "-p", "model:=/fake", **variables)
         self._running = None
 
@@ -55,7 +55,7 @@ class Node:
 
     def status(self):
         """The newest diagnostic status of its camera."""
-        statuses = (s for array in reversed(self._found) for s in array.status)
+        statuses = (s for array in reversed(self._arrays) for s in array.status)
         return next((s for s in statuses if s.name.endswith("/image")), None)
 
     def see(self, width, height, reliability, **variables):

@@ -145,8 +145,8 @@ class SensorSubscription:
         self.trouble = ""
         if publishers and (silent or lossy):
             counts = f"{self._received} of {sent} messages arrive"
-            seen = "is published, but nothing arrives" if silent else counts
-            self.trouble = f"{self.topic} {seen}: {self._cause(publishers)}"
+            what = "is published, but nothing arrives" if silent else counts
+            self.trouble = f"{self.topic} {what}: {self._cause(publishers)}"
             if not self._told:  # straight to the log: a limit on warnings could swallow it
                 self._told = True
                 self._node.get_logger().warning(self.trouble)
