@@ -3,20 +3,25 @@
 Drawing scenes is plain computation; MuJoCo is imported with SceneRenderer, when it is first used.
 """
 
+from typing import TYPE_CHECKING
+
 from vltp_ros.simulation.dataset import generate_dataset
 from vltp_ros.simulation.queries import Query
-from vltp_ros.simulation.sampling import SPLITS, sample_scene
-from vltp_ros.simulation.scene import ObjectInstance, Scene
+from vltp_ros.simulation.sampling import sample_scene
+from vltp_ros.simulation.scene import SPLITS, ObjectInstance, Scene, Split
 from vltp_ros.simulation.shapes import KINDS
 from vltp_ros.simulation.tasks import TASKS, Task
 
+if TYPE_CHECKING:
+    from vltp_ros.simulation.render import Rendered, SceneRenderer
+
 __all__ = [
     "KINDS", "SPLITS", "TASKS", "ObjectInstance", "Query", "Rendered", "Scene", "SceneRenderer",
-    "Task", "generate_dataset", "sample_scene",
+    "Split", "Task", "generate_dataset", "sample_scene",
 ]  # fmt: skip
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> type:
     if name in ("SceneRenderer", "Rendered"):
         try:
             from vltp_ros.simulation import render

@@ -111,7 +111,8 @@ def _split(kind: str) -> tuple[tuple[Appearance, ...], tuple[Appearance, ...]]:
     colours, materials = PALETTES[kind]
     looks = list(product(enumerate(BUILDERS[kind]), enumerate(colours), enumerate(materials)))
     offset = KINDS.index(kind)
-    common, uncommon = [], []
+    common: list[Appearance] = []
+    uncommon: list[Appearance] = []
     for (i, shape), (j, colour), (k, material) in looks:
         aside = (i + j + 2 * k + offset) % 5 == 0
         (uncommon if aside else common).append(Appearance(shape, colour, material))

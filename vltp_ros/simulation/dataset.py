@@ -7,15 +7,19 @@ import signal
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from vltp_ros.simulation.sampling import generator, sample_scene
-from vltp_ros.simulation.scene import HEIGHT, WIDTH, ObjectInstance
+from vltp_ros.simulation.scene import HEIGHT, WIDTH, ObjectInstance, Split
 from vltp_ros.simulation.shapes import KINDS
 from vltp_ros.simulation.tasks import TASKS
+
+if TYPE_CHECKING:  # MuJoCo is imported when the first scene is rendered
+    from vltp_ros.simulation.render import SceneRenderer
 
 VERSION = 1  # of the files written here: raise it whenever a seed no longer gives the same scene
 
@@ -24,7 +28,7 @@ def generate_dataset(
     out: Path,
     count: int,
     seed: int,
-    split: str,
+    split: Split,
     workers: int | None = None,
     progress: bool = True,
 ) -> None:
@@ -64,7 +68,7 @@ def generate_dataset(
             bar.update()
 
 
-def _render_all(out: Path, split: str, seeds: list[int], workers: int) -> Iterator[int]:
+def _render_all(out: Path, split: Split, seeds: list[int], workers: int) -> Iterator[int]:
     """Render seeds in worker processes, giving each one that is done; stops them if interrupted."""
     if not seeds:
         return
@@ -86,7 +90,7 @@ def _start_worker() -> None:
 
 
 @cache
-def _renderer():
+def _renderer() -> "SceneRenderer":
     """The renderer of this worker process, made with its first scene: only then can a failure to
     open one reach the parent."""
     from vltp_ros.simulation.render import SceneRenderer
@@ -94,7 +98,7 @@ def _renderer():
     return SceneRenderer()
 
 
-def _render_one(out: Path, split: str, seed: int) -> int:
+def _render_one(out: Path, split: Split, seed: int) -> int:
     rendered = _renderer().render(sample_scene(seed, split))
     image, mask = f"images/{seed:06d}.jpg", f"masks/{seed:06d}.png"
     _write_image(out / image, rendered.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
@@ -134,7 +138,7 @@ def _describe_object(label: int, item: ObjectInstance, area: int) -> dict:
     }
 
 
-def _describe(out: Path, count: int, seed: int, split: str) -> None:
+def _describe(out: Path, count: int, seed: int, split: Split) -> None:
     """Write dataset.json, widened to the seeds of an earlier run; refuse another kind of data."""
     path = out / "dataset.json"
     if path.exists():

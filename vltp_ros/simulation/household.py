@@ -49,9 +49,11 @@ def carton() -> Shape:
     return build((MAIN, join(*walls, *flaps)))
 
 
-def _sphere_zone(radius: float, start: float, stop: float, points: int = 9) -> list:
+def _sphere_zone(
+    radius: float, start: float, stop: float, points: int = 9
+) -> list[tuple[float, float]]:
     """Profile of a sphere between two latitudes in degrees, around (0, radius)."""
-    return [tuple(p) for p in arc((0, radius), radius, start, stop, points)]
+    return [(r, z) for r, z in arc((0, radius), radius, start, stop, points)]
 
 
 def banded_ball(radius: float = 0.055) -> Shape:
@@ -71,7 +73,7 @@ def _tilt(surface: np.ndarray, height: float, degrees: float) -> np.ndarray:
 def beach_ball(radius: float = 0.062) -> Shape:
     """Six gores, alternately coloured and white."""
     latitude = np.radians(np.linspace(-90, 90, 15))
-    gores = {MAIN: [], "white plastic": []}
+    gores: dict[str, list[np.ndarray]] = {MAIN: [], "white plastic": []}
     for k in range(6):
         longitude = np.radians(60 * k + np.linspace(0, 60, 7))
         across = np.stack([np.cos(longitude), np.sin(longitude), np.zeros(7)], -1)
@@ -96,9 +98,11 @@ def _flame(height: float) -> tuple[tuple[str, np.ndarray], ...]:
     """A wick and its flame on top of a candle of the given height."""
     wick = revolve([(0, 0), (0.0018, 0), (0.0018, 0.012), (0, 0.012)], 8)
     drop = [(0, 0), (0.006, 0.004), (0.0095, 0.012), (0.007, 0.024), (0.003, 0.036), (0, 0.042)]
-    drop = revolve(drop, 16)
-    wick, drop = move(wick, (0, 0, height - 0.002)), move(drop, (0, 0, height + 0.006))
-    return ("ink", wick), ("flame", drop)
+    flame = revolve(drop, 16)
+    return (
+        ("ink", move(wick, (0, 0, height - 0.002))),
+        ("flame", move(flame, (0, 0, height + 0.006))),
+    )
 
 
 def pillar_candle() -> Shape:

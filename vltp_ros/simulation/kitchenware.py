@@ -1,6 +1,7 @@
 """Shapes for eating and cooking."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vltp_ros.simulation.meshes import move, prism, revolve, rounded, slab, stretch, tube, turn
 from vltp_ros.simulation.parts import MAIN, Shape, build, dish, ear, join, lathe, vessel
@@ -15,7 +16,7 @@ BREAD_BLADE = (
 )
 
 
-def mug(bottom: float, top: float, height: float, poses=("upright",)) -> Shape:
+def mug(bottom: float, top: float, height: float, poses: tuple[str, ...] = ("upright",)) -> Shape:
     body = vessel(bottom, top, height)
     return build((MAIN, join(body, ear(bottom, top, height, 0.036))), poses=poses)
 
@@ -51,7 +52,7 @@ def pan(bottom: float, top: float, height: float, handle: float) -> Shape:
     return build((MAIN, vessel(bottom, top, height)), ("black plastic", grip))
 
 
-def knife(blade_outline) -> Shape:
+def knife(blade_outline: ArrayLike) -> Shape:
     handle = prism(rounded(0.105, 0.026, 4, middle=0.0525), 0.016)
     rivet = revolve([(0, 0), (0.004, 0), (0.004, 0.0175), (0, 0.0175)], 10)
     rivets = join(*(move(rivet, (x, 0, 0)) for x in (0.025, 0.055, 0.085)))

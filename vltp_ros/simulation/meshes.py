@@ -5,13 +5,14 @@ counter-clockwise seen from outside. Joining two surfaces is concatenating them.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 SEGMENTS = 28  # facets around a full turn: smooth at the 200 px an object spans in the image
 CREASE = np.cos(np.radians(42))  # faces that meet at a sharper angle keep a hard edge
 TEXTURE_TILE = 0.1  # metres of surface that one repeat of a texture covers
 
 
-def revolve(profile, segments: int = SEGMENTS, squareness: float = 2.0) -> np.ndarray:
+def revolve(profile: ArrayLike, segments: int = SEGMENTS, squareness: float = 2.0) -> np.ndarray:
     """Turn a profile around the z axis.
 
     Args:
@@ -37,7 +38,7 @@ def skin(rings: np.ndarray, closed: bool = False) -> np.ndarray:
     return _outward(np.concatenate(quads).reshape(-1, 3, 3))
 
 
-def prism(outline, height: float, base: float = 0.0) -> np.ndarray:
+def prism(outline: ArrayLike, height: float, base: float = 0.0) -> np.ndarray:
     """Raise a simple polygon [N, 2], in either direction of travel, from z = base by height."""
     outline = np.asarray(outline, float)
     bottom = np.column_stack([outline, np.full(len(outline), base)])
@@ -52,7 +53,7 @@ def prism(outline, height: float, base: float = 0.0) -> np.ndarray:
     return _outward(np.concatenate([sides, bottom[caps][:, ::-1], top[caps]]))
 
 
-def slab(size, centre=(0.0, 0.0, 0.0)) -> np.ndarray:
+def slab(size: ArrayLike, centre: ArrayLike = (0.0, 0.0, 0.0)) -> np.ndarray:
     """An axis-aligned block of the given size (x, y, z) around its centre."""
     x, y, z = np.asarray(size, float) / 2
     return move(prism([(-x, -y), (x, -y), (x, y), (-x, y)], 2 * z, -z), centre)
@@ -66,7 +67,7 @@ def rounded(length: float, width: float, exponent: float = 5.0, middle: float = 
     return corner * (length / 2, width / 2) + (middle, 0)
 
 
-def tube(path, radius, closed: bool = False, sides: int = 12) -> np.ndarray:
+def tube(path: ArrayLike, radius: ArrayLike, closed: bool = False, sides: int = 12) -> np.ndarray:
     """Sweep a circle along a path [N, 3]; radius: one number or one for each point."""
     path = np.asarray(path, float)
     radius = np.broadcast_to(np.asarray(radius, float), len(path))
@@ -87,13 +88,15 @@ def tube(path, radius, closed: bool = False, sides: int = 12) -> np.ndarray:
     return skin(rings, closed)
 
 
-def arc(centre, radius: float, start: float, stop: float, points: int = 14) -> np.ndarray:
+def arc(
+    centre: ArrayLike, radius: float, start: float, stop: float, points: int = 14
+) -> np.ndarray:
     """Points [points, 2] on a circle, from angle start to stop, in degrees."""
     angle = np.radians(np.linspace(start, stop, points))
     return np.asarray(centre) + radius * np.stack([np.cos(angle), np.sin(angle)], -1)
 
 
-def move(surface: np.ndarray, offset) -> np.ndarray:
+def move(surface: np.ndarray, offset: ArrayLike) -> np.ndarray:
     """Shift by (x, y, z) metres."""
     return surface + np.asarray(offset, float)
 
@@ -103,7 +106,7 @@ def turn(surface: np.ndarray, axis: str, degrees: float) -> np.ndarray:
     return surface @ rotation(axis, np.radians(degrees)).T
 
 
-def stretch(surface: np.ndarray, factors) -> np.ndarray:
+def stretch(surface: np.ndarray, factors: ArrayLike) -> np.ndarray:
     """Scale by positive (x, y, z) factors."""
     return surface * np.asarray(factors, float)
 

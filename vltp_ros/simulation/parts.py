@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vltp_ros.simulation.meshes import arc, prism, revolve, rounded, tube, turn
 
@@ -34,7 +35,9 @@ class Shape:
         return np.concatenate([part.surface.reshape(-1, 3) for part in self.parts])
 
 
-def build(*parts: tuple[str, np.ndarray], poses=("upright",), round: bool = False) -> Shape:
+def build(
+    *parts: tuple[str, np.ndarray], poses: tuple[str, ...] = ("upright",), round: bool = False
+) -> Shape:
     """A shape from pairs of finish and surface."""
     return Shape(tuple(Part(finish, surface) for finish, surface in parts), poses, round)
 
@@ -44,12 +47,12 @@ def join(*surfaces: np.ndarray) -> np.ndarray:
     return np.concatenate(surfaces)
 
 
-def lathe(profile, **options) -> np.ndarray:
+def lathe(profile: ArrayLike) -> np.ndarray:
     """A revolved surface whose axis is laid along x, starting at x = 0."""
-    return turn(revolve(profile, **options), "y", 90)
+    return turn(revolve(profile), "y", 90)
 
 
-def mirror(surface: np.ndarray, factors) -> np.ndarray:
+def mirror(surface: np.ndarray, factors: tuple[float, float, float]) -> np.ndarray:
     """Scale by factors of one sign or the other, turning the triangles round where it mirrors."""
     return (surface * np.asarray(factors))[:, :: int(np.sign(np.prod(factors)))]
 
@@ -63,14 +66,21 @@ def vessel(bottom: float, top: float, height: float, wall: float = 0.004) -> np.
     ])  # fmt: skip
 
 
-def dish(radius: float, depth: float, foot: float, power: float, wall: float = 0.005, **options):
+def dish(
+    radius: float,
+    depth: float,
+    foot: float,
+    power: float,
+    wall: float = 0.005,
+    squareness: float = 2.0,
+) -> np.ndarray:
     """A hollow dish on a flat foot; power 2 is round like a bowl, more is flatter inside."""
     share = np.linspace(0, 1, 9)
     r = foot + (radius - foot) * share
     z = depth * share**power
     outer = np.column_stack([r, z])
     inner = np.column_stack([r - wall * (1 - 0.4 * share), z + wall * (1 - share * 0.8)])[::-1]
-    return revolve([(0, 0), *outer, *inner, (0, wall)], **options)
+    return revolve(np.vstack([(0, 0), outer, inner, (0, wall)]), squareness=squareness)
 
 
 def ear(bottom: float, top: float, height: float, reach: float) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vltp_ros.simulation.sampling import generator
-from vltp_ros.simulation.scene import Scene
+from vltp_ros.simulation.scene import Scene, Split
 from vltp_ros.simulation.tasks import TASKS, Task
 
 EMPTY_QUERIES = 3  # tasks asked for in each scene that nothing there serves
@@ -43,7 +43,7 @@ def draw_queries(scene: Scene, kinds: Sequence[str]) -> tuple[Query, ...]:
     return first, *(rest[i] for i in rng.permutation(len(rest)))
 
 
-def _ask(rng: np.random.Generator, task: Task, split: str, kinds: Sequence[str]) -> Query:
+def _ask(rng: np.random.Generator, task: Task, split: Split, kinds: Sequence[str]) -> Query:
     phrasings = task.heldout_phrasings if split == "uncommon" else task.phrasings
     text = phrasings[rng.integers(len(phrasings))]
     serving = tuple(label for label, kind in enumerate(kinds, 1) if kind in task.kinds)

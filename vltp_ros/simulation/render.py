@@ -11,6 +11,7 @@ import numpy as np
 
 os.environ.setdefault("MUJOCO_GL", "egl")  # offscreen, on a GPU or on Mesa's software renderer
 import mujoco
+from numpy.typing import ArrayLike
 
 from vltp_ros.simulation.appearance import FINISHES, MATERIALS
 from vltp_ros.simulation.meshes import corner_normals, rotation, texture_coordinates
@@ -24,6 +25,7 @@ from vltp_ros.simulation.scene import (
     ObjectInstance,
     Scene,
     Surface,
+    Vector,
     placement,
 )
 from vltp_ros.simulation.shapes import BUILDERS, shape
@@ -85,7 +87,7 @@ class SceneRenderer:
     def __enter__(self) -> "SceneRenderer":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -194,7 +196,9 @@ class SceneRenderer:
         wall = facing @ (0, WALL_DISTANCE, 0)
         self._add_box((6, 4, 0.01), wall, facing @ rotation("x", np.pi / 2), scene.wall)
 
-    def _add_box(self, half_size, centre, axes: np.ndarray, surface: Surface) -> None:
+    def _add_box(
+        self, half_size: ArrayLike, centre: ArrayLike, axes: np.ndarray, surface: Surface
+    ) -> None:
         geom = self._add_geom(mujoco.mjtGeom.mjGEOM_BOX, half_size, centre, axes, surface.rgb, 0)
         geom.matid = self._materials[f"{surface.texture} surface"] if surface.texture else -1
         geom.specular, geom.shininess = 0.1, 0.2
@@ -217,7 +221,15 @@ class SceneRenderer:
             geom.specular, geom.shininess = material.specular, material.shininess
             geom.emission = material.emission
 
-    def _add_geom(self, kind, size, position, axes: np.ndarray, rgb, label: int):
+    def _add_geom(
+        self,
+        kind: mujoco.mjtGeom,
+        size: ArrayLike,
+        position: ArrayLike,
+        axes: np.ndarray,
+        rgb: Vector,
+        label: int,
+    ) -> mujoco.MjvGeom:
         geom = self._drawing.geoms[self._drawing.ngeom]
         rgba = np.array([*rgb, 1], np.float32)
         mujoco.mjv_initGeom(geom, kind, np.asarray(size, float), np.asarray(position, float),

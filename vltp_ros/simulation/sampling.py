@@ -7,11 +7,13 @@ import numpy as np
 from vltp_ros.simulation.appearance import COLOURS, COMMON, UNCOMMON
 from vltp_ros.simulation.scene import (
     HEIGHT,
+    SPLITS,
     WIDTH,
     Camera,
     Light,
     ObjectInstance,
     Scene,
+    Split,
     Surface,
     Table,
     Vector,
@@ -21,8 +23,6 @@ from vltp_ros.simulation.scene import (
 from vltp_ros.simulation.shapes import KINDS, shape
 from vltp_ros.simulation.tasks import TASKS, Task
 from vltp_ros.simulation.textures import SURFACE_TEXTURES
-
-SPLITS = ("train", "val", "test", "uncommon")
 
 MAX_OBJECTS = 7
 EMPTY_SHARE = 0.15  # scenes laid out so that nothing serves their task
@@ -37,7 +37,7 @@ BORDER = 6  # pixels between an object and the edge of the image
 TRIES = 80  # places tried for one object before it is left out
 
 
-def generator(seed: int, split: str, stream: int) -> np.random.Generator:
+def generator(seed: int, split: Split, stream: int) -> np.random.Generator:
     """A random generator of its own for every split, seed and use (stream).
 
     Raises:
@@ -50,7 +50,7 @@ def generator(seed: int, split: str, stream: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence((SPLITS.index(split), seed, stream)))
 
 
-def sample_scene(seed: int, split: str) -> Scene:
+def sample_scene(seed: int, split: Split) -> Scene:
     """Draw the scene of a seed; the same arguments always give the same scene.
 
     Args:
@@ -93,8 +93,9 @@ def _kinds(rng: np.random.Generator, task: Task, served: bool) -> list[str]:
 def _camera(rng: np.random.Generator) -> Camera:
     fovy = np.radians(rng.uniform(32, 50))
     view_width = rng.uniform(0.60, 0.80)  # metres of table across the middle of the image
+    x, y = rng.uniform(-0.03, 0.03, 2)
     return Camera(
-        target=(*(float(v) for v in rng.uniform(-0.03, 0.03, 2)), 0.02),
+        target=(float(x), float(y), 0.02),
         azimuth=float(rng.uniform(-np.pi, np.pi)),
         elevation=float(np.radians(rng.uniform(32, 74))),
         distance=float(view_width / 2 / (np.tan(fovy / 2) * WIDTH / HEIGHT)),
@@ -113,12 +114,18 @@ def _surface(rng: np.random.Generator) -> Surface:
     texture = str(rng.choice([*SURFACE_TEXTURES, "plain"]))
     rgb = np.array(COLOURS[str(rng.choice(SURFACE_COLOURS))])
     rgb = np.clip(rgb * rng.uniform(0.7, 1.05) + rng.normal(0, 0.04, 3), 0.03, 1)
-    return Surface(None if texture == "plain" else texture, tuple(map(float, rgb)))
+    return Surface(None if texture == "plain" else texture, _vector(rgb))
 
 
 def _tint(rng: np.random.Generator, brightness: float, spread: float) -> Vector:
     """A grey of some brightness, with a cast of colour."""
-    return tuple(float(v) for v in np.clip(brightness + rng.normal(0, spread, 3), 0.02, 1))
+    return _vector(np.clip(brightness + rng.normal(0, spread, 3), 0.02, 1))
+
+
+def _vector(values: np.ndarray) -> Vector:
+    """Return an array [3] as plain numbers."""
+    x, y, z = values.tolist()
+    return x, y, z
 
 
 def _lights(rng: np.random.Generator) -> tuple[Light, ...]:
@@ -138,7 +145,7 @@ def _lamp_position(rng: np.random.Generator) -> Vector:
 
 
 def _objects(
-    rng: np.random.Generator, split: str, kinds: list[str], camera: Camera, table: Table
+    rng: np.random.Generator, split: Split, kinds: list[str], camera: Camera, table: Table
 ) -> tuple[ObjectInstance, ...]:
     """Lay out 3 or more objects; a kind that finds no room gives way to the next."""
     placed: list[ObjectInstance] = []
@@ -152,7 +159,7 @@ def _objects(
     return tuple(placed)
 
 
-def _look(rng: np.random.Generator, kind: str, split: str) -> ObjectInstance:
+def _look(rng: np.random.Generator, kind: str, split: Split) -> ObjectInstance:
     """An object of a kind, not placed yet."""
     looks = (UNCOMMON if split == "uncommon" else COMMON)[kind]
     look = looks[rng.integers(len(looks))]
@@ -162,8 +169,8 @@ def _look(rng: np.random.Generator, kind: str, split: str) -> ObjectInstance:
         size[:] = size[0]
     return ObjectInstance(
         kind, look.shape, look.colour, look.material,
-        rgb=tuple(float(v) for v in np.clip(rgb, 0.02, 1)),
-        size=tuple(float(v) for v in size),
+        rgb=_vector(np.clip(rgb, 0.02, 1)),
+        size=_vector(size),
         pose=str(rng.choice(shape(kind, look.shape).poses)),
         position=(0.0, 0.0),
         yaw=float(rng.uniform(-np.pi, np.pi)),

@@ -6,6 +6,7 @@ the right and y away from the camera.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -16,6 +17,10 @@ WIDTH, HEIGHT = 640, 480
 ORBIT_SECONDS = 12.0
 
 Vector = tuple[float, float, float]
+
+Split = Literal["train", "val", "test", "uncommon"]
+SPLITS = get_args(Split)
+"""Which scenes: "uncommon" has looks and phrasings that the others never show."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ class Scene:
     """A table with objects, everything that the image depends on."""
 
     seed: int
-    split: str
+    split: Split
     task: str
     """The task that the scene was laid out for and that its first query asks for."""
     served: bool
@@ -185,7 +190,9 @@ def _rolled(item: ObjectInstance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=1024)
-def _extent(kind: str, variant: str, size: Vector, pose: str):
+def _extent(
+    kind: str, variant: str, size: Vector, pose: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     linear = np.diag(size)
     if pose == "side":
         linear = rotation("x", np.pi / 2) @ linear

@@ -48,7 +48,7 @@ def scissors(opening: float, blade: float) -> Shape:
     shank = tube([(-0.015, 0, 0), (-0.04, 0.006, 0), (-0.058, 0.016, 0)], 0.006)
     eye = arc((0, 0), 1.0, 0, 360, 21)[:-1] * [0.034, 0.024] + [-0.088, 0.025]
     loop = tube(np.column_stack([eye, np.zeros(20)]), 0.0065, closed=True, sides=8)
-    parts = {"steel": [], MAIN: []}
+    parts: dict[str, list[np.ndarray]] = {"steel": [], MAIN: []}
     for side, base in ((1, 0.005), (-1, 0.010)):
         flip = (1, side, 1)
         flat = mirror(prism(edge, 0.004), flip)
