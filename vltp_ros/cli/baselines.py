@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from vltp_ros.cli.options import Command
+from vltp_ros.cli.options import Command, SplitOption
 from vltp_ros.data.tabletop import TabletopDataset
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.table7 import VLTP_RATES, table7
@@ -20,7 +20,7 @@ from vltp_ros.training.config import TrainConfig
 
 
 @dataclass
-class Baselines(Command):
+class Baselines(SplitOption, Command):
     """Train CTS, DToP, SViT, random pruning and, for each of --rates, VLTP around a model's
     encoder, all alike, and compare them; a killed run continues when the same command is given
     again."""
@@ -31,8 +31,6 @@ class Baselines(Command):
     """Directory for checkpoints and losses, one folder for each method."""
     model: Path | None = None
     """Model directory, of which the dense half is used; the tabletop model if not given."""
-    split: str = "test"
-    """Of the scenes to compare on: train, val, test or uncommon."""
     count: int = 300
     """Number of scenes, one task each."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(

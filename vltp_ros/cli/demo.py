@@ -37,7 +37,7 @@ def run(args: Demo) -> dict:
     machine = measured_on(resolve_device(args.device))
     args.out.mkdir(parents=True, exist_ok=True)
     use_own_network()
-    parameters = {
+    parameters: dict[str, dict[str, object]] = {
         "node": {
             "device": args.device,
             "precision": args.precision,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption
+from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption, SplitOption
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
 from vltp_ros.network.csp import CspName
@@ -13,11 +13,9 @@ from vltp_ros.runtime.settings import InferenceSettings
 
 
 @dataclass
-class Evaluate(ModelOptions, PrecisionOption, Command):
+class Evaluate(ModelOptions, PrecisionOption, SplitOption, Command):
     """gIoU, cIoU and GMACs for the dense model, several pruning rates and random pruning."""
 
-    split: str = "test"
-    """Of the scenes: train, val, test or uncommon."""
     count: int = 300
     """Number of scenes, one task each; they follow from the split and the seeds 0, 1, 2, …"""
     selector: tuple[
@@ -33,13 +31,11 @@ class Evaluate(ModelOptions, PrecisionOption, Command):
 def run(args: Evaluate) -> dict:
     """Evaluate; ValueError for a bad model, split, count, selector or rate."""
     session = args.load(InferenceSettings(precision=args.precision))
-    settings = DEFAULT_SETTINGS
-    if args.selector:
-        settings = [
-            Setting(name, 0.0 if name in ("adaptive", "keep_all") else args.rate)
-            for name in args.selector
-        ]
-    settings = [replace(setting, csp=csp) for setting in settings for csp in args.csp]
+    chosen = [
+        Setting(name, 0.0 if name in ("adaptive", "keep_all") else args.rate)
+        for name in args.selector
+    ]
+    settings = [replace(row, csp=csp) for row in chosen or DEFAULT_SETTINGS for csp in args.csp]
     rows = evaluate(session, args.split, args.count, settings)
     return {
         "model": session.name,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption
+from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption, SplitOption
 from vltp_ros.evaluation.figures import draw_figures
 from vltp_ros.runtime.settings import InferenceSettings
 
 
 @dataclass
-class Figures(ModelOptions, PrecisionOption, Command):
+class Figures(ModelOptions, PrecisionOption, SplitOption, Command):
     """Draw what a model keeps of tabletop scenes, beside the ground truth: two PNGs per scene."""
 
     out: Path = Path("figures_out")
@@ -20,8 +20,6 @@ class Figures(ModelOptions, PrecisionOption, Command):
     """Number of scenes, one task each."""
     seed: int = 0
     """Seed of the first scene; the others follow it."""
-    split: str = "test"
-    """Of the scenes: train, val, test or uncommon."""
 
 
 def run(args: Figures) -> dict:

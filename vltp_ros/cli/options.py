@@ -10,6 +10,7 @@ from vltp_ros.paths import default_model
 from vltp_ros.runtime.device import Precision
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
+from vltp_ros.simulation import Split
 
 
 @dataclass(kw_only=True)
@@ -51,3 +52,11 @@ class PrecisionOption:
 
     precision: Precision = "auto"
     """What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
+
+
+@dataclass(kw_only=True)
+class SplitOption:
+    """Which tabletop scenes to use."""
+
+    split: Split = "test"
+    """Split of the scenes; uncommon has looks and phrasings that the others never show."""

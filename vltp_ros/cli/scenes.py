@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vltp_ros.cli.options import Command
-from vltp_ros.simulation import generate_dataset
+from vltp_ros.simulation import Split, generate_dataset
 
 
 @dataclass
@@ -18,8 +18,8 @@ class Scenes(Command):
     """Directory to write to, made if missing."""
     seed: int = 0
     """Seed of the first scene, 0 or more; the others follow it."""
-    split: str = "train"
-    """train, val, test or uncommon (looks and phrasings that the others never show)."""
+    split: Split = "train"
+    """Split of the scenes; uncommon has looks and phrasings that the others never show."""
     workers: int | None = None
     """Processes; one per core if not given."""
 

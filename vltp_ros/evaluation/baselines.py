@@ -128,6 +128,7 @@ class EarlyExit(Baseline):
     """
 
     CONTEXT = 5  # tokens of each class that stay
+    confidence: Tensor
 
     def __init__(self, encoder: PrunedImageEncoder, kinds: int, rate: float) -> None:
         super().__init__(encoder, kinds, rate)
@@ -184,6 +185,7 @@ class LearnedGates(Baseline):
     """
 
     SHARE_WEIGHT = 10.0
+    least: Tensor
 
     def __init__(self, encoder: PrunedImageEncoder, kinds: int, rate: float) -> None:
         super().__init__(encoder, kinds, rate)
@@ -263,7 +265,7 @@ def _bisect(
 
 def _square_kinds(kinds: Tensor, side: int) -> Tensor:
     """Kinds [B, H, W] over the image -> [B, side, side] over SAM's padded square, 0 in the pad."""
-    height, width = fitted_size(*kinds.shape[1:], side)
+    height, width = fitted_size(kinds.shape[1], kinds.shape[2], side)
     scaled = F.interpolate(kinds.unsqueeze(1).float(), (height, width), mode="nearest")
     return F.pad(scaled, (0, side - width, 0, side - height)).squeeze(1).long()
 

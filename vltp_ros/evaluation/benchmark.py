@@ -101,7 +101,8 @@ def _peak(candidate: Candidate, device: torch.device) -> float | None:
         return None
     # One run may find the CPU's allocator in an odd state, and grow by three times as much.
     growths = [watched(candidate.work, device)[1] for _ in range(3)]
-    return None if None in growths else statistics.median(growths)
+    known = [growth for growth in growths if growth is not None]
+    return statistics.median(known) if known else None
 
 
 def _in_turns(

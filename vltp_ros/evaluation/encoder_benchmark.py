@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -121,7 +122,7 @@ def _candidates(
         }
 
     return Candidate(lambda: model.image_encoder(image), row("official", 0.0)), [
-        Candidate(lambda rate=rate, run=run: ours(rate, run), row(name, rate), name == "captured")
+        Candidate(partial(ours, rate, run), row(name, rate), name == "captured")
         for name, run in ways_to_run(device).items()
         for rate in rates
     ]

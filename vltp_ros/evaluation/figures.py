@@ -24,6 +24,7 @@ from vltp_ros.network.preprocessing import fitted_size, to_square_frame, valid_g
 from vltp_ros.network.token_selection import oracle_scores
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
+from vltp_ros.simulation import Split
 from vltp_ros.types import Segmentation
 
 RATES = (0.5, 0.7, 0.8)  # of Figure 4
@@ -36,9 +37,13 @@ LEFT, TOP, EDGE = 106, 70, 12  # pixels around them: row labels, task and column
 
 
 def draw_figures(
-    session: Session, out: Path, count: int, split: str = "test", seed: int = 0,
+    session: Session,
+    out: Path,
+    count: int,
+    split: Split = "test",
+    seed: int = 0,
     progress: bool = True,
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """Write figure4_1.png, figure5_1.png, figure4_2.png, …: two for each scene.
 
     Figure 4 shows the model's own stages at several rates, Figure 5 a stage after every
@@ -48,7 +53,7 @@ def draw_figures(
         session: its stages and rates are replaced.
         out: directory, made if missing.
         count: number of scenes; those whose task nothing serves are passed over.
-        split: of the scenes: train, val, test or uncommon.
+        split: of the scenes.
         seed: of the first scene.
         progress: show a bar on stderr.
 
@@ -107,7 +112,8 @@ def light_patches(image: np.ndarray, patches: np.ndarray, config: EncoderConfig)
     """
     panel = _shrink(image)
     # A patch at the lower or right end may hold less of the image than the others.
-    fitted = fitted_size(*image.shape[:2], config.img_size)
+    height, width = image.shape[:2]
+    fitted = fitted_size(height, width, config.img_size)
     rows, columns = (
         ((np.arange(pixels) + 0.5) * side / pixels / config.patch_size).astype(int)
         for pixels, side in zip(panel.shape[:2], fitted, strict=True)
@@ -120,7 +126,8 @@ def _panels(sample: Sample, result: Segmentation, config: EncoderConfig) -> list
     masks = torch.from_numpy(sample.mask).unsqueeze(0)
     grid = (config.grid, config.grid)
     truth = oracle_scores(to_square_frame(masks, config.img_size), grid).view(grid).numpy() > 0
-    rows, columns = valid_grid(sample.mask.shape, config.img_size, config.patch_size)
+    height, width = sample.mask.shape
+    rows, columns = valid_grid((height, width), config.img_size, config.patch_size)
     lit = (truth[:rows, :columns], *result.kept)
     return [
         _shrink(sample.image),

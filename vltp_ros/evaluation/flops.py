@@ -114,8 +114,10 @@ def count_gmacs(work: Callable[[], Answer]) -> tuple[Answer, float]:
 def _counter() -> FlopCounterMode:
     """The counter, with a formula for the CPU's fused attention, which it would count as free."""
 
-    def attention(q, k, v, *args, out_shape=None, **kwargs) -> int:
-        return sdpa_flop_count(q, k, v)
+    def attention(
+        query: torch.Size, key: torch.Size, value: torch.Size, *args: object, **kwargs: object
+    ) -> int:
+        return sdpa_flop_count(query, key, value)
 
     operator = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     return FlopCounterMode(display=False, custom_mapping={operator: attention})

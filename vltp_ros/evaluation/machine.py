@@ -23,8 +23,8 @@ def _name(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     cpus = Path("/proc/cpuinfo")
     described = cpus.read_text() if cpus.is_file() else ""
-    name = re.search(r"^model name\s*: (.*)", described, re.MULTILINE)
-    name = name[1] if name else platform.processor() or platform.machine()
+    match = re.search(r"^model name\s*: (.*)", described, re.MULTILINE)
+    name = match[1] if match else platform.processor() or platform.machine()
     # Matrix units make bfloat16 several times as fast, and two processors may share a name.
     units = " with AMX" if re.search(r"\bamx_bf16\b", described) else ""
     return f"{name}{units}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"

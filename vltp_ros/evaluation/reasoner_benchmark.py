@@ -19,7 +19,7 @@ from vltp_ros.checkpoints.quantization import UNCAPTURABLE
 from vltp_ros.evaluation.benchmark import Candidate, benchmark, watched, ways_to_run
 from vltp_ros.evaluation.flops import image_token_cost
 from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, model_config
+from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, Quantization, model_config
 from vltp_ros.network.csp import csp_config
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.network.reasoner import Reasoner
@@ -37,7 +37,7 @@ TASKS = (
 def benchmark_reasoner(
     size: str,
     device: torch.device,
-    quantization: str,
+    quantization: Quantization,
     csp: Sequence[str],
     tasks: Sequence[int],
     *,
@@ -121,7 +121,7 @@ def write_random_llava(directory: Path, sizes: LlavaSizes, device: torch.device)
     config = llava_config(sizes, tokenizer)
     with torch.device("meta"):
         llava = LlavaForConditionalGeneration(config)
-    llava = llava.to(torch.bfloat16).to_empty(device=device)
+    llava.bfloat16().to_empty(device=device)
     llava.tie_weights()
     torch.manual_seed(0)
     for name, parameter in llava.named_parameters():
@@ -138,7 +138,7 @@ def _candidates(
     reasoner: Reasoner,
     size: str,
     device: torch.device,
-    quantization: str,
+    quantization: Quantization,
     csp: Sequence[str],
     count: int,
     baseline: bool,
@@ -171,7 +171,7 @@ def _candidates(
 def transformers_forward(reasoner: Reasoner, image: Tensor, tasks: list[str]) -> partial:
     """A call of transformers' own forward on the same image and prompts, up to ``[SEG]``."""
     llava, tokenizer = reasoner.llava, reasoner.tokenizer
-    side, tokens = llava.config.vision_config.image_size, llava.config.image_seq_length
+    side, tokens = llava.model.vision_tower.config.image_size, llava.config.image_seq_length
     prompt = reasoner.prompt.partition("[SEG]")[0]
     prompts = [
         prompt.replace("{image}", reasoner.image_token * tokens).replace("{task}", task)

@@ -21,6 +21,7 @@ from vltp_ros.network.preprocessing import to_image_frame
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
+from vltp_ros.simulation import Split
 from vltp_ros.training.batches import Batch, BatchSource
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
@@ -70,7 +71,8 @@ class BaselineStage(nn.Module):
         (features, _), gmacs = count_gmacs(lambda: self.baseline(model.preprocess(image)))
         logits = model.decode(self.mask_decoder, features, seg)
         side = model.config.encoder.img_size
-        probability = to_image_frame(logits, side, sample.mask.shape)[0].sigmoid()
+        height, width = sample.mask.shape
+        probability = to_image_frame(logits, side, (height, width))[0].sigmoid()
         return (probability > model.config.threshold).numpy(), gmacs
 
 
@@ -79,7 +81,7 @@ def table7(
     source: BatchSource,
     config: TrainConfig,
     run: Path,
-    split: str,
+    split: Split,
     count: int,
     methods: Sequence[str] = tuple(BASELINES),
 ) -> list[dict]:

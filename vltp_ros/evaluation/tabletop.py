@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from vltp_ros.network.token_selection import (
 )
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import ResolvedSettings
-from vltp_ros.simulation import SceneRenderer, sample_scene
+from vltp_ros.simulation import SceneRenderer, Split, sample_scene
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ DEFAULT_SETTINGS = (
 )
 
 
-def rendered_samples(split: str, count: int, seed: int = 0) -> Iterator[Sample]:
+def rendered_samples(split: Split, count: int, seed: int = 0) -> Generator[Sample, None, None]:
     """The first query of ``count`` scenes of a split, from ``seed`` on."""
     with SceneRenderer() as renderer:
         for number in range(seed, seed + count):
@@ -58,7 +58,7 @@ def rendered_samples(split: str, count: int, seed: int = 0) -> Iterator[Sample]:
 
 def evaluate(
     session: Session,
-    split: str,
+    split: Split,
     count: int,
     settings: Sequence[Setting] = DEFAULT_SETTINGS,
     progress: bool = True,
@@ -67,7 +67,7 @@ def evaluate(
 
     Args:
         session: its stages are used, its rates are replaced.
-        split: of the scenes: train, val, test or uncommon.
+        split: of the scenes.
         count: number of scenes, one task each.
         settings: what to compare, all on the same samples.
         progress: show a bar on stderr.

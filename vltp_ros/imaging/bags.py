@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -18,8 +18,17 @@ from vltp_ros.paths import shipped
 from vltp_ros.runtime.session import Session
 from vltp_ros.types import Segmentation
 
+if TYPE_CHECKING:
+    from rosbags.highlevel import AnyReader
+    from rosbags.interfaces import Connection
+
 LOG = logging.getLogger(__name__)
-IMAGES = {"sensor_msgs/msg/Image": to_rgb, "sensor_msgs/msg/CompressedImage": decompress}
+IMAGES: dict[str, Callable[[Any, str], np.ndarray]] = {
+    "sensor_msgs/msg/Image": to_rgb,
+    "sensor_msgs/msg/CompressedImage": decompress,
+}
+"""Type of a message -> what makes pixels of a message and its topic."""
+
 MASK, OVERLAY, AFFORDANCE = "/vltp/mask", "/vltp/overlay/compressed", "/vltp/affordance"
 JPEG_QUALITY = 90
 
@@ -65,7 +74,7 @@ def _storage(source: Path) -> str:
 
 
 def _segment(
-    reader, topic: str, out: Path, session: Session, tasks: Sequence[str], storage: str
+    reader: AnyReader, topic: str, out: Path, session: Session, tasks: Sequence[str], storage: str
 ) -> dict:
     """Read, answer, write beside ``out``, then rename."""
     connections = [c for c in reader.connections if c.topic == topic and c.msgtype in IMAGES]
@@ -94,11 +103,13 @@ def _segment(
     return {"bag": str(out), "images": images, "answered": answered}
 
 
-def _images(reader, connections: list, topic: str) -> Iterator[tuple[int, Any, np.ndarray | None]]:
+def _images(
+    reader: AnyReader, connections: list[Connection], topic: str
+) -> Iterator[tuple[int, Any, np.ndarray | None]]:
     """Time in nanoseconds, message and pixels of each image; None for those of a bad one."""
     count = sum(connection.msgcount for connection in connections)
     for connection, time_ns, raw in tqdm(reader.messages(connections), total=count, unit="image"):
-        message = reader.deserialize(raw, connection.msgtype)
+        message: Any = reader.deserialize(raw, connection.msgtype)
         try:
             yield time_ns, message, IMAGES[connection.msgtype](message, topic)
         except ConversionError as error:
@@ -131,7 +142,7 @@ class BagWriter:
         }
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._writer.close()
 
     def write(

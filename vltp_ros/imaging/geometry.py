@@ -51,7 +51,9 @@ class Placement:
     points: int  # that it was made from
 
 
-def back_project(depth: np.ndarray, mask: np.ndarray, camera: Pinhole) -> tuple[np.ndarray, ...]:
+def back_project(
+    depth: np.ndarray, mask: np.ndarray, camera: Pinhole
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The points of a mask.
 
     Args:
@@ -66,7 +68,7 @@ def back_project(depth: np.ndarray, mask: np.ndarray, camera: Pinhole) -> tuple[
     """
     height, width = depth.shape
     small = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    inner = cv2.erode(small, np.ones((3, 3), np.uint8), borderValue=0)
+    inner = cv2.erode(small, np.ones((3, 3), np.uint8), borderValue=(0,))
     usable = (inner if inner.any() else small).astype(bool) & np.isfinite(depth)
     rows, columns = np.nonzero(usable)
     z = depth[rows, columns]

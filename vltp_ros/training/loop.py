@@ -110,16 +110,17 @@ def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
         ]
     filled = [[group for group in groups if group["params"]] for groups in (adamw, muon)]
     decay = config.weight_decay
-    made = []
+    optimisers: list[torch.optim.Optimizer] = []
     if filled[0]:
         rate, betas = config.learning_rate, config.betas
-        made.append(torch.optim.AdamW(filled[0], lr=rate, betas=betas, weight_decay=decay))
+        optimisers.append(torch.optim.AdamW(filled[0], lr=rate, betas=betas, weight_decay=decay))
     if filled[1]:
-        made.append(torch.optim.Muon(filled[1], lr=config.muon_learning_rate, weight_decay=decay))
-    for optimiser in made:
+        rate = config.muon_learning_rate
+        optimisers.append(torch.optim.Muon(filled[1], lr=rate, weight_decay=decay))
+    for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["peak"] = group["scale"] * group["lr"]
-    return made
+    return optimisers
 
 
 def _set_rates(optimisers: list[torch.optim.Optimizer], share: float) -> None:

@@ -29,7 +29,7 @@ MASK_STRIDE = 2
 class EncoderStage(nn.Module):
     """The image encoder alone: name the kind of object at each quarter-resolution pixel."""
 
-    trained = ("image_encoder",)
+    trained: tuple[str, ...] = ("image_encoder",)
 
     def __init__(self, model: Vltp, config: TrainConfig, kinds: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class EncoderStage(nn.Module):
     def kind_loss(self, features: Tensor, kinds: Tensor) -> Tensor:
         """Cross-entropy of features [B, 256, g, g] against kinds [B, H, W]."""
         logits = F.pixel_shuffle(self.kind_head(features), 4).float()
-        height, width = fitted_size(*kinds.shape[-2:], logits.shape[-1])
+        height, width = fitted_size(kinds.shape[-2], kinds.shape[-1], logits.shape[-1])
         target = F.interpolate(kinds.unsqueeze(1).float(), (height, width)).squeeze(1).long()
         # Between equal pixels and equal kinds: thin things count, rare ones do not dominate.
         weight = torch.bincount(target.flatten(), minlength=logits.shape[1]).clamp(min=1) ** -0.5
@@ -102,14 +102,15 @@ class AttentionStage(nn.Module):
         reasoner = self.model.reasoner
         with torch.no_grad():
             expected = self.before(batch.images, batch.tasks).float()
-        found = reasoner.reason(
+        output = reasoner.reason(
             reasoner.encode_image(batch.images), batch.tasks, output_attentions=True
         )
-        change = (found.seg.float() - expected).square().mean() / expected.square().mean()
-        side, grid = reasoner.llava.config.vision_config.image_size, found.attention.shape[-1]
+        assert output.attention is not None
+        change = (output.seg.float() - expected).square().mean() / expected.square().mean()
+        side = reasoner.llava.model.vision_tower.config.image_size
         share = to_llava_frame(batch.masks.float(), side, reasoner.framing)
-        share = F.adaptive_avg_pool2d(share, grid)
-        attention = attention_loss(found.attention.float(), share)
+        share = F.adaptive_avg_pool2d(share, output.attention.shape[-1])
+        attention = attention_loss(output.attention.float(), share)
         loss = attention + self.config.seg_weight * change
         return {"loss": loss, "attention": attention, "change": change}
 
@@ -209,7 +210,7 @@ def image_mask_loss(logits: Tensor, masks: Tensor, side: int) -> Tensor:
         side: of the square, pixels.
     """
     target_side = side // MASK_STRIDE
-    size = fitted_size(*masks.shape[-2:], target_side)
+    size = fitted_size(masks.shape[-2], masks.shape[-1], target_side)
     logits = F.interpolate(logits.float().unsqueeze(1), (target_side,) * 2, mode="bilinear")
     target = F.interpolate(masks.float().unsqueeze(1), size, mode="area")
     return mask_loss(logits[:, 0, : size[0], : size[1]], target[:, 0])

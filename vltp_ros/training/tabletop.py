@@ -124,7 +124,7 @@ def llava_config(sizes: LlavaSizes, tokenizer: PreTrainedTokenizerFast) -> Llava
     return LlavaConfig(
         vision_config=vision,
         text_config=text,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=tokenizer.get_vocab()["<image>"],
         vision_feature_layer=sizes.feature_layer,
         vision_feature_select_strategy="default",
         image_seq_length=sizes.image_tokens,
