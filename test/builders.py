@@ -11,7 +11,7 @@ from vltp_ros.network.config import EncoderConfig, PruningConfig, model_config
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.sam import build_image_encoder
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.training.tabletop import build_llava, train_tokenizer
+from vltp_ros.training.new_model import build_llava, train_tokenizer
 
 SMALL = EncoderConfig(160, 16, 32, 4, 2, (1, 2, 3), 4)
 """10 x 10 tokens, so that windows of 4 need padding."""

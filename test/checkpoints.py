@@ -13,7 +13,7 @@ from transformers import CLIPVisionConfig, PreTrainedTokenizerFast
 
 from vltp_ros.checkpoints.model_directory import load_model
 from vltp_ros.network.config import PruningConfig, model_config
-from vltp_ros.training.tabletop import train_tokenizer
+from vltp_ros.training.new_model import train_tokenizer
 
 whole = functools.partial(load_model, quantization="float32")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from builders import SMALL, tiny_model
 
-from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.evaluation import baselines
 from vltp_ros.evaluation.baselines import (
     BASELINES,

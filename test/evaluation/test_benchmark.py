@@ -22,7 +22,7 @@ from vltp_ros.evaluation.reasoner_benchmark import (
 )
 from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, model_config
 from vltp_ros.network.csp import image_token_gmacs
-from vltp_ros.training.tabletop import llava_config, train_tokenizer
+from vltp_ros.training.new_model import llava_config, train_tokenizer
 
 
 def test_rows_compare_with_the_official_encoder_of_the_same_run(capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.simulation import generate_dataset
 
 

@@ -12,7 +12,7 @@ from builders import tiny_model
 
 from vltp_ros.checkpoints.model_directory import load_model, read_provenance, save_model
 from vltp_ros.cli.train import STARTED, Train, run
-from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import TrainConfig

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from vltp_ros.cli.options import Command, SplitOption
-from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.table7 import VLTP_RATES, table7
 from vltp_ros.paths import default_model

@@ -13,7 +13,7 @@ from vltp_ros.checkpoints.adapters import LoraConfig, add_adapter
 from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.cli.train import describe_run, load_start, provenance
-from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import FINETUNING, TrainConfig

@@ -21,15 +21,15 @@ from vltp_ros.checkpoints.model_directory import (
 )
 from vltp_ros.checkpoints.quantization import TRAINING_QUANTIZATIONS
 from vltp_ros.cli.options import Command, DeviceOption
-from vltp_ros.data.tabletop import TabletopDataset
+from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
+from vltp_ros.training.new_model import new_model
 from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
-from vltp_ros.training.tabletop import new_model
 
 STARTED = {"attention": AttentionStage, "prune": PrunedStage}
 """The stages that need a trained dense model."""

@@ -24,7 +24,7 @@ from vltp_ros.network.csp import csp_config
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.run import Run
-from vltp_ros.training.tabletop import llava_config, train_tokenizer
+from vltp_ros.training.new_model import llava_config, train_tokenizer
 
 TASKS = (
     "something to scoop soup with",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vltp_ros.data.tabletop import LabelledScene, TabletopDataset
+from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.simulation import Task
 from vltp_ros.training.config import TrainConfig
 
