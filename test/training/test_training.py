@@ -11,14 +11,14 @@ import torch
 from builders import tiny_model
 
 from vltp_ros.checkpoints.model_directory import load_model, read_provenance, save_model
-from vltp_ros.cli.train import STARTED, Train, run
+from vltp_ros.cli.train import FIRST_STAGES, LATER_STAGES, Train, run
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.losses import attention_loss, dice_loss, mask_loss, pruning_loss
-from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage
+from vltp_ros.training.stages import AttentionStage, DenseStage
 
 
 def config(**changes) -> TrainConfig:
@@ -59,11 +59,13 @@ def test_mosaics_are_square_and_full_of_objects(data):
 def test_each_stage_learns_and_leaves_the_rest_alone(data, tmp_path, stage):
     model, settings = tiny_model(), config(mosaic=stage == "encoder", bfloat16=False)
     before = {name: p.clone() for name, p in model.named_parameters()}
-    made = {"encoder": EncoderStage, "dense": DenseStage}.get(stage)
-    step = made(model, settings, len(data.kinds)) if made else STARTED[stage](model, settings)
-    fit(step, BatchSource(data, TASKS, settings), settings, tmp_path)
+    if stage in FIRST_STAGES:
+        module = FIRST_STAGES[stage](model, settings, len(data.kinds))
+    else:
+        module = LATER_STAGES[stage](model, settings)
+    fit(module, BatchSource(data, TASKS, settings), settings, tmp_path)
     moved = {n for n, p in model.named_parameters() if not torch.equal(before[n], p)}
-    assert moved and all(name.startswith(step.trained) for name in moved)
+    assert moved and all(name.startswith(module.trained) for name in moved)
     # lm_head, the vision tower's pooling and unused mask tokens get no gradient; decoders do.
     heart = {
         "encoder": "image_encoder.blocks.3.mlp",

@@ -12,13 +12,16 @@ import tyro
 from vltp_ros.checkpoints.adapters import LoraConfig, add_adapter
 from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.options import Command, DeviceOption
-from vltp_ros.cli.train import describe_run, load_start, provenance
 from vltp_ros.data.scenes import TabletopDataset
+from vltp_ros.network.config import Quantization
+from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import FINETUNING, TrainConfig
 from vltp_ros.training.loop import fit
+from vltp_ros.training.provenance import describe_run, provenance
 from vltp_ros.training.stages import LoraStage
+from vltp_ros.training.start import load_start
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Finetune(DeviceOption, Command):
     """Directory for the checkpoint and losses.jsonl."""
     out: Path
     """Model directory to write when done, which holds the adapters apart."""
-    quantization: str | None = None
+    quantization: Quantization | None = None
     """LLaVA's weights, float32, bfloat16 or nf4 (QLoRA); the model's own if not given."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = FINETUNING
@@ -49,7 +52,8 @@ def run(args: Finetune) -> dict:
     source = BatchSource(data, TASKS, args.config)
     torch.manual_seed(args.config.seed)
     why = "a new one would start from other weights"
-    model = load_start(args.init, args.quantization, args.device, no_adapter=why)
+    device = resolve_device(args.device)
+    model = load_start(args.init, args.quantization, device, no_adapter=why)
     add_adapter(model.reasoner.llava, args.lora)
     seconds = fit(LoraStage(model, args.config).train(), source, args.config, args.run)
     if model.prune_decoder is not None:

@@ -13,7 +13,7 @@ from vltp_ros.checkpoints.adapters import ADAPTER_FILE, merge_adapter
 from vltp_ros.checkpoints.conversion import check_unoccupied
 from vltp_ros.checkpoints.model_directory import load_model, read_description, save_model
 from vltp_ros.cli.options import Command
-from vltp_ros.cli.train import provenance
+from vltp_ros.training.provenance import provenance
 
 
 @dataclass

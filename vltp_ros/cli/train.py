@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
+from torch import nn
 
-from vltp_ros.checkpoints.adapters import ADAPTER_FILE
-from vltp_ros.checkpoints.model_directory import (
-    load_model,
-    read_description,
-    read_provenance,
-    save_model,
-)
-from vltp_ros.checkpoints.quantization import TRAINING_QUANTIZATIONS
+from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.data.scenes import TabletopDataset
+from vltp_ros.network.config import Quantization
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
@@ -29,10 +22,15 @@ from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.new_model import new_model
+from vltp_ros.training.provenance import describe_run, provenance
 from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
+from vltp_ros.training.start import load_start
 
-STARTED = {"attention": AttentionStage, "prune": PrunedStage}
-"""The stages that need a trained dense model."""
+FIRST_STAGES = {"encoder": EncoderStage, "dense": DenseStage}
+"""The stages that may start from a new model."""
+
+LATER_STAGES = {"attention": AttentionStage, "prune": PrunedStage}
+"""The stages that start from a trained dense model."""
 
 TRAIN_LLAVA = ("dense", "attention")
 """The stages that train LLaVA's own weights, which must be whole."""
@@ -55,7 +53,7 @@ class Train(DeviceOption, Command):
     """Model directory to start from; needed by the attention and prune stages, a new model without
     it."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
-    quantization: str | None = None
+    quantization: Quantization | None = None
     """LLaVA's weights, float32, bfloat16 or nf4, in a stage that leaves them as they are; the
     model's own if not given."""
 
@@ -66,11 +64,11 @@ def run(args: Train) -> dict:
     source = BatchSource(data, TASKS, args.config)
     torch.manual_seed(args.config.seed)
     model = _initial_model(args)
-    if args.stage in STARTED:
-        stage = STARTED[args.stage](model, args.config)
+    stage: nn.Module
+    if args.stage in LATER_STAGES:
+        stage = LATER_STAGES[args.stage](model, args.config)
     else:
-        made = {"encoder": EncoderStage, "dense": DenseStage}[args.stage]
-        stage = made(model, args.config, len(data.kinds))
+        stage = FIRST_STAGES[args.stage](model, args.config, len(data.kinds))
     seconds = fit(stage.train(), source, args.config, args.run)
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
@@ -81,19 +79,20 @@ def run(args: Train) -> dict:
 
 
 def _initial_model(args: Train) -> Vltp:
+    device = resolve_device(args.device)
     if args.init is None:
-        return _new_model(args)
+        return _new_model(args, device)
     if args.stage in TRAIN_LLAVA:
         why = f"the {args.stage} stage trains LLaVA's own weights"
-        return load_start(args.init, args.quantization, args.device, ("float32",), why)
-    model = load_start(args.init, args.quantization, args.device)
+        return load_start(args.init, args.quantization, device, ("float32",), why)
+    model = load_start(args.init, args.quantization, device)
     if args.stage == "prune" and model.prune_decoder is None:
         _add_pruned_half(model)
     return model
 
 
-def _new_model(args: Train) -> Vltp:
-    if args.stage in STARTED:
+def _new_model(args: Train, device: torch.device) -> Vltp:
+    if args.stage in LATER_STAGES:
         raise ValueError(
             f"--init is missing; the {args.stage} stage starts from a trained dense model"
         )
@@ -103,36 +102,7 @@ def _new_model(args: Train) -> Vltp:
             "trained in float32"
         )
     sentences = [text for task in TASKS for text in task.phrasings]
-    return new_model(sentences, args.config.seed).to(resolve_device(args.device))
-
-
-def load_start(
-    init: Path,
-    quantization: str | None,
-    device: str,
-    allowed: Sequence[str] = TRAINING_QUANTIZATIONS,
-    no_adapter: str = "",
-) -> Vltp:
-    """The model that a training starts from.
-
-    Args:
-        init: its directory.
-        quantization: of LLaVA; None: as ``model.yaml`` says.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        allowed: quantizations.
-        no_adapter: why the model must have no adapter; empty: it may have one.
-
-    Raises:
-        ValueError: for a model that is no such start.
-    """
-    config, files = read_description(init)
-    origin = "--quantization" if quantization else f"{init / 'model.yaml'}: quantization"
-    chosen = quantization or config.quantization
-    if chosen not in allowed:
-        raise ValueError(f"{origin} is {chosen!r}; allowed here: {', '.join(allowed)}")
-    if no_adapter and ADAPTER_FILE in files:
-        raise ValueError(f"{init} has an adapter and {no_adapter}; vltp merge it first")
-    return load_model(init, resolve_device(device), chosen)
+    return new_model(sentences, args.config.seed).to(device)
 
 
 def _add_pruned_half(model: Vltp) -> None:
@@ -140,21 +110,3 @@ def _add_pruned_half(model: Vltp) -> None:
     model.inherit()
     pruning = dataclasses.replace(model.config.pruning, selector="prune_decoder")
     model.config = dataclasses.replace(model.config, pruning=pruning)
-
-
-def provenance(init: Path | None, line: str) -> dict[str, Any]:
-    """Licence and sources of the model that was started from, and one line after these."""
-    if init is None:
-        return {"licence": "Apache-2.0", "sources": [line]}
-    before = read_provenance(init)
-    return {**before, "sources": [*before["sources"], line]}
-
-
-def describe_run(command: str, config: TrainConfig, seconds: float, scenes: int) -> str:
-    """What a training was, and where."""
-    kind = "mosaics of tabletop scenes" if config.mosaic else "tabletop scenes"
-    return (
-        f"vltp {command}: {config.steps} steps of {config.batch} {kind} out of {scenes}, "
-        f"{round(seconds / 60)} minutes on {platform.machine()} ({torch.get_num_threads()} "
-        f"threads), torch {torch.__version__}"
-    )

@@ -1,0 +1,42 @@
+"""What a model directory says of where its model comes from."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vltp_ros.checkpoints.model_directory import read_provenance
+from vltp_ros.training.config import TrainConfig
+
+
+def provenance(start: Path | None, line: str) -> dict[str, Any]:
+    """Return the licence and sources of a model made from another.
+
+    Args:
+        start: directory of the other model; None: there is none.
+        line: what was done, which comes after the other model's sources.
+    """
+    if start is None:
+        return {"licence": "Apache-2.0", "sources": [line]}
+    before = read_provenance(start)
+    return {**before, "sources": [*before["sources"], line]}
+
+
+def describe_run(command: str, config: TrainConfig, seconds: float, scenes: int) -> str:
+    """Return in one line what a training was, and where it ran.
+
+    Args:
+        command: of ``vltp``.
+        config: settings of the run.
+        seconds: time that it took.
+        scenes: number of scenes in the data set.
+    """
+    kind = "mosaics of tabletop scenes" if config.mosaic else "tabletop scenes"
+    return (
+        f"vltp {command}: {config.steps} steps of {config.batch} {kind} out of {scenes}, "
+        f"{round(seconds / 60)} minutes on {platform.machine()} ({torch.get_num_threads()} "
+        f"threads), torch {torch.__version__}"
+    )

@@ -1,0 +1,43 @@
+"""The model that a training starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from vltp_ros.checkpoints.adapters import ADAPTER_FILE
+from vltp_ros.checkpoints.model_directory import load_model, read_description
+from vltp_ros.checkpoints.quantization import TRAINING_QUANTIZATIONS
+from vltp_ros.network.config import Quantization
+from vltp_ros.network.vltp import Vltp
+
+
+def load_start(
+    directory: Path,
+    quantization: Quantization | None,
+    device: torch.device,
+    allowed: Sequence[str] = TRAINING_QUANTIZATIONS,
+    no_adapter: str = "",
+) -> Vltp:
+    """Load a model to train further.
+
+    Args:
+        directory: the model directory.
+        quantization: of LLaVA; None: as ``model.yaml`` says.
+        device: where the model is trained.
+        allowed: quantizations.
+        no_adapter: why the model must have no adapter; empty: it may have one.
+
+    Raises:
+        ValueError: for a model that is no such start.
+    """
+    config, files = read_description(directory)
+    origin = "--quantization" if quantization else f"{directory / 'model.yaml'}: quantization"
+    chosen = quantization or config.quantization
+    if chosen not in allowed:
+        raise ValueError(f"{origin} is {chosen!r}; allowed here: {', '.join(allowed)}")
+    if no_adapter and ADAPTER_FILE in files:
+        raise ValueError(f"{directory} has an adapter and {no_adapter}; vltp merge it first")
+    return load_model(directory, device, chosen)
