@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
 from vltp_ros.cli.options import Command, ModelOptions
 from vltp_ros.imaging.bags import segment_bag
+from vltp_ros.imaging.images import to_grey
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.imaging.pictures import read_picture, write_png
 from vltp_ros.runtime.settings import InferenceSettings
@@ -52,7 +52,7 @@ def _segment_picture(args: Segment) -> dict:
         stem = args.image.stem if len(args.task) == 1 else f"{args.image.stem}_{number}"
         mask_path = args.out / f"{stem}_mask.png"
         overlay_path = args.out / f"{stem}_overlay.png"
-        write_png(mask_path, result.mask.astype(np.uint8) * 255)
+        write_png(mask_path, to_grey(result.mask))
         write_png(overlay_path, draw_overlay(image, result.mask))
         results.append(
             {

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from vltp_ros.imaging.images import ConversionError, centroid, decompress, to_rgb
+from vltp_ros.imaging.images import ConversionError, decompress, to_grey, to_rgb
+from vltp_ros.imaging.messages import affordance_fields, box_fields, image_fields
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.paths import shipped
 from vltp_ros.runtime.session import Session
@@ -164,7 +165,7 @@ class BagWriter:
             frame_id=header.frame_id,
         )
         union = np.logical_or.reduce([result.mask for result in results])
-        self._put(MASK, time_ns, self._image(union, header))
+        self._put(MASK, time_ns, self._image(to_grey(union), header))
         self._put(OVERLAY, time_ns, self._overlay(image, results, header))
         for number, result in enumerate(results):
             message = self._affordance(result, number, header, session.name)
@@ -177,17 +178,9 @@ class BagWriter:
         data = self._types.serialize_cdr(message, message.__msgtype__)
         self._writer.write(self._connections[topic], time_ns, data)
 
-    def _image(self, mask: np.ndarray, header: Any) -> Any:
-        return self._make(
-            "sensor_msgs/msg/Image",
-            header=header,
-            height=mask.shape[0],
-            width=mask.shape[1],
-            encoding="mono8",
-            is_bigendian=0,
-            step=mask.shape[1],
-            data=mask.astype(np.uint8).ravel() * 255,
-        )
+    def _image(self, pixels: np.ndarray, header: Any) -> Any:
+        fields = image_fields(pixels)
+        return self._make("sensor_msgs/msg/Image", header=header, data=pixels.ravel(), **fields)
 
     def _overlay(self, image: np.ndarray, results: Sequence[Segmentation], header: Any) -> Any:
         for number, result in enumerate(results):
@@ -200,28 +193,11 @@ class BagWriter:
         )
 
     def _affordance(self, result: Segmentation, number: int, header: Any, model: str) -> Any:
-        x, y, width, height = result.box
-        column, row = centroid(result.mask)
         return self._make(
             "vltp_ros/msg/AffordanceMask",
             header=header,
-            task=result.task,
-            id=number,
-            score=float(result.score),
-            box=self._make(
-                "sensor_msgs/msg/RegionOfInterest",
-                x_offset=x,
-                y_offset=y,
-                width=width,
-                height=height,
-                do_rectify=False,
-            ),
-            centroid_x=column,
-            centroid_y=row,
-            area=result.area,
-            kept_tokens=np.array([kept.sum() for kept in result.kept], np.uint32),
-            total_tokens=result.kept[0].size if result.kept else 0,
+            box=self._make("sensor_msgs/msg/RegionOfInterest", **box_fields(result)),
             seg_age=self._make("builtin_interfaces/msg/Duration", sec=0, nanosec=0),
-            model=model,
-            mask=self._image(result.mask, header),
+            mask=self._image(to_grey(result.mask), header),
+            **affordance_fields(result, result.task, number, model),
         )

@@ -163,3 +163,8 @@ def centroid(mask: np.ndarray) -> tuple[float, float]:
     if not moments["m00"]:
         return math.nan, math.nan
     return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+
+
+def to_grey(mask: np.ndarray) -> np.ndarray:
+    """Return uint8 [H, W], 0 or 255, of bool [H, W]."""
+    return mask.astype(np.uint8) * 255

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import math
-import sys
 
 import cv2
 import numpy as np
@@ -12,7 +11,8 @@ from rclpy.duration import Duration
 from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from vltp_ros.imaging.images import centroid
+from vltp_ros.imaging.images import to_grey
+from vltp_ros.imaging.messages import affordance_fields, box_fields, image_fields
 from vltp_ros.msg import AffordanceMask, InferenceTiming, StageTiming, Task
 from vltp_ros.node.inference import Inference
 from vltp_ros.types import Segmentation
@@ -20,42 +20,20 @@ from vltp_ros.types import Segmentation
 
 def to_image(pixels: np.ndarray, header: Header) -> Image:
     """A message from uint8 [H, W, 3] RGB, or uint8 or float32 [H, W]; ``header`` is not copied."""
-    height, width = pixels.shape[:2]
-    message = Image(header=header, height=height, width=width)
-    if pixels.dtype == np.float32:
-        message.encoding = "32FC1"
-    else:
-        message.encoding = "rgb8" if pixels.ndim == 3 else "mono8"
-    message.is_bigendian = int(sys.byteorder == "big")
-    message.step = pixels.nbytes // height
+    message = Image(header=header, **image_fields(pixels))
     message.data = array.array("B", pixels.tobytes())  # rclpy checks any other type byte by byte
     return message
 
 
 def to_affordance(result: Segmentation, header: Header, task: Task, model: str) -> AffordanceMask:
     """The message for one answer, with its mask as mono8."""
-    x, y, width, height = result.box
-    column, row = centroid(result.mask)
     return AffordanceMask(
         header=header,
-        task=task.text,
-        id=task.id,
-        score=float(result.score),
-        box=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
-        centroid_x=column,
-        centroid_y=row,
-        area=result.area,
-        kept_tokens=[int(kept.sum()) for kept in result.kept],
-        total_tokens=result.kept[0].size if result.kept else 0,
+        box=RegionOfInterest(**box_fields(result)),
         seg_age=Duration(seconds=result.seg_age_s).to_msg(),
-        model=model,
         mask=to_image(to_grey(result.mask), header),
+        **affordance_fields(result, task.text, task.id, model),
     )
-
-
-def to_grey(mask: np.ndarray) -> np.ndarray:
-    """uint8 [H, W], 0 or 255, of bool [H, W]."""
-    return mask.astype(np.uint8) * 255
 
 
 def to_timing(inference: Inference, times_ms: dict[str, float]) -> InferenceTiming:

@@ -1,0 +1,60 @@
+"""The fields of answers' messages as plain values, for rclpy's types and rosbags' alike.
+
+Headers, durations and data are left out: each library has its own types for them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from vltp_ros.imaging.images import centroid
+from vltp_ros.types import Segmentation
+
+
+def image_fields(pixels: np.ndarray) -> dict[str, Any]:
+    """Return the fields of a sensor_msgs/Image but its header and data.
+
+    Args:
+        pixels: uint8 [H, W, 3] RGB, or uint8 or float32 [H, W].
+    """
+    height, width = pixels.shape[:2]
+    levels = "rgb8" if pixels.ndim == 3 else "mono8"
+    return {
+        "height": height,
+        "width": width,
+        "encoding": "32FC1" if pixels.dtype == np.float32 else levels,
+        "is_bigendian": int(sys.byteorder == "big"),
+        "step": pixels.nbytes // height,
+    }
+
+
+def box_fields(result: Segmentation) -> dict[str, Any]:
+    """Return the fields of a sensor_msgs/RegionOfInterest around a mask."""
+    x, y, width, height = result.box
+    return {"x_offset": x, "y_offset": y, "width": width, "height": height, "do_rectify": False}
+
+
+def affordance_fields(result: Segmentation, task: str, number: int, model: str) -> dict[str, Any]:
+    """Return the fields of a vltp_ros/AffordanceMask but its header, box, seg_age and mask.
+
+    Args:
+        result: the answer to one task on one image.
+        task: the sentence.
+        number: id of the task.
+        model: name of the model.
+    """
+    column, row = centroid(result.mask)
+    return {
+        "task": task,
+        "id": number,
+        "score": float(result.score),
+        "centroid_x": column,
+        "centroid_y": row,
+        "area": result.area,
+        "kept_tokens": np.array([kept.sum() for kept in result.kept], np.uint32),
+        "total_tokens": result.kept[0].size if result.kept else 0,
+        "model": model,
+    }
