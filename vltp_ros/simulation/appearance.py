@@ -103,7 +103,7 @@ class Appearance:
 
 
 def _split(kind: str) -> tuple[tuple[Appearance, ...], tuple[Appearance, ...]]:
-    """All looks of a kind: those in common use, and the fifth that is set aside.
+    """Return the looks of a kind that are in common use, and the fifth that is set aside.
 
     The looks set aside run diagonally through the table of shape, colour and material, so that
     each shape, colour and material by itself is still in common use.

@@ -69,7 +69,7 @@ def generate_dataset(
 
 
 def _render_all(out: Path, split: Split, seeds: list[int], workers: int) -> Iterator[int]:
-    """Render seeds in worker processes, giving each one that is done; stops them if interrupted."""
+    """Render seeds in worker processes and yield each once it is done; end these if interrupted."""
     if not seeds:
         return
     # Forking would copy threads and OpenGL state that do not survive it.
@@ -91,14 +91,17 @@ def _start_worker() -> None:
 
 @cache
 def _renderer() -> "SceneRenderer":
-    """The renderer of this worker process, made with its first scene: only then can a failure to
-    open one reach the parent."""
+    """Return the renderer of this worker process.
+
+    It is opened for the first scene: only then can a failure to open one reach the parent.
+    """
     from vltp_ros.simulation.render import SceneRenderer
 
     return SceneRenderer()
 
 
 def _render_one(out: Path, split: Split, seed: int) -> int:
+    """Write the image, mask and description of a scene, and return its seed."""
     rendered = _renderer().render(sample_scene(seed, split))
     image, mask = f"images/{seed:06d}.jpg", f"masks/{seed:06d}.png"
     _write_image(out / image, rendered.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
@@ -139,7 +142,7 @@ def _describe_object(label: int, item: ObjectInstance, area: int) -> dict:
 
 
 def _describe(out: Path, count: int, seed: int, split: Split) -> None:
-    """Write dataset.json, widened to the seeds of an earlier run; refuse another kind of data."""
+    """Write dataset.json for these seeds and those of earlier runs; refuse another kind of data."""
     path = out / "dataset.json"
     if path.exists():
         found = json.loads(path.read_text())
@@ -161,7 +164,7 @@ def _scene_path(out: Path, seed: int) -> Path:
 
 
 def _write_json(path: Path, content: dict) -> None:
-    """Write beside, then rename: a file that exists is whole."""
+    """Write a file next to its place, then rename it: a file that exists is whole."""
     beside = path.with_suffix(".partial")
     beside.write_text(json.dumps(content, indent=1) + "\n")
     os.replace(beside, path)

@@ -1,4 +1,4 @@
-"""Shapes of other things about the house."""
+"""Shapes of other things about the house; lengths in metres."""
 
 import numpy as np
 
@@ -7,6 +7,7 @@ from vltp_ros.simulation.parts import MAIN, Shape, build, dish, ear, join
 
 
 def book(length: float, width: float, thick: float) -> Shape:
+    """Build a closed book that lies flat."""
     boards = [slab((length, width, 0.004), (0, 0, z)) for z in (0.002, thick - 0.002)]
     cover = join(*boards, slab((length, 0.005, thick), (0, -width / 2, thick / 2)))
     pages = slab((length - 0.012, width - 0.008, thick - 0.006), (0, -0.002, thick / 2))
@@ -16,7 +17,7 @@ def book(length: float, width: float, thick: float) -> Shape:
 
 
 def open_book() -> Shape:
-    """Two halves that rise towards the middle, with lines of print."""
+    """Build an open book, whose halves rise towards the middle, with lines of print."""
     top = [(0.004, 0.024), (0.03, 0.030), (0.07, 0.024), (0.115, 0.012)]
     half = turn(prism([(0, 0.004), *top, (0.115, 0.004)], 0.15, -0.075), "x", 90)
     cover = slab((0.25, 0.166, 0.004), (0, 0, 0.002))
@@ -29,13 +30,14 @@ def open_book() -> Shape:
 
 
 def lidded_box() -> Shape:
+    """Build a box with a lid of another finish."""
     body = slab((0.165, 0.115, 0.085), (0, 0, 0.0425))
     lid = slab((0.177, 0.127, 0.03), (0, 0, 0.085))
     return build(("cardboard", body), (MAIN, lid))
 
 
 def carton() -> Shape:
-    """An open cardboard box with its four flaps folded out."""
+    """Build an open cardboard box with its four flaps folded out."""
     x, y, z, wall = 0.075, 0.058, 0.085, 0.004
     walls = [slab((2 * x, 2 * y, wall), (0, 0, wall / 2))]
     flaps = []
@@ -52,11 +54,12 @@ def carton() -> Shape:
 def _sphere_zone(
     radius: float, start: float, stop: float, points: int = 9
 ) -> list[tuple[float, float]]:
-    """Profile of a sphere between two latitudes in degrees, around (0, radius)."""
+    """Return the profile of a sphere around (0, radius) between two latitudes in degrees."""
     return [(r, z) for r, z in arc((0, radius), radius, start, stop, points)]
 
 
 def banded_ball(radius: float = 0.055) -> Shape:
+    """Build a ball with a white stripe around it."""
     halves = revolve(_sphere_zone(radius, -90, 90, 19))
     stripe = _sphere_zone(radius, -14, 14, 5)
     inner = [(r * 0.9, z) for r, z in stripe]
@@ -66,12 +69,12 @@ def banded_ball(radius: float = 0.055) -> Shape:
 
 
 def _tilt(surface: np.ndarray, height: float, degrees: float) -> np.ndarray:
-    """Tilt about the x axis through (0, 0, height)."""
+    """Tilt a surface about the x axis through (0, 0, height)."""
     return move(turn(move(surface, (0, 0, -height)), "x", degrees), (0, 0, height))
 
 
 def beach_ball(radius: float = 0.062) -> Shape:
-    """Six gores, alternately coloured and white."""
+    """Build a ball of six gores, alternately coloured and white."""
     latitude = np.radians(np.linspace(-90, 90, 15))
     gores: dict[str, list[np.ndarray]] = {MAIN: [], "white plastic": []}
     for k in range(6):
@@ -87,6 +90,7 @@ def beach_ball(radius: float = 0.062) -> Shape:
 
 
 def basketball(radius: float = 0.06) -> Shape:
+    """Build a ball with three black seams."""
     sphere = revolve(_sphere_zone(radius, -90, 90, 19))
     circle = arc((0, 0), radius, 0, 360, 33)[:-1]
     seam = tube(np.column_stack([circle, np.zeros(32)]), 0.0018, closed=True, sides=6)
@@ -95,7 +99,7 @@ def basketball(radius: float = 0.06) -> Shape:
 
 
 def _flame(height: float) -> tuple[tuple[str, np.ndarray], ...]:
-    """A wick and its flame on top of a candle of the given height."""
+    """Return a wick and its flame, with their finishes, on top of a candle of some height."""
     wick = revolve([(0, 0), (0.0018, 0), (0.0018, 0.012), (0, 0.012)], 8)
     drop = [(0, 0), (0.006, 0.004), (0.0095, 0.012), (0.007, 0.024), (0.003, 0.036), (0, 0.042)]
     flame = revolve(drop, 16)
@@ -106,12 +110,14 @@ def _flame(height: float) -> tuple[tuple[str, np.ndarray], ...]:
 
 
 def pillar_candle() -> Shape:
+    """Build a thick candle that stands by itself."""
     wax = revolve([(0, 0), (0.034, 0), (0.036, 0.003), (0.036, 0.096), (0.032, 0.1),
                    (0.026, 0.095), (0, 0.093)])  # fmt: skip
     return build((MAIN, wax), *_flame(0.094))
 
 
 def taper_candle() -> Shape:
+    """Build a slim candle in a brass holder."""
     stick = revolve([(0, 0.004), (0.0135, 0.004), (0.012, 0.135), (0.006, 0.142), (0, 0.143)], 20)
     socket = revolve([(0.012, 0.003), (0.019, 0.003), (0.018, 0.03), (0.013, 0.03), (0.012, 0.003)])
     holder = join(dish(0.055, 0.014, 0.03, 2.0), ear(0.054, 0.054, 0.026, 0.026), socket)

@@ -1,4 +1,4 @@
-"""Shapes for eating and cooking."""
+"""Shapes for eating and cooking; lengths in metres."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,11 +17,20 @@ BREAD_BLADE = (
 
 
 def mug(bottom: float, top: float, height: float, poses: tuple[str, ...] = ("upright",)) -> Shape:
+    """Build a mug with outer radii at its bottom and top."""
     body = vessel(bottom, top, height)
     return build((MAIN, join(body, ear(bottom, top, height, 0.036))), poses=poses)
 
 
 def bottle(body: float, shoulder: float, neck: float, height: float, cap: str) -> Shape:
+    """Build a bottle.
+
+    Args:
+        body, neck: radii.
+        shoulder: height at which the body begins to narrow.
+        height: of the whole bottle.
+        cap: finish of the cap.
+    """
     lip = neck + 0.003
     glass = revolve([
         (0, 0), (body - 0.004, 0), (body, 0.005), (body, shoulder), (body * 0.92, shoulder + 0.014),
@@ -36,7 +45,7 @@ def bottle(body: float, shoulder: float, neck: float, height: float, cap: str) -
 
 
 def plate(radius: float, squareness: float) -> Shape:
-    """A flat well, a low wall around it and a broad rim with a line along its edge."""
+    """Build a plate: a flat well, a low wall around it and a rim with a line along its edge."""
     under = [(0, 0), (radius * 0.58, 0), (radius * 0.68, 0.014), (radius, 0.020)]
     above = [(radius - 0.002, 0.024), (radius * 0.66, 0.019), (radius * 0.57, 0.005), (0, 0.005)]
     line = [(radius * 0.93, 0.0228), (radius * 0.97, 0.0236), (radius * 0.97, 0.0242),
@@ -46,6 +55,7 @@ def plate(radius: float, squareness: float) -> Shape:
 
 
 def pan(bottom: float, top: float, height: float, handle: float) -> Shape:
+    """Build a pan with outer radii at its bottom and top, and a handle of some length."""
     start = np.array([bottom * 0.5 + top * 0.5 - 0.002, 0, height * 0.72])
     path = start + np.array([(0, 0, 0), (0.03, 0, 0.006), (handle, 0, 0.016)])
     grip = stretch(tube(path - start, [0.007, 0.009, 0.012]), (1, 1.25, 0.8)) + start
@@ -53,6 +63,7 @@ def pan(bottom: float, top: float, height: float, handle: float) -> Shape:
 
 
 def knife(blade_outline: ArrayLike) -> Shape:
+    """Build a knife; blade_outline: [N, 2] from x = 0.1 on, where the handle ends."""
     handle = prism(rounded(0.105, 0.026, 4, middle=0.0525), 0.016)
     rivet = revolve([(0, 0), (0.004, 0), (0.004, 0.0175), (0, 0.0175)], 10)
     rivets = join(*(move(rivet, (x, 0, 0)) for x in (0.025, 0.055, 0.085)))
@@ -60,6 +71,13 @@ def knife(blade_outline: ArrayLike) -> Shape:
 
 
 def spoon(length: float, bowl: float, aspect: float) -> Shape:
+    """Build a spoon.
+
+    Args:
+        length: of the handle.
+        bowl: half the width of the scoop.
+        aspect: length of the scoop over its width.
+    """
     scoop = stretch(dish(bowl, 0.016, 0.010, 2.0, 0.003), (aspect, 1, 1))
     start = bowl * aspect - 0.004
     path = [(start, 0, 0.014), (start + 0.03, 0, 0.017), (start + length * 0.6, 0, 0.012),
@@ -69,7 +87,7 @@ def spoon(length: float, bowl: float, aspect: float) -> Shape:
 
 
 def turner(head: np.ndarray) -> Shape:
-    """A spatula: a flat head from x = 0 to 0.1 with a raised handle behind it."""
+    """Build a spatula: a flat head from x = 0 to 0.1 with a raised handle behind it."""
     neck = tube([(0.006, 0, 0.005), (-0.02, 0, 0.014), (-0.06, 0, 0.02)], 0.005)
     grip = lathe([(0, 0), (0.009, 0), (0.011, 0.06), (0.008, 0.12), (0, 0.12)])
     grip = move(turn(grip, "z", 180), (-0.05, 0, 0.02))
@@ -77,11 +95,13 @@ def turner(head: np.ndarray) -> Shape:
 
 
 def slotted_head() -> np.ndarray:
+    """Return a spatula's head of five bars, joined at both ends."""
     bars = [slab((0.1, 0.011, 0.004), (0.05, y, 0.004)) for y in (-0.038, -0.019, 0, 0.019, 0.038)]
     ends = [slab((0.016, 0.087, 0.004), (x, 0, 0.004)) for x in (0.008, 0.092)]
     return join(*bars, *ends)
 
 
 def solid_head() -> np.ndarray:
+    """Return a spatula's head without slots."""
     outline = [(0, -0.03), (0.09, -0.045), (0.1, -0.038), (0.1, 0.038), (0.09, 0.045), (0, 0.03)]
     return prism(outline, 0.005, 0.002)

@@ -13,7 +13,7 @@ TEXTURE_TILE = 0.1  # metres of surface that one repeat of a texture covers
 
 
 def revolve(profile: ArrayLike, segments: int = SEGMENTS, squareness: float = 2.0) -> np.ndarray:
-    """Turn a profile around the z axis.
+    """Turn a profile around the z axis, which covers a surface.
 
     Args:
         profile: [N, 2] pairs (radius, z), starting and ending on the axis, or closed on itself.
@@ -30,7 +30,7 @@ def revolve(profile: ArrayLike, segments: int = SEGMENTS, squareness: float = 2.
 
 
 def skin(rings: np.ndarray, closed: bool = False) -> np.ndarray:
-    """Cover a stack of rings [N, M, 3] of M points; closed joins the last ring to the first."""
+    """Cover a stack of rings [N, M, 3] of M points; closed: join the last ring to the first."""
     rings = np.concatenate([rings, rings[:1]]) if closed else rings
     low, high = rings[:-1], rings[1:]
     low_next, high_next = np.roll(low, -1, axis=1), np.roll(high, -1, axis=1)
@@ -54,13 +54,13 @@ def prism(outline: ArrayLike, height: float, base: float = 0.0) -> np.ndarray:
 
 
 def slab(size: ArrayLike, centre: ArrayLike = (0.0, 0.0, 0.0)) -> np.ndarray:
-    """An axis-aligned block of the given size (x, y, z) around its centre."""
+    """Return an axis-aligned block of a size (x, y, z) around its centre."""
     x, y, z = np.asarray(size, float) / 2
     return move(prism([(-x, -y), (x, -y), (x, y), (-x, y)], 2 * z, -z), centre)
 
 
 def rounded(length: float, width: float, exponent: float = 5.0, middle: float = 0.0) -> np.ndarray:
-    """Outline [32, 2] of a rectangle with rounded corners around (middle, 0)."""
+    """Return the outline [32, 2] of a rectangle with rounded corners around (middle, 0)."""
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     unit = np.stack([np.cos(angle), np.sin(angle)], -1)
     corner = np.sign(unit) * np.abs(unit) ** (2 / exponent)
@@ -91,28 +91,28 @@ def tube(path: ArrayLike, radius: ArrayLike, closed: bool = False, sides: int = 
 def arc(
     centre: ArrayLike, radius: float, start: float, stop: float, points: int = 14
 ) -> np.ndarray:
-    """Points [points, 2] on a circle, from angle start to stop, in degrees."""
+    """Return points [points, 2] on a circle, from angle start to stop, in degrees."""
     angle = np.radians(np.linspace(start, stop, points))
     return np.asarray(centre) + radius * np.stack([np.cos(angle), np.sin(angle)], -1)
 
 
 def move(surface: np.ndarray, offset: ArrayLike) -> np.ndarray:
-    """Shift by (x, y, z) metres."""
+    """Shift a surface by (x, y, z) metres."""
     return surface + np.asarray(offset, float)
 
 
 def turn(surface: np.ndarray, axis: str, degrees: float) -> np.ndarray:
-    """Rotate about the axis "x", "y" or "z" through the origin."""
+    """Rotate a surface about the axis "x", "y" or "z" through the origin."""
     return surface @ rotation(axis, np.radians(degrees)).T
 
 
 def stretch(surface: np.ndarray, factors: ArrayLike) -> np.ndarray:
-    """Scale by positive (x, y, z) factors."""
+    """Scale a surface by positive (x, y, z) factors."""
     return surface * np.asarray(factors, float)
 
 
 def rotation(axis: str, angle: float) -> np.ndarray:
-    """Rotation matrix [3, 3] about one coordinate axis, angle in radians."""
+    """Return the rotation matrix [3, 3] about one coordinate axis, by an angle in radians."""
     i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
     matrix = np.eye(3)
     matrix[[i, j], [i, j]] = np.cos(angle)
@@ -121,7 +121,7 @@ def rotation(axis: str, angle: float) -> np.ndarray:
 
 
 def corner_normals(surface: np.ndarray) -> np.ndarray:
-    """Unit normals [F, 3, 3]: smooth across a curved surface, split where it has an edge."""
+    """Return unit normals [F, 3, 3]: smooth across a curved surface, split where it has an edge."""
     weighted = np.cross(surface[:, 1] - surface[:, 0], surface[:, 2] - surface[:, 0])
     unit = weighted / np.linalg.norm(weighted, axis=1, keepdims=True)
     _, point = np.unique(np.round(surface.reshape(-1, 3), 6), axis=0, return_inverse=True)
@@ -137,7 +137,7 @@ def corner_normals(surface: np.ndarray) -> np.ndarray:
 
 
 def texture_coordinates(surface: np.ndarray) -> np.ndarray:
-    """Texture position [F, 3, 2] of every corner: each face seen along its main direction."""
+    """Return the texture position [F, 3, 2] of every corner, by its face's main direction."""
     normal = np.cross(surface[:, 1] - surface[:, 0], surface[:, 2] - surface[:, 0])
     facing = np.argmax(np.abs(normal), axis=1)
     kept = np.array([[1, 2], [0, 2], [0, 1]])[facing]
@@ -153,12 +153,12 @@ def _outward(surface: np.ndarray) -> np.ndarray:
 
 
 def _off_axis(directions: np.ndarray) -> np.ndarray:
-    """One unit axis far from all directions, so that a tube's frame never flips on its way."""
+    """Return the unit axis farthest from all directions, so that a tube's frame never flips."""
     return np.eye(3)[np.argmin(np.abs(directions).max(axis=0))]
 
 
 def _area(outline: np.ndarray) -> float:
-    """Signed area of a polygon, positive if counter-clockwise."""
+    """Return the signed area of a polygon, positive if it is counter-clockwise."""
     x, y = outline.T
     return 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
 
@@ -177,7 +177,7 @@ def _ear_clip(outline: np.ndarray) -> np.ndarray:
 
 
 def _is_ear(outline: np.ndarray, left: list[int], i: int) -> bool:
-    """Whether corner i of the remaining polygon can be cut off."""
+    """Return whether corner i of the remaining polygon can be cut off."""
     corner = (left[i - 1], left[i], left[(i + 1) % len(left)])
     a, b, c = outline[list(corner)]
     if _cross(b - a, c - b) <= 0:
@@ -188,5 +188,5 @@ def _is_ear(outline: np.ndarray, left: list[int], i: int) -> bool:
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cross product of vectors in the plane, [..., 2] each; NumPy 2 has it for space only."""
+    """Return the cross product of vectors in the plane, [..., 2]; NumPy 2 has it for space only."""
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]

@@ -31,34 +31,34 @@ class Shape:
 
     @property
     def points(self) -> np.ndarray:
-        """Every corner, [P, 3]."""
+        """Return every corner, [P, 3]."""
         return np.concatenate([part.surface.reshape(-1, 3) for part in self.parts])
 
 
 def build(
     *parts: tuple[str, np.ndarray], poses: tuple[str, ...] = ("upright",), round: bool = False
 ) -> Shape:
-    """A shape from pairs of finish and surface."""
+    """Build a shape from pairs of finish and surface."""
     return Shape(tuple(Part(finish, surface) for finish, surface in parts), poses, round)
 
 
 def join(*surfaces: np.ndarray) -> np.ndarray:
-    """Several surfaces as one."""
+    """Join several surfaces into one."""
     return np.concatenate(surfaces)
 
 
 def lathe(profile: ArrayLike) -> np.ndarray:
-    """A revolved surface whose axis is laid along x, starting at x = 0."""
+    """Turn a profile around the x axis, from x = 0 on."""
     return turn(revolve(profile), "y", 90)
 
 
 def mirror(surface: np.ndarray, factors: tuple[float, float, float]) -> np.ndarray:
-    """Scale by factors of one sign or the other, turning the triangles round where it mirrors."""
+    """Scale a surface by factors of any sign, and turn its triangles round if that mirrors it."""
     return (surface * np.asarray(factors))[:, :: int(np.sign(np.prod(factors)))]
 
 
 def vessel(bottom: float, top: float, height: float, wall: float = 0.004) -> np.ndarray:
-    """A hollow cup open at the top; bottom and top are its outer radii."""
+    """Return a hollow cup open at the top; bottom and top are its outer radii."""
     return revolve([
         (0, 0), (bottom - wall, 0), (bottom, wall), (top, height - wall / 2),
         (top - wall / 2, height), (top - wall, height - wall / 2),
@@ -74,7 +74,7 @@ def dish(
     wall: float = 0.005,
     squareness: float = 2.0,
 ) -> np.ndarray:
-    """A hollow dish on a flat foot; power 2 is round like a bowl, more is flatter inside."""
+    """Return a hollow dish on a flat foot; power 2 is round like a bowl, more is flatter inside."""
     share = np.linspace(0, 1, 9)
     r = foot + (radius - foot) * share
     z = depth * share**power
@@ -84,7 +84,7 @@ def dish(
 
 
 def ear(bottom: float, top: float, height: float, reach: float) -> np.ndarray:
-    """A mug's handle in the xz plane, both ends sunk into a wall of the given outer radii."""
+    """Return a mug's handle in the xz plane, both ends sunk into a wall of these outer radii."""
     bend = arc((0, 0), 1.0, -90, 90, 11) * [reach, height / 3.2] + [0, height * 0.52]
     wall = bottom + (top - bottom) * bend[:, 1] / height - 0.002
     path = np.column_stack([wall + bend[:, 0], np.zeros(11), bend[:, 1]])
@@ -92,5 +92,5 @@ def ear(bottom: float, top: float, height: float, reach: float) -> np.ndarray:
 
 
 def grip(length: float, width: float, height: float) -> np.ndarray:
-    """A rounded bar along x from x = 0, resting on the table."""
+    """Return a rounded bar along x from x = 0 that rests on the table."""
     return prism(rounded(length, width, middle=length / 2), height)

@@ -44,6 +44,7 @@ def draw_queries(scene: Scene, kinds: Sequence[str]) -> tuple[Query, ...]:
 
 
 def _ask(rng: np.random.Generator, task: Task, split: Split, kinds: Sequence[str]) -> Query:
+    """Put a task in one of its phrasings, and find the objects that serve it."""
     phrasings = task.heldout_phrasings if split == "uncommon" else task.phrasings
     text = phrasings[rng.integers(len(phrasings))]
     serving = tuple(label for label, kind in enumerate(kinds, 1) if kind in task.kinds)

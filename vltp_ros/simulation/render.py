@@ -61,13 +61,19 @@ class Rendered:
 class SceneRenderer:
     """Draws scenes; a context manager that frees its OpenGL context at the end.
 
-    To be used in the thread that made it: an OpenGL context belongs to one thread at a time.
-
-    Args:
-        width, height: of the image in pixels, at most 640 x 480, in the proportion 4 : 3.
+    A renderer is used in the thread that opened it: an OpenGL context belongs to one thread at a
+    time.
     """
 
-    def __init__(self, width: int = WIDTH, height: int = HEIGHT):
+    def __init__(self, width: int = WIDTH, height: int = HEIGHT) -> None:
+        """Compile the model and open an OpenGL context.
+
+        Args:
+            width, height: of the image in pixels, at most 640 x 480, in the proportion 4 : 3.
+
+        Raises:
+            ValueError: for another size.
+        """
         if width * HEIGHT != height * WIDTH or not 0 < width <= WIDTH:
             raise ValueError(f"image size {width}x{height} is not 4:3 within {WIDTH}x{HEIGHT}")
         self._shown: tuple[Scene, tuple[ObjectInstance, ...]] | None = None
@@ -96,7 +102,7 @@ class SceneRenderer:
         self._gl.free()
 
     def render(self, scene: Scene) -> Rendered:
-        """The still image of a scene with its labels and queries.
+        """Draw the still image of a scene, with its labels and queries.
 
         Objects of which too little is seen are taken out, so that every label is recognisable.
         """
@@ -106,16 +112,17 @@ class SceneRenderer:
         return Rendered(image, labels, objects, queries, scene)
 
     def view(self, scene: Scene, seconds: float) -> np.ndarray:
-        """uint8 [H, W, 3]: the scene from a camera that slowly circles, the still image at 0.
+        """Draw a scene, uint8 [H, W, 3], as a slowly circling camera sees it after some seconds.
 
-        Cheap as long as the scene stays the same: then only the colour image is drawn.
+        At 0 it is the still image. While the scene stays the same, only the colour image is drawn,
+        which is cheap.
         """
         if self._shown is None or self._shown[0] != scene:
             self._shown = scene, self._recognisable(scene)[0]
         return self._colour(scene, self._shown[1], scene.camera.orbit(seconds))
 
     def _recognisable(self, scene: Scene) -> tuple[tuple[ObjectInstance, ...], np.ndarray]:
-        """The objects of which enough is seen and, without the others, their labels [H, W]."""
+        """Return the objects that show enough and, without the others, their labels [H, W]."""
         alone = {item: np.count_nonzero(self._labels(scene, (item,))) for item in scene.objects}
         objects = scene.objects
         while True:
@@ -139,12 +146,12 @@ class SceneRenderer:
         return self._draw(camera, segment=False)
 
     def _labels(self, scene: Scene, objects: tuple[ObjectInstance, ...]) -> np.ndarray:
-        """uint8 [H, W] with 1 + the index of the object seen at each pixel."""
+        """Return uint8 [H, W]: 1 + the index of the object seen at each pixel, 0 for none."""
         self._lay_out(scene, objects)
         return self._draw(scene.camera, segment=True)[..., 0].copy()
 
     def _draw(self, camera: Camera, segment: bool) -> np.ndarray:
-        """Draw what was laid out: RGB, or the label in the first channel."""
+        """Draw what was laid out: RGB or, to segment, the label in the first channel."""
         self._aim(camera)
         self._drawing.flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = segment
         self._drawing.flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = segment
@@ -164,7 +171,7 @@ class SceneRenderer:
             eye.frustum_center, eye.frustum_width = 0.0, half * WIDTH / HEIGHT
 
     def _light(self, scene: Scene) -> None:
-        """The scene's lamps, and first one that is everywhere, also where shadows fall."""
+        """Set up the scene's lamps, and before them one that shines everywhere, on shadows too."""
         dark = (0.0, 0.0, 0.0)
         everywhere = Light((0.0, 0.0, 1.0), dark, shadow=False)
         self._drawing.nlight = 1 + len(scene.lights)

@@ -38,7 +38,7 @@ TRIES = 80  # places tried for one object before it is left out
 
 
 def generator(seed: int, split: Split, stream: int) -> np.random.Generator:
-    """A random generator of its own for every split, seed and use (stream).
+    """Return a random generator of its own for every split, seed and use (stream).
 
     Raises:
         ValueError: for an unknown split or a negative seed.
@@ -81,7 +81,7 @@ def sample_scene(seed: int, split: Split) -> Scene:
 
 
 def _kinds(rng: np.random.Generator, task: Task, served: bool) -> list[str]:
-    """The kinds to choose objects from in turn: first one that serves the task, if it is to be."""
+    """Draw the kinds of objects to try in turn, first one that serves the task where one shall."""
     allowed = [kind for kind in KINDS if served or kind not in task.kinds]
     kinds = [str(rng.choice(sorted(task.kinds)))] if served else []
     while len(kinds) < MAX_OBJECTS + 3:
@@ -118,7 +118,7 @@ def _surface(rng: np.random.Generator) -> Surface:
 
 
 def _tint(rng: np.random.Generator, brightness: float, spread: float) -> Vector:
-    """A grey of some brightness, with a cast of colour."""
+    """Draw a grey of some brightness, with a cast of colour."""
     return _vector(np.clip(brightness + rng.normal(0, spread, 3), 0.02, 1))
 
 
@@ -129,7 +129,7 @@ def _vector(values: np.ndarray) -> Vector:
 
 
 def _lights(rng: np.random.Generator) -> tuple[Light, ...]:
-    """A lamp that casts shadows, and now and then a weaker one from elsewhere."""
+    """Draw a lamp that casts shadows, and now and then a weaker one from elsewhere."""
     key = Light(_lamp_position(rng), _tint(rng, rng.uniform(0.4, 0.6), 0.04), shadow=True)
     if rng.random() < 0.4:
         return (key,)
@@ -160,7 +160,7 @@ def _objects(
 
 
 def _look(rng: np.random.Generator, kind: str, split: Split) -> ObjectInstance:
-    """An object of a kind, not placed yet."""
+    """Draw an object of a kind, which has no position yet."""
     looks = (UNCOMMON if split == "uncommon" else COMMON)[kind]
     look = looks[rng.integers(len(looks))]
     rgb = np.array(COLOURS[look.colour]) * rng.normal(1, 0.06) + rng.normal(0, 0.015, 3)
@@ -201,7 +201,7 @@ def _place(
 
 
 def _visible(box: np.ndarray, spots: np.ndarray, camera: Camera) -> np.ndarray:
-    """Whether a box [8, 3], moved to each of the spots [N, 2], lies inside the image: bool [N]."""
+    """Return bool [N]: whether a box [8, 3], moved to each spot [N, 2], lies inside the image."""
     moved = box + np.pad(spots, ((0, 0), (0, 1)))[:, None]
     pixels = camera.project(moved.reshape(-1, 3)).reshape(-1, 8, 2)
     inside = (pixels > BORDER) & (pixels < np.array([WIDTH, HEIGHT]) - BORDER)
@@ -209,7 +209,7 @@ def _visible(box: np.ndarray, spots: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def _supported(box: np.ndarray, spots: np.ndarray, table: Table) -> np.ndarray:
-    """Whether a box [8, 3], moved to each of the spots [N, 2], stands on the table: bool [N]."""
+    """Return bool [N]: whether a box [8, 3], moved to each spot [N, 2], stands on the table."""
     cos, sin = np.cos(table.yaw), np.sin(table.yaw)
     across = (box[:4, :2] + spots[:, None]) @ np.array([[cos, -sin], [sin, cos]])
     return np.all(np.abs(across) < table.half_size, axis=(1, 2))

@@ -61,24 +61,24 @@ class Camera:
     """Vertical field of view."""
 
     def axes(self) -> np.ndarray:
-        """Rows right, up, forward: unit vectors [3, 3] in the world frame."""
+        """Return unit vectors [3, 3] in the world frame: rows right, up, forward."""
         tilt = rotation("z", self.azimuth) @ rotation("x", -self.elevation)
         right, forward, up = tilt.T
         cos, sin = np.cos(self.roll), np.sin(self.roll)
         return np.stack([cos * right + sin * up, cos * up - sin * right, forward])
 
     def position(self) -> np.ndarray:
-        """The optical centre [3]."""
+        """Return the optical centre [3]."""
         return np.asarray(self.target) - self.distance * self.axes()[2]
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Pixels [N, 2] (column, row) of world points [N, 3] in a WIDTH x HEIGHT image."""
+        """Return pixels [N, 2] (column, row) of world points [N, 3] in a WIDTH x HEIGHT image."""
         right, up, depth = self.axes() @ (points - self.position()).T
         focal = HEIGHT / 2 / np.tan(self.fovy / 2)
         return np.stack([WIDTH / 2 + focal * right / depth, HEIGHT / 2 - focal * up / depth], -1)
 
     def on_table(self, pixels: np.ndarray) -> np.ndarray:
-        """The points [N, 2] of the table plane seen at pixels [N, 2], without those above it."""
+        """Return the points [N, 2] of the table plane at pixels [N, 2]; none above the horizon."""
         focal = HEIGHT / 2 / np.tan(self.fovy / 2)
         column, row = pixels.T
         picture = np.stack([column - WIDTH / 2, HEIGHT / 2 - row, np.full(len(pixels), focal)], -1)
@@ -88,7 +88,7 @@ class Camera:
         return (origin - rays * origin[2] / rays[:, 2:])[:, :2]
 
     def orbit(self, seconds: float) -> "Camera":
-        """The camera on its slow way around the target; itself at 0 and every ORBIT_SECONDS."""
+        """Return the camera on its way around the target; itself at 0 and every ORBIT_SECONDS."""
         phase = 2 * np.pi * seconds / ORBIT_SECONDS
         return replace(
             self,
@@ -148,7 +148,10 @@ class Scene:
 
 @lru_cache(maxsize=1024)
 def placement(item: ObjectInstance) -> tuple[np.ndarray, np.ndarray]:
-    """A [3, 3], b [3] such that A @ point + b takes a nominal point to the world, lowest at 0."""
+    """Return A [3, 3] and b [3]: A @ point + b takes an object's nominal points to the world.
+
+    The lowest of these come to lie at z = 0.
+    """
     linear, low, high = _rolled(item)
     turned = rotation("z", item.yaw)
     rest = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
@@ -156,7 +159,7 @@ def placement(item: ObjectInstance) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bounds(item: ObjectInstance) -> np.ndarray:
-    """The eight corners [8, 3] of its upright bounding box in the world, the four lower first."""
+    """Return the corners [8, 3] of an object's upright box in the world, the lower four first."""
     _, low, high = _rolled(item)
     x, y, z = (high - low) / [2, 2, 1]
     base = np.array([(-x, -y), (x, -y), (x, y), (-x, y)]) @ rotation("z", item.yaw)[:2, :2].T
@@ -167,7 +170,7 @@ def bounds(item: ObjectInstance) -> np.ndarray:
 
 
 def apart(first: np.ndarray, second: np.ndarray, gap: float) -> np.ndarray:
-    """Whether rectangles keep a gap in metres along one of their sides.
+    """Return whether rectangles keep a gap in metres along one of their sides.
 
     Args:
         first: corners in order [..., 4, 2].
@@ -185,7 +188,7 @@ def apart(first: np.ndarray, second: np.ndarray, gap: float) -> np.ndarray:
 
 
 def _rolled(item: ObjectInstance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Size and pose as one matrix [3, 3], and the lowest and highest coordinates after it."""
+    """Return size and pose as a matrix [3, 3], and the lowest and highest coordinates after it."""
     return _extent(item.kind, item.shape, item.size, item.pose)
 
 

@@ -88,5 +88,5 @@ KINDS: tuple[str, ...] = tuple(BUILDERS)
 
 @cache
 def shape(kind: str, variant: str) -> Shape:
-    """The geometry of a variant; KeyError for a kind or variant that BUILDERS lacks."""
+    """Return the geometry of a variant; KeyError for a kind or variant that BUILDERS lacks."""
     return BUILDERS[kind][variant]()

@@ -8,7 +8,7 @@ SIZE = 128  # pixels along each side
 
 
 def _noise(seed: int, across: float, down: float) -> np.ndarray:
-    """Smooth noise [SIZE, SIZE] in 0 to 1 that tiles; its grain measures across x down pixels."""
+    """Return smooth noise [SIZE, SIZE] in 0 to 1 that tiles; its grain is across x down pixels."""
     spectrum = np.fft.fft2(np.random.default_rng(seed).standard_normal((SIZE, SIZE)))
     frequency = np.fft.fftfreq(SIZE) * np.pi
     decay = np.exp(-((frequency[:, None] * down) ** 2) - (frequency * across) ** 2)

@@ -1,4 +1,4 @@
-"""Shapes of tools, elongated along x, and of what cleans and sticks."""
+"""Shapes of tools, elongated along x, and of what cleans and sticks; lengths in metres."""
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from vltp_ros.simulation.parts import MAIN, Shape, build, grip, join, lathe, mir
 
 
 def hammer_claw() -> Shape:
-    grip = [(0, 0), (0.013, 0), (0.014, 0.09), (0.010, 0.13), (0.010, 0.22), (0, 0.22)]
-    handle = move(stretch(lathe(grip), (1, 1, 0.9)), (0, 0, 0.017))
+    """Build a hammer whose head is a face on one side and a claw on the other."""
+    profile = [(0, 0), (0.013, 0), (0.014, 0.09), (0.010, 0.13), (0.010, 0.22), (0, 0.22)]
+    handle = move(stretch(lathe(profile), (1, 1, 0.9)), (0, 0, 0.017))
     poll = [(0, 0), (0.017, 0), (0.017, 0.018), (0.012, 0.024), (0.012, 0.066), (0, 0.066)]
     face = move(turn(revolve(poll), "x", 90), (0.21, 0.016, 0.017))
     # The claw bends back over the handle and parts in two tines.
@@ -30,12 +31,14 @@ def hammer_claw() -> Shape:
 
 
 def hammer_sledge() -> Shape:
+    """Build a hammer with a heavy iron block for a head."""
     handle = move(grip(0.24, 0.024, 0.02), (0, 0, 0.012))
     head = prism(rounded(0.046, 0.12, 8, middle=0.205), 0.044)
     return build((MAIN, handle), ("iron", head))
 
 
 def hammer_mallet() -> Shape:
+    """Build a hammer with a round rubber head."""
     handle = move(lathe([(0, 0), (0.012, 0), (0.011, 0.2), (0, 0.2)]), (0, 0, 0.029))
     ends = [(0, -0.055), (0.025, -0.055), (0.029, -0.048)]
     head = turn(revolve([*ends, *((r, -z) for r, z in reversed(ends))]), "x", 90)
@@ -43,7 +46,7 @@ def hammer_mallet() -> Shape:
 
 
 def scissors(opening: float, blade: float) -> Shape:
-    """Two crossing arms, opened by an angle in degrees; the pivot is at the origin."""
+    """Build scissors: crossing arms, open by an angle in degrees, with the pivot at the origin."""
     edge = [(-0.02, -0.007), (0.0, -0.010), (blade * 0.7, -0.007), (blade, 0.006), (-0.02, 0.008)]
     shank = tube([(-0.015, 0, 0), (-0.04, 0.006, 0), (-0.058, 0.016, 0)], 0.006)
     eye = arc((0, 0), 1.0, 0, 360, 21)[:-1] * [0.034, 0.024] + [-0.088, 0.025]
@@ -52,22 +55,22 @@ def scissors(opening: float, blade: float) -> Shape:
     for side, base in ((1, 0.005), (-1, 0.010)):
         flip = (1, side, 1)
         flat = mirror(prism(edge, 0.004), flip)
-        grip = mirror(join(shank, loop), flip)
+        arm = mirror(join(shank, loop), flip)
         parts["steel"].append(move(turn(flat, "z", side * -opening / 2), (0, 0, base)))
-        parts[MAIN].append(move(turn(grip, "z", side * -opening / 2), (0, 0, 0.0065)))
+        parts[MAIN].append(move(turn(arm, "z", side * -opening / 2), (0, 0, 0.0065)))
     pin = revolve([(0, 0.004), (0.006, 0.004), (0.006, 0.017), (0, 0.017)], 14)
     return build((MAIN, join(*parts[MAIN])), ("steel", join(*parts["steel"])), ("iron", pin))
 
 
 def dish_brush() -> Shape:
-    """A long handle with a head of bristles that point sideways."""
+    """Build a brush: a long handle with a head of bristles that point sideways."""
     back = join(grip(0.15, 0.018, 0.018), slab((0.085, 0.018, 0.022), (0.185, 0, 0.011)))
     tufts = [slab((0.008, 0.036, 0.016), (0.15 + 0.0115 * k, 0.026, 0.011)) for k in range(7)]
     return build((MAIN, back), ("bristle", join(*tufts)))
 
 
 def hand_broom() -> Shape:
-    """A short handle and bristles that fan out."""
+    """Build a hand broom: a short handle and bristles that fan out."""
     stick = [(0, 0), (0.011, 0), (0.013, 0.05), (0.009, 0.105), (0.014, 0.115), (0, 0.115)]
     handle = move(lathe(stick), (0, 0, 0.014))
     half = [(0.11, -0.02), (0.135, -0.042), (0.15, -0.042)]
@@ -78,6 +81,8 @@ def hand_broom() -> Shape:
 
 
 def tape(outer: float, inner: float, width: float) -> Shape:
+    """Build a roll of tape on a cardboard core; outer and inner are the roll's radii."""
+
     def ring(far: float, near: float, low: float, high: float) -> np.ndarray:
         return revolve([(near, low), (far, low), (far, high), (near, high), (near, low)])
 
@@ -87,10 +92,17 @@ def tape(outer: float, inner: float, width: float) -> Shape:
 
 
 def sponge(outline: np.ndarray, pad: str) -> Shape:
+    """Build a sponge with an outline [N, 2] on a pad of another finish."""
     return build((MAIN, prism(outline, 0.03, 0.012)), (pad, prism(outline, 0.012)))
 
 
 def screwdriver(handle: float, shaft: float, radius: float) -> Shape:
+    """Build a screwdriver.
+
+    Args:
+        handle, shaft: their lengths.
+        radius: of the handle, whose flutes reach a little farther.
+    """
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     flute = 1 + 0.13 * np.cos(8 * angle)
     along = np.array([0, 0, 0.008, 0.7 * handle, 0.85 * handle, 0.9 * handle, handle, handle])
