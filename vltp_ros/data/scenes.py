@@ -23,7 +23,7 @@ class LabelledScene:
     queries: tuple[dict, ...]  # {"task", "text", "objects": labels that serve}
 
     def mask(self, query: dict) -> np.ndarray:
-        """bool [H, W]: the visible pixels of the objects that serve the query."""
+        """Return bool [H, W]: the visible pixels of the objects that serve the query."""
         return np.isin(self.labels, query["objects"])
 
 
@@ -31,7 +31,7 @@ class TabletopDataset:
     """A directory of rendered scenes."""
 
     def __init__(self, directory: Path | str) -> None:
-        """Raise ValueError if ``directory`` is not a finished or growing data set."""
+        """Open a finished or growing data set; ValueError for a directory that is none."""
         self.directory = Path(directory)
         path = self.directory / "dataset.json"
         if not path.is_file():
@@ -41,13 +41,15 @@ class TabletopDataset:
 
     @cached_property
     def scenes(self) -> list[Path]:
-        """The scenes' JSON files, in the order of their seeds."""
+        """Return the scenes' JSON files, in the order of their seeds."""
         return sorted((self.directory / "scenes").glob("*.json"))
 
     def __len__(self) -> int:
+        """Return the number of scenes so far."""
         return len(self.scenes)
 
     def __getitem__(self, index: int) -> LabelledScene:
+        """Read a scene; ValueError for files that cannot be read."""
         scene = json.loads(self.scenes[index].read_text())
         image = cv2.imread(str(self.directory / scene["image"]), cv2.IMREAD_COLOR)
         labels = cv2.imread(str(self.directory / scene["mask"]), cv2.IMREAD_UNCHANGED)
@@ -61,7 +63,7 @@ class TabletopDataset:
         )
 
     def sample(self, index: int) -> Sample:
-        """The scene's first query, which is drawn to be representative."""
+        """Return a scene's first query, which is drawn to be representative."""
         scene = self[index]
         query = scene.queries[0]
         return Sample(scene.image, query["text"], scene.mask(query))

@@ -30,7 +30,7 @@ class Batch:
     serving: Tensor  # float [B * T, kinds]: 1 for the kinds that serve the task, else 0
 
     def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
+        """Return the batch on a device."""
         return Batch(
             self.images.to(device),
             self.tasks,
@@ -44,10 +44,15 @@ class BatchSource:
     """Draws, augments and prefetches batches."""
 
     def __init__(self, data: TabletopDataset, tasks: Sequence[Task], config: TrainConfig) -> None:
-        """
+        """Take the scenes and tasks to draw from.
+
         Args:
             data: must hold at least one scene.
-            tasks: which kinds serve each, and the sentences that training may use for it.
+            tasks: with the kinds that serve them, and the sentences that training may use.
+            config: settings of the run.
+
+        Raises:
+            ValueError: for a data set without scenes.
         """
         if not len(data):
             raise ValueError(f"{data.directory} holds no scenes yet")
@@ -55,7 +60,7 @@ class BatchSource:
         self.serving = np.array([[kind in task.kinds for kind in data.kinds] for task in tasks])
 
     def batches(self, start: int) -> Iterator[tuple[int, Batch]]:
-        """(step, batch) from ``start`` to the last step; the next one is read ahead."""
+        """Yield (step, batch) from ``start`` to the last step; the next batch is read ahead."""
         with ThreadPoolExecutor(1) as pool:
             coming = pool.submit(self.batch, start)
             for step in range(start, self.config.steps):
@@ -65,7 +70,7 @@ class BatchSource:
                 yield step, batch
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step: a pure function of the seed, the step and the data set."""
+        """Return the batch of a step, a pure function of the seed, the step and the data set."""
         rng = np.random.default_rng([self.config.seed, step])
         pictures = self._mosaics(step, rng) if self.config.mosaic else self._scenes(step, rng)
         chosen = [self._draw_tasks(kinds, rng) for _, kinds in pictures]
@@ -83,7 +88,7 @@ class BatchSource:
         )
 
     def _order(self, step: int, scenes: int) -> list[int]:
-        """The scenes of a step: every epoch is a permutation of its own."""
+        """Return the indices of a step's scenes; every epoch is a permutation of its own."""
         count, chosen = len(self.data), []
         for position in range(step * scenes, (step + 1) * scenes):
             epoch, place = divmod(position, count)
@@ -92,14 +97,14 @@ class BatchSource:
         return chosen
 
     def _scenes(self, step: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Whole scenes: image uint8 [H, W, 3] and kinds uint8 [H, W] of each."""
+        """Return image uint8 [H, W, 3] and kinds uint8 [H, W] of whole scenes."""
         whole = np.s_[:, :]
         return [
             self._augmented(self.data[i], whole, rng) for i in self._order(step, self.config.batch)
         ]
 
     def _mosaics(self, step: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Squares of four cuts each, crowded with objects; as :meth:`_scenes`."""
+        """Return squares of four cuts, crowded with objects, in the form of :meth:`_scenes`."""
         scenes = [self.data[i] for i in self._order(step, 4 * self.config.batch)]
         cuts = [self._augmented(scene, _cut(scene, rng), rng) for scene in scenes]
         return [
@@ -110,7 +115,7 @@ class BatchSource:
     def _augmented(
         self, scene: LabelledScene, part: tuple[slice, slice], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A part of the scene in another light, mirrored half of the time, and its kinds."""
+        """Return a part of a scene in another light, mirrored half of the time, and its kinds."""
         lookup = np.zeros(256, np.uint8)
         lookup[1 : len(scene.kinds) + 1] = [self.data.kinds.index(k) + 1 for k in scene.kinds]
         mirror = np.s_[:, ::-1] if rng.random() < 0.5 else np.s_[:, :]
@@ -119,7 +124,7 @@ class BatchSource:
         return cv2.LUT(image, _light(rng)), cv2.LUT(labels, lookup)
 
     def _draw_tasks(self, kinds: np.ndarray, rng: np.random.Generator) -> list[int]:
-        """Numbers of tasks for a picture, most of them served by something in it."""
+        """Draw the numbers of tasks for a picture; something in it serves most of them."""
         there = np.bincount(kinds.ravel(), minlength=len(self.data.kinds) + 1)[1:] > 0
         served = np.flatnonzero((self.serving & there).any(1))
         unserved = np.setdiff1d(np.arange(len(self.tasks)), served)
@@ -132,13 +137,13 @@ class BatchSource:
 
 
 def _light(rng: np.random.Generator) -> np.ndarray:
-    """uint8 [256]: levels under another brightness and contrast."""
+    """Draw a lookup table, uint8 [256]: levels under another brightness and contrast."""
     gain, offset = rng.uniform(0.8, 1.2), rng.uniform(-20, 20)
     return np.clip((np.arange(256) - 128) * gain + 128 + offset, 0, 255).astype(np.uint8)
 
 
 def _cut(scene: LabelledScene, rng: np.random.Generator) -> tuple[slice, slice]:
-    """A square of side QUARTER around a random place on an object."""
+    """Draw a square of side QUARTER around a random point of an object."""
     coarse = 8  # pixels: objects are larger, and looking at every pixel is slow
     rows, columns = np.nonzero(scene.labels[::coarse, ::coarse])
     pick = rng.integers(len(rows)) if len(rows) else None

@@ -15,38 +15,51 @@ class TrainConfig:
     steps: int = setting(4000, "optimiser steps", low=1)
     batch: int = setting(8, "images per step", low=1)
     tasks_per_image: int = setting(3, "tasks drawn for each image", low=1)
-    mosaic: bool = setting(False, "pictures of four cuts each, crowded with objects")
+    mosaic: bool = setting(
+        False, "train on pictures of four cuts each, crowded with objects, instead of whole scenes"
+    )
     empty_share: float = setting(0.15, "share of tasks that nothing serves", low=0.0, high=1.0)
     optimiser: str = setting(
         "muon",
         "muon: Muon for weight matrices, AdamW for the rest; adamw: AdamW for all",
         choices=("muon", "adamw"),
     )
-    learning_rate: float = setting(1e-3, "peak of the cosine schedule, AdamW's", low=0.0)
-    betas: tuple[float, float] = setting((0.9, 0.98), "AdamW's", low=0.0, high=0.9999)
-    muon_learning_rate: float = setting(0.02, "peak of the cosine schedule, Muon's", low=0.0)
-    finetune_share: float = setting(
-        0.05, "share of the rates for a mask decoder that is trained already", low=0.0, high=1.0
+    learning_rate: float = setting(
+        1e-3, "peak of AdamW's learning rate, which follows a cosine schedule", low=0.0
     )
-    warmup: int = setting(200, "steps of linear warm-up", low=0)
-    final_share: float = setting(0.0, "share of the peak rate left at the end", low=0.0, high=1.0)
-    weight_decay: float = setting(0.05, "AdamW's", low=0.0)
-    clip: float = setting(1.0, "largest gradient norm", low=0.0)
+    betas: tuple[float, float] = setting((0.9, 0.98), "AdamW's betas", low=0.0, high=0.9999)
+    muon_learning_rate: float = setting(
+        0.02, "peak of Muon's learning rate, which follows a cosine schedule", low=0.0
+    )
+    finetune_share: float = setting(
+        0.05,
+        "share of the learning rates for a mask decoder that is trained already",
+        low=0.0,
+        high=1.0,
+    )
+    warmup: int = setting(200, "steps of the learning rates' linear warm-up", low=0)
+    final_share: float = setting(
+        0.0, "share of the peak learning rates left at the end", low=0.0, high=1.0
+    )
+    weight_decay: float = setting(
+        0.05, "weight decay of AdamW and Muon, but for biases and norms", low=0.0
+    )
+    clip: float = setting(1.0, "largest norm of the gradient, which is scaled down to it", low=0.0)
     kind_weight: float = setting(
         1.0, "weight of the auxiliary losses on kinds of objects (dense stage only)", low=0.0
     )
     seg_weight: float = setting(
-        10.0, "weight of what <SEG> changes by, relative (attention stage only)", low=0.0
+        10.0, "weight of the relative change of <SEG> (attention stage only)", low=0.0
     )
     rates: tuple[float, ...] = setting(
-        (0.5,), "pruning rates, one drawn for each step (pruned stage only)", low=0.0, high=0.99
+        (0.5,), "pruning rates, of which each step draws one (prune stage only)", low=0.0, high=0.99
     )
     bfloat16: bool = setting(True, "train under bfloat16 autocast")
     gradient_checkpointing: bool = setting(
-        False, "run LLaVA's layers twice instead of storing what they compute (finetune only)"
+        False, "run LLaVA's layers twice instead of storing their activations (finetune only)"
     )
     save_every: int = setting(200, "steps between checkpoints", low=1)
-    seed: int = setting(0, "of weights, data order and augmentation", low=0)
+    seed: int = setting(0, "seed of weights, data order and augmentation", low=0)
 
     def __post_init__(self) -> None:
         check(self)

@@ -60,7 +60,7 @@ def fit(stage: nn.Module, source: BatchSource, config: TrainConfig, run: Path) -
 
 
 def schedule(step: int, config: TrainConfig) -> float:
-    """Share of the peak learning rate: linear warm-up, then half a cosine down."""
+    """Return the share of the peak learning rate: linear warm-up, then half a cosine down."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     share = (step - config.warmup) / max(1, config.steps - config.warmup)
@@ -73,17 +73,17 @@ def _progress(batches: Iterable, start: int, steps: int) -> tqdm:
 
 
 def _trained(stage: nn.Module) -> dict[str, Tensor]:
-    """The parameters that require gradients, by name."""
+    """Return the parameters that require gradients, by name."""
     return {name: p for name, p in stage.named_parameters() if p.requires_grad}
 
 
 def _seed(seed: int, step: int) -> None:
-    """What a step draws, e.g. for dropout, depends on nothing else: a run can resume."""
+    """Let what a step draws, e.g. for dropout, depend on nothing else, so that a run can resume."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
 
 
 def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Muon for the weight matrices of the transformers, AdamW for the rest, or for all.
+    """Return Muon for the transformers' weight matrices and AdamW for the rest, or AdamW for all.
 
     Tables that are looked up row by row (embeddings, positions) are no matrices in Muon's sense.
     Parameters of the modules that the stage names in ``finetuned`` have smaller rates.
@@ -147,7 +147,7 @@ def _save(
 def _resume(
     stage: nn.Module, optimisers: list[torch.optim.Optimizer], path: Path
 ) -> tuple[int, float]:
-    """The step to go on from and the seconds spent before it; (0, 0) for a new run."""
+    """Load a checkpoint; return its step and the seconds spent before, (0, 0) for a new run."""
     if not path.is_file():
         return 0, 0.0
     saved = torch.load(path, weights_only=True, map_location="cpu")

@@ -11,9 +11,13 @@ DICE_WEIGHT = 0.5
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - Dice coefficient on sigmoids, mean over the batch; [B, ...] each, target in 0..1.
+    """Return 1 - Dice coefficient on sigmoids, mean over the batch.
 
     The 1 in both terms makes an empty target ask for an empty prediction.
+
+    Args:
+        logits: [B, ...].
+        target: of the same shape, 0..1.
     """
     probability, target = logits.sigmoid().flatten(1), target.flatten(1)
     overlap = 2 * (probability * target).sum(1)
@@ -21,14 +25,14 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Weighted BCE + Dice: L_X on mask pixels, L_P on the scores of image patches."""
+    """Return weighted BCE + Dice: L_X on mask pixels, L_P on the scores of image patches."""
     logits = logits.float()
     bce = F.binary_cross_entropy_with_logits(logits, target)
     return BCE_WEIGHT * bce + DICE_WEIGHT * dice_loss(logits, target)
 
 
 def pruning_loss(scores: tuple[Tensor, ...], patches: Tensor) -> Tensor:
-    """L_P: mean over the prune decoder's calls, on soft scores.
+    """Return L_P, on soft scores, mean over the prune decoder's calls.
 
     Args:
         scores: per stage, logits [B, N].
@@ -38,7 +42,7 @@ def pruning_loss(scores: tuple[Tensor, ...], patches: Tensor) -> Tensor:
 
 
 def attention_loss(attention: Tensor, share: Tensor) -> Tensor:
-    """Cross-entropy of attention over image tokens against where the targets are.
+    """Return the cross-entropy of attention over image tokens against where the targets are.
 
     Args:
         attention: [B, g, g], to each image token; of each row only the distribution matters.

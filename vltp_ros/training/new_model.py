@@ -24,7 +24,7 @@ VOCABULARY = LLAVA_SIZES["tabletop"].vocabulary
 
 
 def new_model(sentences: Iterable[str], seed: int) -> Vltp:
-    """An untrained tabletop model whose tokenizer knows the words of ``sentences``."""
+    """Build an untrained tabletop model whose tokenizer knows the words of ``sentences``."""
     torch.manual_seed(seed)
     config = model_config("tabletop")
     tokenizer = train_tokenizer([*sentences, config.prompt])
@@ -56,7 +56,7 @@ def look_around(block: Block, axis: int, reach: float) -> None:
     attn.qkv.bias.zero_()
     query = attn.qkv.bias[: attn.proj.in_features].view(attn.num_heads, -1)
     for table, along in ((attn.rel_pos_h, axis == 0), (attn.rel_pos_w, axis == 1)):
-        offset = torch.arange(len(table)) - len(table) // 2  # the query's place minus the key's
+        offset = torch.arange(len(table)) - len(table) // 2  # the query's position minus the key's
         table.zero_()
         for head, centre in enumerate((-1, 0, 1)):
             channel = 2 * head + along
@@ -67,7 +67,7 @@ def look_around(block: Block, axis: int, reach: float) -> None:
 
 
 def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Lower-case byte-level BPE: no word is unknown, whatever a user types."""
+    """Train lower-case byte-level BPE, to which no word is unknown, whatever a user types."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -94,12 +94,12 @@ def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def build_llava(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """The tabletop model's LLaVA, random weights."""
+    """Build the tabletop model's LLaVA with random weights."""
     return LlavaForConditionalGeneration(llava_config(LLAVA_SIZES["tabletop"], tokenizer))
 
 
 def llava_config(sizes: LlavaSizes, tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
-    """Transformers' configuration of these sizes."""
+    """Return transformers' configuration of LLaVA in some sizes."""
     vision = CLIPVisionConfig(
         hidden_size=sizes.vision_width,
         intermediate_size=sizes.vision_mlp,

@@ -39,13 +39,13 @@ class EncoderStage(nn.Module):
         _train_only(model, self.trained)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Losses by name; ``loss`` is the one to minimise."""
+        """Return losses by name; ``loss`` is the one to minimise."""
         features = self.model.image_encoder(self.model.preprocess(batch.images))
         kind = self.kind_loss(features, batch.kinds)
         return {"loss": kind, "kind": kind}
 
     def kind_loss(self, features: Tensor, kinds: Tensor) -> Tensor:
-        """Cross-entropy of features [B, 256, g, g] against kinds [B, H, W]."""
+        """Return the cross-entropy of features [B, 256, g, g] against kinds [B, H, W]."""
         logits = F.pixel_shuffle(self.kind_head(features), 4).float()
         height, width = fitted_size(kinds.shape[-2], kinds.shape[-1], logits.shape[-1])
         target = F.interpolate(kinds.unsqueeze(1).float(), (height, width)).squeeze(1).long()
@@ -69,7 +69,7 @@ class DenseStage(EncoderStage):
         self.task_head = nn.Linear(WIDTH, kinds, device=model.pixel_mean.device)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Losses by name; ``loss`` is their weighted sum."""
+        """Return losses by name; ``loss`` is their weighted sum."""
         model = self.model
         features = model.image_encoder(model.preprocess(batch.images))
         seg = model.reasoner(batch.images, batch.tasks)
@@ -98,7 +98,7 @@ class AttentionStage(nn.Module):
         self.before = copy.deepcopy(model.reasoner).requires_grad_(False)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Losses by name; ``loss`` is their weighted sum."""
+        """Return losses by name; ``loss`` is their weighted sum."""
         reasoner = self.model.reasoner
         with torch.no_grad():
             expected = self.before(batch.images, batch.tasks).float()
@@ -126,7 +126,8 @@ class LoraStage(nn.Module):
     trained = ("reasoner.projection", "mask_decoder")
 
     def __init__(self, model: Vltp, config: TrainConfig) -> None:
-        """
+        """Let adapters, projection and mask decoder learn, and nothing else.
+
         Args:
             model: with adapters on LLaVA, whose own weights may be quantised.
             config: says whether to store what LLaVA's layers compute.
@@ -140,7 +141,7 @@ class LoraStage(nn.Module):
             layer.gradient_checkpointing = config.gradient_checkpointing
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Losses by name; ``loss`` is the one to minimise."""
+        """Return losses by name; ``loss`` is the one to minimise."""
         model = self.model
         with torch.no_grad():
             features = model.image_encoder(model.preprocess(batch.images))
@@ -166,13 +167,13 @@ class PrunedStage(nn.Module):
         _train_only(model, self.trained)
 
     def train(self, mode: bool = True) -> PrunedStage:
-        """As for every module, but LLaVA stays as it will be used: an adapter has dropout."""
+        """Set the mode of all but LLaVA, which stays as it will be used: an adapter has dropout."""
         super().train(mode)
         self.model.reasoner.eval()
         return self
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Losses by name; ``loss`` is their sum."""
+        """Return losses by name; ``loss`` is their sum."""
         model, side = self.model, self.model.config.encoder.img_size
         with torch.no_grad():
             tokens = model.stem(model.preprocess(batch.images), self.prune_after)
@@ -189,20 +190,21 @@ class PrunedStage(nn.Module):
 
 
 def _train_only(model: Vltp, names: tuple[str, ...]) -> None:
+    """Let these submodules' parameters require gradients, and no others."""
     model.requires_grad_(False)
     for name in names:
         model.get_submodule(name).requires_grad_(True)
 
 
 def dense_mask_loss(model: Vltp, features: Tensor, seg: Tensor, batch: Batch) -> Tensor:
-    """L_X of what the mask decoder makes of features [B, 256, g, g] and <SEG> [B * T, 1, 256]."""
+    """Return L_X of the masks decoded from features [B, 256, g, g] and <SEG> [B * T, 1, 256]."""
     features = features.repeat_interleave(len(batch.tasks[0]), 0)
     logits = model.decode(model.mask_decoder, features, seg)
     return image_mask_loss(logits, batch.masks, model.config.encoder.img_size)
 
 
 def image_mask_loss(logits: Tensor, masks: Tensor, side: int) -> Tensor:
-    """L_X over the image, at MASK_STRIDE; a pixel's target is the share of it that is covered.
+    """Return L_X over the image, at MASK_STRIDE; a pixel's target is how much of it is covered.
 
     Args:
         logits: [B, h, w] over SAM's padded square.
