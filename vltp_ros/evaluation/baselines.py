@@ -1,7 +1,7 @@
 """The baselines of VLTP's Table 7 on the same SAM: none of them knows the task.
 
 Each is trained as VLTP's pruned half is: encoder frozen, its own module and a mask decoder of its
-own learn. What else differs from the papers is said with each.
+own learn. Each class says what else differs from its paper.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Baseline(nn.Module):
     """
 
     def __init__(self, encoder: PrunedImageEncoder, kinds: int, rate: float) -> None:
-        """
+        """Wrap an encoder that is to save tokens.
+
         Args:
             encoder: with the stages to prune at; it is not trained.
             kinds: number of kinds of objects.
@@ -45,7 +46,7 @@ class Baseline(nn.Module):
         """Meet ``rate`` on images [B, 3, S, S], where the number of tokens follows the image."""
 
     def _advance(self, stage: int, tokens: Tensor, keep: Tensor) -> Tensor:
-        """A stage for rows that keep different numbers of tokens; keep: bool [B, N]."""
+        """Run a stage for rows that keep different numbers of tokens; keep: bool [B, N]."""
         rows = []
         for row, chosen in zip(tokens.unsqueeze(1), keep, strict=True):
             positions = chosen.nonzero().T
@@ -57,7 +58,7 @@ class RandomSelection(Baseline):
     """As many tokens as VLTP, drawn anew at each stage."""
 
     def forward(self, square: Tensor, kinds: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See :class:`Baseline`."""
+        """Encode images as :class:`Baseline` says."""
         count = kept_count(self.encoder.grid[0] * self.encoder.grid[1], self.rate)
         out = self.encoder(square, lambda stage, tokens: top_k(random_scores(tokens), count))
         return out.features, square.new_zeros(())
@@ -81,7 +82,7 @@ class TokenSharing(Baseline):
         self.policy = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 1))
 
     def forward(self, square: Tensor, kinds: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See :class:`Baseline`."""
+        """Encode images as :class:`Baseline` says."""
         encoder, grid = self.encoder.image_encoder, self.encoder.grid
         uniform = self.policy(square)  # [B, 1, rows / 2, columns / 2]
         loss = square.new_zeros(())
@@ -113,7 +114,7 @@ class TokenSharing(Baseline):
         return self.encoder.merge(torch.where(is_shared, copies, tokens).flatten(1, 2)), loss
 
     def _labels(self, kinds: Tensor, side: int) -> Tensor:
-        """1 for each superpatch of one kind, float [B, 1, side / 32, side / 32]."""
+        """Return float [B, 1, side / 32, side / 32]: 1 for each superpatch of one kind, else 0."""
         square = _square_kinds(kinds, side).unsqueeze(1).float()
         return (F.max_pool2d(square, 32) == -F.max_pool2d(-square, 32)).float()
 
@@ -140,7 +141,7 @@ class EarlyExit(Baseline):
         self.register_buffer("confidence", torch.tensor(0.95))
 
     def forward(self, square: Tensor, kinds: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See :class:`Baseline`."""
+        """Encode images as :class:`Baseline` says."""
         tokens, loss, _ = self._encode(square, kinds)
         return self.encoder.merge(tokens), loss
 
@@ -149,7 +150,7 @@ class EarlyExit(Baseline):
         _bisect(self.confidence, 0.0, 1.0, self.rate, lambda: self._encode(square, None)[2])
 
     def _encode(self, square: Tensor, kinds: Tensor | None) -> tuple[Tensor, Tensor, float]:
-        """Tokens [B, N, C], the heads' loss, and the share of tokens saved."""
+        """Return tokens [B, N, C], the heads' loss, and the share of tokens saved."""
         tokens = self.encoder.stem(square)
         active = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         loss, saved = square.new_zeros(()), []
@@ -165,7 +166,7 @@ class EarlyExit(Baseline):
         return tokens, loss, sum(saved) / len(saved)
 
     def _stay(self, probability: Tensor, active: Tensor) -> Tensor:
-        """bool [B, N]: too uncertain to leave, or context."""
+        """Return bool [B, N]: which tokens are too uncertain to leave, or stay as context."""
         best, kind = probability.max(-1)
         if self.training:  # the confidence follows the heads, so that about ``rate`` leave
             self.confidence.lerp_(best[active].quantile(1 - self.rate), 0.05)
@@ -201,7 +202,7 @@ class LearnedGates(Baseline):
         self.register_buffer("least", torch.tensor(0.0))
 
     def forward(self, square: Tensor, kinds: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See :class:`Baseline`."""
+        """Encode images as :class:`Baseline` says."""
         tokens, loss, _ = self._encode(square)
         return self.encoder.merge(tokens), loss
 
@@ -213,7 +214,7 @@ class LearnedGates(Baseline):
         _bisect(self.least, 20.0, -20.0, self.rate, lambda: self._encode(square)[2])
 
     def _encode(self, square: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Tokens [B, N, C], the loss of the share, and the share of tokens saved."""
+        """Return tokens [B, N, C], the loss of the share, and the share of tokens saved."""
         tokens = self.encoder.stem(square)
         loss, saved = square.new_zeros(()), []
         for stage, gate in enumerate(self.judges):
@@ -229,7 +230,7 @@ class LearnedGates(Baseline):
         return tokens, loss, sum(saved) / len(saved)
 
     def _gated(self, stage: int, tokens: Tensor, run: Tensor) -> Tensor:
-        """A stage of the chosen tokens, whose choice has a gradient: what it changes."""
+        """Run a stage for the chosen tokens; the choice's gradient is what the stage changes."""
         ran = self._advance(stage, tokens, run > 0)
         with torch.no_grad():  # what those left out would have become
             everything = self._advance(stage, tokens, torch.ones_like(run, dtype=torch.bool))
@@ -264,14 +265,14 @@ def _bisect(
 
 
 def _square_kinds(kinds: Tensor, side: int) -> Tensor:
-    """Kinds [B, H, W] over the image -> [B, side, side] over SAM's padded square, 0 in the pad."""
+    """Bring kinds [B, H, W] over the image to SAM's padded square [B, side, side], 0 in the pad."""
     height, width = fitted_size(kinds.shape[1], kinds.shape[2], side)
     scaled = F.interpolate(kinds.unsqueeze(1).float(), (height, width), mode="nearest")
     return F.pad(scaled, (0, side - width, 0, side - height)).squeeze(1).long()
 
 
 def _patch_kinds(kinds: Tensor, side: int, grid: tuple[int, int], count: int) -> Tensor:
-    """The most frequent kind of each patch, int64 [B, N]."""
+    """Return the most frequent kind of each patch, int64 [B, N]."""
     square = _square_kinds(kinds, side)
     shares = F.one_hot(square, count + 1).permute(0, 3, 1, 2).float()
     return F.adaptive_avg_pool2d(shares, grid).argmax(1).flatten(1)

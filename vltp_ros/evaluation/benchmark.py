@@ -84,7 +84,7 @@ def benchmark(
 
 
 def ways_to_run(device: torch.device, capturable: bool = True) -> dict[str, Run]:
-    """``eager``, and on a GPU ``captured``, where a failing capture is an error.
+    """Return ``eager`` and, on a GPU, ``captured``, where a failing capture is an error.
 
     Args:
         device: where the work runs.
@@ -97,6 +97,7 @@ def ways_to_run(device: torch.device, capturable: bool = True) -> dict[str, Run]
 
 
 def _peak(candidate: Candidate, device: torch.device) -> float | None:
+    """Return how much memory grows during a run, MiB; None where nobody tells."""
     if candidate.captured:
         return None
     # One run may find the CPU's allocator in an odd state, and grow by three times as much.
@@ -108,7 +109,7 @@ def _peak(candidate: Candidate, device: torch.device) -> float | None:
 def _in_turns(
     candidates: Sequence[Candidate], repeats: int, device: torch.device, progress: bool
 ) -> list[list[float]]:
-    """Seconds of each run of each candidate."""
+    """Return the seconds of each run of each candidate."""
     times: list[list[float]] = [[] for _ in candidates]
     for _ in tqdm(range(repeats), disable=not progress):
         for candidate, each in zip(candidates, times, strict=True):
@@ -121,12 +122,13 @@ def _in_turns(
 
 
 def _wait(device: torch.device) -> None:
+    """Wait until a GPU has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def watched(work: Callable[[], Answer], device: torch.device) -> tuple[Answer, float | None]:
-    """What ``work`` returns, and how much memory grew on the way, MiB; None: nobody tells."""
+    """Return what ``work`` returns and how much memory grew by, MiB; None where nobody tells."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -145,5 +147,6 @@ def watched(work: Callable[[], Answer], device: torch.device) -> tuple[Answer, f
 
 
 def _status_kib(key: str) -> int:
+    """Return an entry of this process's status, KiB. Linux only."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))

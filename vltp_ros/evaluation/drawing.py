@@ -1,4 +1,4 @@
-"""What films and figures share."""
+"""What videos and figures share."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ DARKEST = 0.15  # what is left of the light where no token was kept
 
 
 def dim(image: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """A copy of uint8 [H, W, 3] with each pixel's light, 0..1 [H, W]: 0 is dark, not black."""
+    """Dim uint8 [H, W, 3] to each pixel's light, 0..1 [H, W]; 0 leaves it dark, not black."""
     return (image * (DARKEST + (1 - DARKEST) * light[..., None])).astype(np.uint8)

@@ -29,7 +29,7 @@ def benchmark_encoder(
     repeats: int = 7,
     progress: bool = True,
 ) -> dict:
-    """One image through the encoder, prune decoder included, with random weights.
+    """Time one image through the encoder, prune decoder included, with random weights.
 
     Args:
         sam: size, a key of ``SAM_ENCODERS``.
@@ -37,7 +37,7 @@ def benchmark_encoder(
         dtype: float32, or bfloat16 or float16 for autocast.
         rates: share of tokens frozen at each of the default stages; 0 prunes nothing.
         baseline: time segment_anything's own ``ImageEncoderViT`` too, with the same weights.
-        repeats: measurements of each.
+        repeats: measurements of each candidate.
         progress: show a bar on stderr.
 
     Returns:
@@ -79,13 +79,14 @@ def benchmark_encoder(
 
 
 def _gmacs(config: ModelConfig, rate: float) -> float:
+    """Return the cost of encoder and prune decoder at a rate, which 0 leaves unpruned."""
     stages = config.pruning.prune_after if rate else ()
     rates = (rate,) * len(stages)
     return model_gmacs(config, stages, rates)["gmacs"]
 
 
 def _random_model(sam: str) -> PrunedSam:
-    """SAM with random weights, relative positions too."""
+    """Build SAM with random weights, relative positions too."""
     torch.manual_seed(0)
     model = PrunedSam(model_config(sam)).eval().requires_grad_(False)
     for name, parameter in model.image_encoder.named_parameters():
@@ -97,7 +98,7 @@ def _random_model(sam: str) -> PrunedSam:
 def _candidates(
     model: PrunedSam, device: torch.device, dtype: torch.dtype, rates: Sequence[float]
 ) -> tuple[Candidate, list[Candidate]]:
-    """The official encoder, and ours."""
+    """Return the official encoder as a candidate, and ours at each rate."""
     side = model.config.encoder.img_size
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, side, side, generator=generator).to(device)

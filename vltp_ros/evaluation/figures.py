@@ -78,14 +78,14 @@ def draw_figures(
 
 
 def every_stage(config: EncoderConfig) -> tuple[int, ...]:
-    """1-based: all global-attention layers below the last layer."""
+    """Return all global-attention layers below the last layer, 1-based."""
     return tuple(i + 1 for i in config.global_attn_indexes if i + 1 < config.depth)
 
 
 def draw_sheet(
     session: Session, sample: Sample, stages: tuple[int, ...], rates: Sequence[float]
 ) -> np.ndarray:
-    """One sample, a row for each rate: uint8 [H, W, 3] RGB."""
+    """Draw one sample, a row for each rate: uint8 [H, W, 3] RGB."""
     titles = ["image", "ground truth", *(f"kept after layer {layer}" for layer in stages), "mask"]
     labels, rows = [], []
     for rate in rates:
@@ -100,7 +100,7 @@ def draw_sheet(
 
 
 def light_patches(image: np.ndarray, patches: np.ndarray, config: EncoderConfig) -> np.ndarray:
-    """A small copy of an image in which only some patches are lit.
+    """Draw a small copy of an image in which only some patches are lit.
 
     Args:
         image: uint8 [H, W, 3] RGB.
@@ -122,7 +122,7 @@ def light_patches(image: np.ndarray, patches: np.ndarray, config: EncoderConfig)
 
 
 def _panels(sample: Sample, result: Segmentation, config: EncoderConfig) -> list[np.ndarray]:
-    """The pictures of one row."""
+    """Draw the pictures of one row."""
     masks = torch.from_numpy(sample.mask).unsqueeze(0)
     grid = (config.grid, config.grid)
     truth = oracle_scores(to_square_frame(masks, config.img_size), grid).view(grid).numpy() > 0
@@ -137,6 +137,7 @@ def _panels(sample: Sample, result: Segmentation, config: EncoderConfig) -> list
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:
+    """Scale an image to PANEL_WIDTH."""
     height = round(image.shape[0] * PANEL_WIDTH / image.shape[1])
     return cv2.resize(image, (PANEL_WIDTH, height), interpolation=cv2.INTER_AREA)
 
@@ -147,7 +148,7 @@ def _lay_out(
     labels: Sequence[tuple[str, str]],
     rows: Sequence[Sequence[np.ndarray]],
 ) -> np.ndarray:
-    """Pictures in rows and columns, the task above them all, a label of two lines at each row."""
+    """Lay pictures out in rows and columns, with the task on top and two lines at each row."""
     height = rows[0][0].shape[0]
     corners_x = [LEFT + column * (PANEL_WIDTH + GAP) for column in range(len(titles))]
     corners_y = [TOP + row * (height + GAP) for row in range(len(rows))]

@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 def model_gmacs(config: ModelConfig, prune_after: Sequence[int], rates: Sequence[float]) -> dict:
-    """Giga-MACs of one image and one task, what LLaVA costs left out.
+    """Count the giga-MACs of one image and one task, what LLaVA costs left out.
 
     Args:
         config: sizes; its own stages and rates do not matter.
@@ -75,7 +75,7 @@ def model_gmacs(config: ModelConfig, prune_after: Sequence[int], rates: Sequence
 
 
 def image_token_cost(llava: str, csp: str) -> dict:
-    """What LLaVA's language model spends on the image tokens of one image and one task.
+    """Count what LLaVA's language model spends on the image tokens of one image and one task.
 
     Args:
         llava: a key of LLAVA_SIZES.
@@ -105,14 +105,14 @@ def image_token_cost(llava: str, csp: str) -> dict:
 
 
 def count_gmacs(work: Callable[[], Answer]) -> tuple[Answer, float]:
-    """What ``work`` returns, and the giga-MACs that it took."""
+    """Return what ``work`` returns, and the giga-MACs that it took."""
     with _counter() as counter:
         answer = work()
     return answer, counter.get_total_flops() / 2e9
 
 
 def _counter() -> FlopCounterMode:
-    """The counter, with a formula for the CPU's fused attention, which it would count as free."""
+    """Return PyTorch's counter, taught the CPU's fused attention, which it would count as free."""
 
     def attention(
         query: torch.Size, key: torch.Size, value: torch.Size, *args: object, **kwargs: object

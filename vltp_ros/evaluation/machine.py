@@ -11,7 +11,7 @@ import torch
 
 
 def measured_on(device: torch.device) -> dict:
-    """``hardware``: the device in words, and ``versions`` of what ran."""
+    """Return ``hardware``, the device in words, and the ``versions`` of what ran."""
     return {
         "hardware": _name(device),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
@@ -19,6 +19,7 @@ def measured_on(device: torch.device) -> dict:
 
 
 def _name(device: torch.device) -> str:
+    """Return a GPU's name, or the CPU's with its cores and threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpus = Path("/proc/cpuinfo")

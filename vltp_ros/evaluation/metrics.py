@@ -25,10 +25,10 @@ class MaskMetrics:
 
     @property
     def giou(self) -> float:
-        """Mean IoU, 0..1; not a number before the first image."""
+        """Return the mean IoU, 0..1; not a number before the first image."""
         return float(np.mean(self.ious)) if self.ious else float("nan")
 
     @property
     def ciou(self) -> float:
-        """Cumulative IoU, 0..1; 1 when no image has any positive pixel."""
+        """Return the cumulative IoU, 0..1; 1 when no image has any positive pixel."""
         return self.intersection / self.union if self.union else 1.0

@@ -45,7 +45,7 @@ def benchmark_reasoner(
     repeats: int = 5,
     progress: bool = True,
 ) -> dict:
-    """<SEG> for one 640x480 image and some tasks, vision tower included.
+    """Time <SEG> for one 640x480 image and some tasks, vision tower included.
 
     Random weights of the true shapes are written to a temporary directory in bfloat16 and loaded
     as any model is.
@@ -58,7 +58,7 @@ def benchmark_reasoner(
         tasks: numbers of tasks on the image, 1 to 4.
         baseline: time transformers' own forward too, with the same weights, on a batch with the
             image once for each task.
-        repeats: measurements of each.
+        repeats: measurements of each candidate.
         progress: show a bar on stderr.
 
     Returns:
@@ -110,10 +110,10 @@ def benchmark_reasoner(
 
 
 def write_random_llava(directory: Path, sizes: LlavaSizes, device: torch.device) -> int:
-    """Write LLaVA in bfloat16 and a small tokenizer; the number of parameters.
+    """Write LLaVA in bfloat16 and a small tokenizer; return the number of parameters.
 
     Args:
-        directory: that exists.
+        directory: one that exists.
         sizes: of the model.
         device: where the weights are drawn; a CPU takes minutes for seven billion.
     """
@@ -169,7 +169,7 @@ def _candidates(
 
 
 def transformers_forward(reasoner: Reasoner, image: Tensor, tasks: list[str]) -> partial:
-    """A call of transformers' own forward on the same image and prompts, up to ``[SEG]``."""
+    """Return a call of transformers' own forward on an image and its prompts, up to ``[SEG]``."""
     llava, tokenizer = reasoner.llava, reasoner.tokenizer
     side, tokens = llava.model.vision_tower.config.image_size, llava.config.image_seq_length
     prompt = reasoner.prompt.partition("[SEG]")[0]

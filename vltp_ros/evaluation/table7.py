@@ -44,7 +44,7 @@ class BaselineStage(nn.Module):
     finetuned = ("mask_decoder",)
 
     def __init__(self, model: Vltp, baseline: Baseline) -> None:
-        """The mask decoder starts from the dense one."""
+        """Start the mask decoder from the dense one."""
         super().__init__()
         self.model = model
         model.requires_grad_(False)
@@ -52,7 +52,7 @@ class BaselineStage(nn.Module):
         self.mask_decoder = copy.deepcopy(model.mask_decoder).requires_grad_(True)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Losses by name; ``loss`` is their sum."""
+        """Return losses by name; ``loss`` is their sum."""
         model = self.model
         with torch.no_grad():
             seg = model.reasoner(batch.images, batch.tasks)
@@ -64,7 +64,7 @@ class BaselineStage(nn.Module):
 
     @torch.inference_mode()
     def segment(self, sample: Sample) -> tuple[np.ndarray, float]:
-        """The mask, bool [H, W], and the GMACs of its encoding."""
+        """Return the mask, bool [H, W], and the GMACs of its encoding."""
         model = self.model
         image = torch.from_numpy(sample.image).permute(2, 0, 1).unsqueeze(0)
         seg = model.reasoner(image, [[sample.text]])
@@ -85,11 +85,7 @@ def table7(
     count: int,
     methods: Sequence[str] = tuple(BASELINES),
 ) -> list[dict]:
-    """Rows of ``{"method", "rate", "giou", "ciou", "gmacs", "count"}``, dense and VLTP included.
-
-    All but VLTP's rows also have ``vltp_rate``, ``vltp_gain`` and ``vltp_gain_error``: what VLTP's
-    gIoU, at the rate next below in cost, has more than theirs, mean over the same scenes and
-    standard error; None where VLTP has no such rate.
+    """Train the methods and VLTP, and evaluate them and the dense model on the same scenes.
 
     Args:
         session: on the CPU; its model has a trained dense half, and its pruned half is not used.
@@ -100,6 +96,12 @@ def table7(
         split: of the scenes to evaluate on.
         count: number of scenes.
         methods: keys of BASELINES.
+
+    Returns:
+        Rows of ``{"method", "rate", "giou", "ciou", "gmacs", "count"}``. All but VLTP's rows also
+        have ``vltp_rate``, ``vltp_gain`` and ``vltp_gain_error``: what VLTP's gIoU, at the rate
+        next below in cost, has more than theirs, mean over the scenes and standard error; None
+        where VLTP has no such rate.
 
     Raises:
         ValueError: for an unknown split, or a count below 2.
@@ -137,6 +139,7 @@ def table7(
 
 
 def _segment_with(session: Session, rate: float) -> Segment:
+    """Return what segments a sample with a session at one rate; 0 prunes nothing."""
     settings = InferenceSettings(rates=(rate,), adaptive=False, selector="prune_decoder")
     session.configure(settings)
     stages = session.settings.prune_after if rate else ()
@@ -145,7 +148,7 @@ def _segment_with(session: Session, rate: float) -> Segment:
 
 
 def vltp_gain(way: Way, metrics: dict[Way, MaskMetrics], gmacs: dict[Way, float]) -> dict:
-    """``vltp_rate``, ``vltp_gain`` and ``vltp_gain_error`` of a way's row, see :func:`table7`.
+    """Return ``vltp_rate``, ``vltp_gain`` and ``vltp_gain_error`` of a row, see :func:`table7`.
 
     Args:
         way: which of ``metrics``.
@@ -168,7 +171,7 @@ def vltp_gain(way: Way, metrics: dict[Way, MaskMetrics], gmacs: dict[Way, float]
 def _train_pruned(
     model: Vltp, source: BatchSource, config: TrainConfig, rate: float, run: Path
 ) -> Vltp:
-    """A copy of the model with a pruned half that is trained from the start, for one rate."""
+    """Return a copy of the model with a pruned half that is trained from the start for a rate."""
     config = replace(config, rates=(rate,))
     torch.manual_seed(config.seed)
     model = copy.deepcopy(model)
@@ -181,6 +184,7 @@ def _train_pruned(
 def _train(
     name: str, model: Vltp, source: BatchSource, config: TrainConfig, run: Path
 ) -> BaselineStage:
+    """Train and calibrate one of BASELINES."""
     made, rate = BASELINES[name]
     torch.manual_seed(config.seed)
     encoder = model.encoder(model.config.pruning.prune_after)

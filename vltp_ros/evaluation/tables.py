@@ -32,7 +32,7 @@ class CostRow:
 
     @property
     def fits(self) -> bool:
-        """Whether ours is at or below every figure of the paper."""
+        """Return whether ours is at or below every figure of the paper."""
         return self.gmacs <= self.paper_gmacs
 
 
@@ -46,9 +46,9 @@ class Table:
 
 
 def cost_rows() -> list[CostRow]:
-    """The rows of Tables 3-8, in the paper's order.
+    """Count the rows of Tables 3-8 on the real modules, in the paper's order.
 
-    Every cost is counted on the real modules, which takes some seconds.
+    That takes some seconds.
     """
     paper = json.loads(PAPER.read_text())
     rows = []
@@ -62,13 +62,13 @@ def cost_rows() -> list[CostRow]:
 
 
 def vltp_gmacs(sam: str, prune_after: Sequence[int], rates: Sequence[float]) -> float:
-    """Encoder and prune decoder."""
+    """Count the GMACs of encoder and prune decoder."""
     return _count(sam, tuple(prune_after), tuple(rates))["gmacs"]
 
 
 @cache
 def baseline_gmacs(name: str) -> float:
-    """One of BASELINES around ViT-H, its own network included.
+    """Count the GMACs of one of BASELINES around ViT-H, its own network included.
 
     Those whose number of tokens follows the image are counted at their mean, at each stage.
     """
@@ -88,29 +88,30 @@ def baseline_gmacs(name: str) -> float:
 
 @cache
 def _count(sam: str, prune_after: tuple[int, ...], rates: tuple[float, ...]) -> dict:
+    """Count the cost of a size, once for each setting."""
     return model_gmacs(model_config(sam), prune_after, rates)
 
 
 def _at_default_layers(sam: str, rate: float) -> float:
-    """The same rate after half and three quarters of the depth; 0 is the dense encoder."""
+    """Count the GMACs at one rate after half and three quarters of the depth; 0 prunes nothing."""
     stages = DEFAULT_PRUNE_AFTER[sam] if rate else ()
     return vltp_gmacs(sam, stages, (rate,) * len(stages))
 
 
 def _scheme(entry: dict) -> tuple[str, float]:
-    """Table 3: pruned rows differ in training, not in cost."""
+    """Count a row of Table 3, whose pruned rows differ in training, not in cost."""
     rate = 0.0 if entry["method"] == "baseline" else 0.5
     return entry["method"], _at_default_layers("vit_h", rate)
 
 
 def _rate(entry: dict) -> tuple[str, float]:
-    """Table 4."""
+    """Count a row of Table 4."""
     label = f"{entry['rate']:.0%}, {entry['training']}"
     return label, _at_default_layers("vit_h", entry["rate"])
 
 
 def _positions(entry: dict) -> tuple[str, float]:
-    """Tables 5 and 6."""
+    """Count a row of Tables 5 and 6."""
     stages, rates = entry["after_layers"], entry["rates"]
     layers = ", ".join(map(str, stages))
     shares = ", ".join(f"{rate:.0%}" for rate in rates)
@@ -119,7 +120,7 @@ def _positions(entry: dict) -> tuple[str, float]:
 
 
 def _method(entry: dict) -> tuple[str, float]:
-    """Table 7."""
+    """Count a row of Table 7."""
     name = entry["method"]
     if name in ("baseline", "VLTP"):
         return name, _at_default_layers("vit_h", 0.8 if name == "VLTP" else 0.0)
@@ -127,7 +128,7 @@ def _method(entry: dict) -> tuple[str, float]:
 
 
 def _size(entry: dict) -> tuple[str, float]:
-    """Table 8."""
+    """Count a row of Table 8."""
     share = f"{entry['rate']:.0%}" if entry["rate"] else "dense"
     label = f"ViT-{entry['sam'][-1].upper()}, {share}"
     return label, _at_default_layers(entry["sam"], entry["rate"])

@@ -45,7 +45,7 @@ DEFAULT_SETTINGS = (
 
 
 def rendered_samples(split: Split, count: int, seed: int = 0) -> Generator[Sample, None, None]:
-    """The first query of ``count`` scenes of a split, from ``seed`` on."""
+    """Render ``count`` scenes of a split, from ``seed`` on, and yield their first queries."""
     with SceneRenderer() as renderer:
         for number in range(seed, seed + count):
             rendered = renderer.render(sample_scene(number, split))
@@ -63,14 +63,17 @@ def evaluate(
     settings: Sequence[Setting] = DEFAULT_SETTINGS,
     progress: bool = True,
 ) -> list[dict]:
-    """Rows of ``{"split", "selector", "rate", "csp", "giou", "ciou", "gmacs", "count"}``.
+    """Measure accuracy and cost of a model in some settings, all on the same samples.
 
     Args:
         session: its stages are used, its rates are replaced.
         split: of the scenes.
         count: number of scenes, one task each.
-        settings: what to compare, all on the same samples.
+        settings: what to compare.
         progress: show a bar on stderr.
+
+    Returns:
+        Rows of ``{"split", "selector", "rate", "csp", "giou", "ciou", "gmacs", "count"}``.
 
     Raises:
         ValueError: for an unknown split or selector, or a count below 1.
@@ -106,7 +109,7 @@ def evaluate(
 
 
 def _settings(session: Session, setting: Setting) -> ResolvedSettings:
-    """The session's settings as a row of the table has them."""
+    """Return the session's settings for a row of the table."""
     return replace(
         session.settings,
         rates=(setting.rate,),
@@ -117,7 +120,7 @@ def _settings(session: Session, setting: Setting) -> ResolvedSettings:
 
 
 def _score(session: Session, setting: Setting, sample: Sample, number: int) -> Score | None:
-    """The ranking that a selector stands for; None is one of the session's own."""
+    """Return the ranking that a selector stands for; None for one of the session's own."""
     config = session.model.config
     side, grid = config.encoder.img_size, config.encoder.grid
     if setting.selector == "random":
@@ -131,12 +134,12 @@ def _score(session: Session, setting: Setting, sample: Sample, number: int) -> S
 
 
 def _mean_rate(session: Session, ran: list[tuple[int, ...]]) -> float:
-    """Share of tokens frozen, mean over samples and stages."""
+    """Return the share of tokens frozen, mean over samples and stages."""
     return 1 - float(np.mean(ran)) / session.model.config.encoder.grid**2
 
 
 def _mean_cost(session: Session, selector: str, ran: list[tuple[int, ...]]) -> float:
-    """GMACs of the encoder, mean over samples; only the prune decoder's ranking comes on top."""
+    """Return the encoder's GMACs, mean over samples, with the prune decoder's where that ranks."""
     config = session.model.config
     total = 0.0
     for tokens, times in Counter(ran).items():
