@@ -15,7 +15,7 @@ BUILD_MACHINE = re.compile(r"/opt/python/[^;\"\s]*?/(numpy/_?core/include|includ
 
 
 def replacement(match: re.Match) -> str:
-    """The include directory here of what ``match`` names on the build machine."""
+    """Return the include directory here of what ``match`` names on the build machine."""
     if match[1].startswith("numpy"):
         return numpy.get_include()
     return sysconfig.get_paths()["include"]

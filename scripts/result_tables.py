@@ -24,7 +24,7 @@ DOCUMENTS = (
     "docs/ros.md",
     "models/tabletop/README.md",
 )
-PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 SELECTORS = {
     "keep_all": "all tokens (dense)",
@@ -37,23 +37,23 @@ SELECTORS = {
 
 
 def accuracy() -> str:
-    """Tabletop scenes, phrasings and appearances seen in training and not."""
+    """Tabulate accuracy on scenes with looks and phrasings seen in training, and unseen ones."""
     test, uncommon = (_read(f"tabletop_{split}.json") for split in ("test", "uncommon"))
     rows = [
         [
-            SELECTORS[seen["selector"]],
-            f"{seen['rate']:.0%}" if seen["rate"] else "",
-            *(f"{row[key]:.3f}" for row in (seen, new) for key in ("giou", "ciou")),
-            f"{seen['gmacs']:.2f}",
+            SELECTORS[row["selector"]],
+            f"{row['rate']:.0%}" if row["rate"] else "",
+            *(f"{split[key]:.3f}" for split in (row, uncommon_row) for key in ("giou", "ciou")),
+            f"{row['gmacs']:.2f}",
         ]
-        for seen, new in zip(test["rows"], uncommon["rows"], strict=True)
+        for row, uncommon_row in zip(test["rows"], uncommon["rows"], strict=True)
     ]
     head = ["tokens", "frozen", "gIoU", "cIoU", "uncommon gIoU", "uncommon cIoU", "GMACs"]
     return _table(head, rows) + _measured(test, f"{test['rows'][0]['count']} scenes each")
 
 
 def methods() -> str:
-    """The paper's Table 7 on tabletop scenes."""
+    """Tabulate the paper's Table 7 on tabletop scenes."""
     answer = _read("baselines.json")
     rows = [
         [r["method"], f"{r['rate']:.0%}" if r["rate"] else "", f"{r['giou']:.3f}",
@@ -67,12 +67,12 @@ def methods() -> str:
 
 
 def encoder() -> str:
-    """The encoder against the official one, on a CPU."""
+    """Tabulate the encoder against the official one, on a CPU."""
     return _encoder("cpu")
 
 
 def encoder_gpu() -> str:
-    """The encoder against the official one, on a GPU."""
+    """Tabulate the encoder against the official one, on a GPU."""
     return _encoder("h200")
 
 
@@ -96,7 +96,7 @@ def _encoder(machine: str) -> str:
 
 
 def csp() -> str:
-    """LVLM_CSP on tabletop scenes."""
+    """Tabulate LVLM_CSP on tabletop scenes."""
     answer = _read("tabletop_csp.json")
     rows = [
         [
@@ -113,7 +113,7 @@ def csp() -> str:
 
 
 def attention() -> str:
-    """Attention-guided pruning on tabletop scenes."""
+    """Tabulate attention-guided pruning on tabletop scenes."""
     answer = _read("tabletop_attention.json")
     rows = [
         [SELECTORS[r["selector"]], f"{r['rate']:.0%}", f"{r['giou']:.3f}", f"{r['ciou']:.3f}"]
@@ -124,7 +124,7 @@ def attention() -> str:
 
 
 def reasoner_speed() -> str:
-    """LLaVA against transformers' own forward."""
+    """Tabulate LLaVA against transformers' own forward."""
     answers = [_read(path.name) for path in sorted(RESULTS.glob("reasoner_*.json"))]
     rows = [
         [
@@ -144,7 +144,7 @@ def reasoner_speed() -> str:
 
 
 def demo() -> str:
-    """The demo's stages."""
+    """Tabulate the demo's stages."""
     answer = _read("demo.json")
     rows = [[stage["name"], f"{stage['median_ms']:.1f}"] for stage in answer["stages"]]
     rate = f"{answer['masks_per_second']:.1f} masks a second from a 640x480 camera"
@@ -152,7 +152,7 @@ def demo() -> str:
 
 
 def node() -> str:
-    """The node between camera and listener."""
+    """Tabulate the node between camera and listener."""
     answer = _read("node.json")
     rows = [
         [
@@ -175,7 +175,7 @@ def node() -> str:
 
 
 def parameters() -> str:
-    """The node's parameters."""
+    """Tabulate the node's parameters."""
     rows = []
     for spec in dataclasses.fields(NodeConfig):
         data = spec.metadata
@@ -192,7 +192,7 @@ def parameters() -> str:
 
 
 def definitions() -> str:
-    """Messages, service and action, as they are defined."""
+    """Return messages, service and action as they are defined."""
     paths = [path for kind in ("msg", "srv", "action") for path in sorted(ROOT.glob(f"{kind}/*"))]
     return "\n".join(
         f"**{path.parent.name}/{path.stem}**\n\n```\n{path.read_text().strip()}\n```\n"
@@ -241,12 +241,12 @@ def _device(answer: dict) -> str:
 
 
 def filled(text: str) -> str:
-    """A document with its tables as the result files have them."""
-    return PLACE.sub(lambda m: m[1] + "\n" + TABLES[m[2]]() + "\n" + m[3], text)
+    """Return a document with its tables as the result files have them."""
+    return TABLE.sub(lambda m: m[1] + "\n" + TABLES[m[2]]() + "\n" + m[3], text)
 
 
 def main() -> int:
-    """Write, or check; the exit status."""
+    """Write or check the documents; return the exit status."""
     stale = []
     for name in DOCUMENTS:
         path = ROOT / name

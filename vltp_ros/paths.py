@@ -1,4 +1,4 @@
-"""Where the files that ship beside the code are."""
+"""Where the files are that ship with the code."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ DEFAULT_MODEL = Path("models") / "tabletop"
 
 
 def shipped(path: Path | str) -> Path:
-    """The place of a file or folder that a checkout has at ``path``.
+    """Return where a file or folder is that a checkout has at ``path``.
 
     It lies in the checkout, or under share/vltp_ros/ of the prefix that pip or colcon installed
-    this module into. Raises FileNotFoundError naming the places.
+    this module into. Raises FileNotFoundError naming these places.
     """
     here = Path(__file__).resolve()
     checkout = here.parents[1] / path
     installed = [prefix / "share" / "vltp_ros" / path for prefix in here.parents[1:]]
-    for place in (checkout, *installed):
-        if place.exists():
-            return place
+    for candidate in (checkout, *installed):
+        if candidate.exists():
+            return candidate
     raise FileNotFoundError(
         f"{path} is in neither {checkout.parent} nor a share/vltp_ros above {here.parent}; "
         "install the package with its data files"
@@ -26,5 +26,5 @@ def shipped(path: Path | str) -> Path:
 
 
 def default_model() -> Path:
-    """The directory of the tabletop model. Raises FileNotFoundError when it did not ship."""
+    """Return the tabletop model's directory. Raises FileNotFoundError when it did not ship."""
     return shipped(DEFAULT_MODEL)

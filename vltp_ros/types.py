@@ -22,12 +22,12 @@ class Segmentation:
 
     @property
     def area(self) -> int:
-        """Number of mask pixels."""
+        """Return the number of mask pixels."""
         return int(self.mask.sum())
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """x, y, width, height of the mask in pixels; all zero when it is empty."""
+        """Return x, y, width, height of the mask in pixels; all zero when it is empty."""
         rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
         if not len(rows):
             return (0, 0, 0, 0)

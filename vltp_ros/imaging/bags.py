@@ -71,13 +71,14 @@ def segment_bag(
 
 
 def _storage(source: Path) -> str:
+    """Return the name of the storage plugin that a bag was written with."""
     return "MCAP" if any(source.glob("*.mcap")) else "SQLITE3"
 
 
 def _segment(
     reader: AnyReader, topic: str, out: Path, session: Session, tasks: Sequence[str], storage: str
 ) -> dict:
-    """Read, answer, write beside ``out``, then rename."""
+    """Read, answer, write to a folder next to ``out``, then rename that."""
     connections = [c for c in reader.connections if c.topic == topic and c.msgtype in IMAGES]
     if not connections:
         found = sorted({c.topic for c in reader.connections if c.msgtype in IMAGES})
@@ -107,7 +108,7 @@ def _segment(
 def _images(
     reader: AnyReader, connections: list[Connection], topic: str
 ) -> Iterator[tuple[int, Any, np.ndarray | None]]:
-    """Time in nanoseconds, message and pixels of each image; None for those of a bad one."""
+    """Yield time in nanoseconds, message and pixels of each image; None for bad pixels."""
     count = sum(connection.msgcount for connection in connections)
     for connection, time_ns, raw in tqdm(reader.messages(connections), total=count, unit="image"):
         message: Any = reader.deserialize(raw, connection.msgtype)
@@ -119,9 +120,15 @@ def _images(
 
 
 class BagWriter:
-    """Writes answers; a context manager."""
+    """Writes a bag of answers; a context manager."""
 
     def __init__(self, path: Path, storage: str) -> None:
+        """Prepare a bag.
+
+        Args:
+            path: directory of the new bag.
+            storage: name of one of rosbags' storage plugins.
+        """
         from rosbags.rosbag2 import StoragePlugin, Writer
         from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -154,7 +161,7 @@ class BagWriter:
         results: Sequence[Segmentation],
         session: Session,
     ) -> None:
-        """The answers about one image (uint8 [H, W, 3] RGB) with the header of its message."""
+        """Write the answers about an image (uint8 [H, W, 3] RGB) with the header of its message."""
         header = self._make(
             "std_msgs/msg/Header",
             stamp=self._make(

@@ -34,7 +34,7 @@ class Pinhole:
             )
 
     def resized(self, width: int, height: int) -> Pinhole:
-        """The same camera with an image of another size."""
+        """Return the camera with an image of another size."""
         x, y = width / self.width, height / self.height
         # The centre of the first pixel is 0, its left edge -0.5.
         cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
@@ -48,13 +48,13 @@ class Placement:
     position: np.ndarray  # float64 [3]: mean of the points
     axes: np.ndarray  # float64 [3, 3], columns: along the long side, across it, off the camera
     extent: np.ndarray  # float64 [3]: size along each axis
-    points: int  # that it was made from
+    points: int  # their number
 
 
 def back_project(
     depth: np.ndarray, mask: np.ndarray, camera: Pinhole
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The points of a mask.
+    """Return the points in space that a mask covers.
 
     Args:
         depth: float32 [h, w] metres along z, NaN where unknown, in the frame of the mask's camera.
@@ -80,7 +80,7 @@ def back_project(
 
 
 def _near_the_rest(z: np.ndarray) -> np.ndarray:
-    """bool [N]: which depths are not outliers."""
+    """Return bool [N]: which depths are not outliers."""
     if not len(z):
         return np.zeros(0, bool)
     distance = np.abs(z - np.median(z))
@@ -88,7 +88,7 @@ def _near_the_rest(z: np.ndarray) -> np.ndarray:
 
 
 def place(points: np.ndarray) -> Placement | None:
-    """How points [N, 3] lie; None for too few.
+    """Return how points [N, 3] lie; None for too few.
 
     The third axis is the line of sight through their mean; the others span the plane across it,
     along the points' longer and shorter side. The first points to the right, or down.
@@ -109,7 +109,7 @@ def place(points: np.ndarray) -> Placement | None:
 
 
 def quaternion(axes: np.ndarray) -> tuple[float, float, float, float]:
-    """x, y, z, w of the rotation whose columns are ``axes`` [3, 3]; w is not negative."""
+    """Return x, y, z, w of the rotation with columns ``axes`` [3, 3]; w is not negative."""
     xx, yy, zz = np.diag(axes)
     # The eigenvector of the largest eigenvalue; no case is near a division by zero.
     matrix = np.array(

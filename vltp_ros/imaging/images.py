@@ -72,7 +72,7 @@ class ConversionError(ValueError):
 
 
 def to_rgb(message: ImageLike, topic: str) -> np.ndarray:
-    """The message's pixels as uint8 [H, W, 3] RGB, a view of its data where no work is needed.
+    """Return a message's pixels, uint8 [H, W, 3] RGB; a view of its data where no work is needed.
 
     Of 16-bit channels the upper 8 bits are taken. Raises ConversionError.
     """
@@ -95,7 +95,7 @@ def to_rgb(message: ImageLike, topic: str) -> np.ndarray:
 
 
 def decompress(message: CompressedImageLike, topic: str) -> np.ndarray:
-    """The pixels of a JPEG or PNG as uint8 [H, W, 3] RGB, whatever the message's format says.
+    """Return the pixels of a JPEG or PNG, uint8 [H, W, 3] RGB, whatever the message's format says.
 
     They are left as they lie in the file: the camera's other messages know of no EXIF orientation.
     Raises ConversionError.
@@ -124,7 +124,7 @@ def decompress(message: CompressedImageLike, topic: str) -> np.ndarray:
 
 
 def _pixels(message: ImageLike, channels: int, topic: str) -> np.ndarray:
-    """uint8 [rows, W, channels]: a view of the message's data without its padding.
+    """Return uint8 [rows, W, channels]: a view of the message's data without the padding.
 
     Planar YUV has its colours in half as many rows below the brightness.
     """
@@ -137,7 +137,7 @@ def _pixels(message: ImageLike, channels: int, topic: str) -> np.ndarray:
 
 
 def rows_of(message: ImageLike, used: int, rows: int, topic: str) -> np.ndarray:
-    """uint8 [rows, used]: a view of the message's data without its padding.
+    """Return uint8 [rows, used]: a view of the message's data without the padding.
 
     Raises ConversionError when the data are fewer than the message says.
     """
@@ -158,7 +158,7 @@ def rows_of(message: ImageLike, used: int, rows: int, topic: str) -> np.ndarray:
 
 
 def centroid(mask: np.ndarray) -> tuple[float, float]:
-    """Mean column and row of bool [H, W], pixels; NaN when it is empty."""
+    """Return the mean column and row of bool [H, W], pixels; NaN when it is empty."""
     moments = cv2.moments(mask.astype(np.uint8), binaryImage=True)
     if not moments["m00"]:
         return math.nan, math.nan

@@ -16,10 +16,14 @@ LABEL_HEIGHT = 0.03  # of the image's
 def draw_overlay(
     image: np.ndarray, mask: np.ndarray, alpha: float = 0.5, number: int = 0, label: str = ""
 ) -> np.ndarray:
-    """A copy of ``image`` (uint8 [H, W, 3] RGB) with ``mask`` (bool [H, W]) tinted and outlined.
+    """Return a copy of an image with a mask tinted and outlined.
 
-    ``alpha`` is the tint's opacity, 0..1; the outline is opaque. ``number`` chooses the colour and
-    the line that ``label`` is written into, so that several masks fit one image.
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        mask: bool [H, W].
+        alpha: opacity of the tint, 0..1; the outline is opaque.
+        number: chooses the colour, and the line of the label, so that several masks fit one image.
+        label: text to write at the top.
     """
     painted, colour = image.copy(), COLOURS[number % len(COLOURS)]
     tint = alpha * colour.astype(np.float32)
@@ -30,7 +34,7 @@ def draw_overlay(
 
 
 def _write(painted: np.ndarray, label: str, number: int, colour: np.ndarray) -> np.ndarray:
-    """Write into the given line from the top, on black; OpenCV's letters are ASCII's."""
+    """Write into a line, counted from the top, on black; OpenCV's letters are ASCII's."""
     size = max(LABEL_HEIGHT * len(painted), 8)
     scale, letters = size / 22, label.encode("ascii", "replace").decode()
     (width, height), base = cv2.getTextSize(letters, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """Any common picture file as uint8 [H, W, 3] RGB, upright as its EXIF orientation says.
+    """Read any common picture file as uint8 [H, W, 3] RGB, upright as its EXIF orientation says.
 
     Grey is repeated, transparency is laid on white, 16 bits are scaled to 8.
 
@@ -41,7 +41,7 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def _from_deep(grey: np.ndarray, path: Path) -> np.ndarray:
-    """16-bit grey levels as RGB. A picture in 32 bits has no known white, so its range is used."""
+    """Return 16-bit grey levels as RGB; 32 bits have no known white, so their range is used."""
     if not np.isfinite(grey).all():
         raise ValueError(f"{path} holds levels that are not finite")
     levels = grey.astype(np.float64)
@@ -54,7 +54,7 @@ def _from_deep(grey: np.ndarray, path: Path) -> np.ndarray:
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 [H, W] or RGB [H, W, 3]: beside, then renamed, so never half a file."""
+    """Write uint8 [H, W] or RGB [H, W, 3] to a file that is renamed when whole."""
     colours = pixels[..., ::-1] if pixels.ndim == 3 else pixels
     done, encoded = cv2.imencode(".png", colours, (cv2.IMWRITE_PNG_COMPRESSION, 9))
     if not done:
