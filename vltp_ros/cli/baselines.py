@@ -21,14 +21,16 @@ from vltp_ros.training.config import TrainConfig
 
 @dataclass
 class Baselines(SplitOption, Command):
-    """Train CTS, DToP, SViT, random pruning and, for each of --rates, VLTP around a model's
-    encoder, all alike, and compare them; a killed run continues when the same command is given
-    again."""
+    """Train and compare CTS, DToP, SViT, random pruning and VLTP around a model's encoder.
+
+    All are trained alike, VLTP once for each of --rates. A killed run continues when the same
+    command is given again.
+    """
 
     data: Path
     """Data set written by `vltp scenes`, to train on."""
     run: Path
-    """Directory for checkpoints and losses, one folder for each method."""
+    """Directory for checkpoints and losses, with a folder for each method."""
     model: Path | None = None
     """Model directory, of which the dense half is used; the tabletop model if not given."""
     count: int = 300
@@ -56,7 +58,7 @@ def run(args: Baselines) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """A table."""
+    """Return a table."""
     lines = ["method   saved   gIoU   cIoU   GMACs   VLTP's gain at no more GMACs"]
     for row in answer["rows"]:
         line = f"{row['method']:8} {row['rate']:5.2f} {row['giou']:6.3f} {row['ciou']:6.3f}"

@@ -21,24 +21,24 @@ from vltp_ros.runtime.device import DTYPES, resolve_device
 
 @dataclass
 class Encoder(DeviceOption):
-    """SAM's image encoder at several pruning rates, prune decoder included; random weights.
+    """Time SAM's image encoder at several pruning rates, prune decoder included.
 
-    On a GPU eager and as captured graphs.
+    Weights are random. On a GPU the encoder runs eagerly and as captured graphs.
     """
 
     sam: Literal["tabletop", "vit_b", "vit_l", "vit_h"] = "vit_b"
     """Size of the encoder."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Computed in; the shorter ones under autocast."""
+    """Type that the encoder computes in; bfloat16 and float16 under autocast."""
     rates: tuple[float, ...] = (0.0, 0.5, 0.8)
     """Share of tokens frozen at each stage; 0 prunes nothing."""
     baseline: bool = False
-    """Time segment_anything's own encoder too, in turns with ours."""
+    """Time segment_anything's own encoder too, in turns."""
     repeats: int = 7
-    """Measurements of each."""
+    """Measurements of each encoder at each rate."""
 
     def measure(self) -> dict:
-        """Run it."""
+        """Run the benchmark."""
         return benchmark_encoder(
             self.sam,
             resolve_device(self.device),
@@ -51,26 +51,26 @@ class Encoder(DeviceOption):
 
 @dataclass
 class Reasoner(DeviceOption):
-    """LLaVA, from image and tasks to <SEG>; random weights of the true shapes.
+    """Time LLaVA, from image and tasks to <SEG>.
 
-    On a GPU eager and as captured graphs.
+    Weights are random, of the true shapes. On a GPU LLaVA runs eagerly and as captured graphs.
     """
 
     size: Literal["tabletop", "1b", "7b"] = "7b"
-    """Of the language model; 7b is LISA-7B's."""
+    """Size of the language model; 7b is LISA-7B's."""
     quantization: Quantization = "nf4"
-    """Of the language model's weights."""
+    """Quantization of the language model's weights."""
     csp: tuple[CspName, ...] = ("off", "65", "70")
-    """Which image tokens its layers see (LVLM_CSP)."""
+    """Presets of LVLM_CSP: which image tokens the language model's layers see."""
     tasks: tuple[int, ...] = (1, 4)
-    """Tasks on the one image."""
+    """Numbers of tasks on the one image."""
     baseline: bool = False
-    """Time transformers' own forward too, in turns with ours."""
+    """Time transformers' own forward too, in turns."""
     repeats: int = 5
-    """Measurements of each."""
+    """Measurements of each preset and number of tasks."""
 
     def measure(self) -> dict:
-        """Run it."""
+        """Run the benchmark."""
         return benchmark_reasoner(
             self.size,
             resolve_device(self.device),
@@ -84,19 +84,19 @@ class Reasoner(DeviceOption):
 
 @dataclass
 class Node(DeviceOption):
-    """The ROS 2 node at fixed rates of its camera, with real processes."""
+    """Measure the ROS 2 node at fixed rates of a camera, with real processes."""
 
     rate: tuple[float, ...] = (10.0, 30.0)
     """Frames per second of the camera."""
     resolution: tuple[str, ...] = ("640x480", "1280x720", "1920x1080")
-    """Of its images, WIDTHxHEIGHT."""
+    """Sizes of the camera's images, WIDTHxHEIGHT."""
     seconds: float = 20.0
-    """How long to measure each."""
+    """Time to measure each rate and resolution for, in seconds."""
     model: Path | None = None
     """Model directory; the tabletop model if not given."""
 
     def measure(self) -> dict:
-        """Run it; RuntimeError when the node does not work."""
+        """Run the benchmark; RuntimeError when the node does not work."""
         if not self.seconds >= 1:
             raise ValueError(f"--seconds is {self.seconds}; it must be at least 1")
         sizes = [_size(text) for text in self.resolution]
@@ -105,16 +105,16 @@ class Node(DeviceOption):
 
 
 def _size(text: str) -> tuple[int, int]:
-    """Width and height of "1280x720"; ValueError for anything else."""
-    if not (found := re.fullmatch(r"(\d+)x(\d+)", text)):
+    """Return width and height of "1280x720"; ValueError for another form."""
+    if not (match := re.fullmatch(r"(\d+)x(\d+)", text)):
         raise ValueError(f"--resolution has {text!r}; allowed: WIDTHxHEIGHT, as in 1280x720")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 @tyro.conf.configure(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitSubcommandPrefixes)
 @dataclass
 class Benchmark(Command):
-    """Time and memory of one part, in turns with the official code."""
+    """Measure time and memory of one part, in turns with the official code."""
 
     part: (
         Annotated[Encoder, tyro.conf.subcommand("encoder")]
@@ -133,11 +133,12 @@ def run(args: Benchmark) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """A table."""
+    """Return a table."""
     return _describe_node(answer) if "seconds" in answer else _describe_part(answer)
 
 
 def _describe_node(answer: dict) -> str:
+    """Return the table of the node's benchmark."""
     lines = [
         f"{answer['hardware']}, {answer['seconds']:g} s each; times in ms, p50/p99",
         f"{'image':>10} {'Hz':>4} {'model':10} {'masks/s':>7} {'stamp to publish':>17} "
@@ -156,6 +157,7 @@ def _describe_node(answer: dict) -> str:
 
 
 def _describe_part(answer: dict) -> str:
+    """Return the table of the encoder's or the reasoner's benchmark."""
     lines = [f"{answer['hardware']}, torch {answer['versions']['torch']}"]
     if "prune_after" in answer:
         lines[0] += f", stages after {', '.join(map(str, answer['prune_after']))}"

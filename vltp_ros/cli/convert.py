@@ -17,51 +17,51 @@ from vltp_ros.network.config import ModelConfig
 
 @dataclass
 class Sam:
-    """One of Meta's SAM checkpoints, which becomes a directory with SAM alone."""
+    """Convert one of Meta's SAM checkpoints to a directory with SAM alone."""
 
     file: tyro.conf.Positional[Path]
-    """The checkpoint; Meta's files are recognised by their SHA-256."""
+    """SAM checkpoint; Meta's files are recognised by their SHA-256."""
     out: Path
     """Model directory to write."""
     sam: Literal["vit_b", "vit_l", "vit_h"] | None = None
     """Size of a checkpoint of your own in the same format; needs --sha256."""
     sha256: str | None = None
-    """Its checksum, 64 hexadecimal digits; needs --sam."""
+    """Checksum of a checkpoint of your own, 64 hexadecimal digits; needs --sam."""
 
     def convert(self) -> ModelConfig:
-        """Write the directory."""
+        """Write the model directory."""
         return convert_sam(self.file, self.out, self.sam, self.sha256)
 
 
 @dataclass
 class Lisa:
-    """A LISA checkpoint (LLaVA, [SEG] and SAM ViT-H): a whole model without a prune decoder."""
+    """Convert a LISA checkpoint (LLaVA, [SEG], SAM ViT-H) to a model without a prune decoder."""
 
     directory: tyro.conf.Positional[Path]
-    """The checkpoint, e.g. of xinlai/LISA-7B-v1."""
+    """Directory of a LISA checkpoint, e.g. of xinlai/LISA-7B-v1."""
     clip: Path
-    """Directory of its vision tower, openai/clip-vit-large-patch14."""
+    """Directory of LISA's vision tower, openai/clip-vit-large-patch14."""
     out: Path
-    """Model directory to write; it is OUT.partial until it is whole, and another run goes on."""
+    """Model directory to write; a run that was stopped goes on from OUT.partial."""
 
     def convert(self) -> ModelConfig:
-        """Write the directory."""
+        """Write the model directory."""
         return convert_lisa(self.directory, self.clip, self.out)
 
 
 @dataclass
 class Llava:
-    """LLaVA-1.5 and SAM: a model to train from, whose <SEG> means nothing yet."""
+    """Join LLaVA-1.5 and SAM to a model to train from, whose <SEG> means nothing yet."""
 
     directory: tyro.conf.Positional[Path]
-    """LLaVA as transformers has it, e.g. of llava-hf/llava-1.5-7b-hf."""
+    """Directory of LLaVA in transformers' format, e.g. of llava-hf/llava-1.5-7b-hf."""
     sam: Path
     """Directory that `vltp convert sam` wrote."""
     out: Path
-    """Model directory to write; it is OUT.partial until it is whole, and another run goes on."""
+    """Model directory to write; a run that was stopped goes on from OUT.partial."""
 
     def convert(self) -> ModelConfig:
-        """Write the directory."""
+        """Write the model directory."""
         return convert_llava(self.directory, self.sam, self.out)
 
 
@@ -83,5 +83,5 @@ def run(args: Convert) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """What was made, and where."""
+    """Return the model's name and where it lies."""
     return f"{answer['name']} in {answer['out']}"

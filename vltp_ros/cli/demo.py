@@ -23,7 +23,7 @@ class Demo(ModelOptions, PrecisionOption, Command):
     """Run a simulated camera, a planner and the node as processes, and record a video of them."""
 
     seconds: float = 20.0
-    """How long to record, from the first mask on."""
+    """Time to record from the first mask on, in seconds."""
     out: Path = Path("demo_out")
     """Folder for demo.mp4 and demo.gif."""
     seed: int = 0
@@ -79,7 +79,7 @@ def run(args: Demo) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """The stages' times as a table, and the rate."""
+    """Return the stages' times as a table, and the rate of masks."""
     lines = [f"{'stage':16} {'median ms':>9}"]
     lines += [f"{stage['name']:16} {stage['median_ms']:9.1f}" for stage in answer["stages"]]
     latency = answer["latency_ms"]
@@ -94,7 +94,7 @@ def describe(answer: dict) -> str:
 
 
 def _summary(frames: list[VideoFrame]) -> dict:
-    """Count, rate and median times of the masks."""
+    """Return count, rate and median times of the masks."""
     span = frames[-1].seconds - frames[0].seconds
     names = frames[0].times_ms
     return {
@@ -111,5 +111,6 @@ def _summary(frames: list[VideoFrame]) -> dict:
 
 
 def _quantiles(values: list[float]) -> dict[str, float]:
+    """Return median and 99th percentile."""
     median, p99 = np.percentile(values, (50, 99))
     return {"median": float(median), "p99": float(p99)}

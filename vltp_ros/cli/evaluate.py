@@ -14,10 +14,10 @@ from vltp_ros.runtime.settings import InferenceSettings
 
 @dataclass
 class Evaluate(ModelOptions, PrecisionOption, SplitOption, Command):
-    """gIoU, cIoU and GMACs for the dense model, several pruning rates and random pruning."""
+    """Measure gIoU, cIoU and GMACs of a model, dense and pruned, and pruned at random."""
 
     count: int = 300
-    """Number of scenes, one task each; they follow from the split and the seeds 0, 1, 2, …"""
+    """Number of scenes, one task each, drawn from the seeds 0, 1, 2, … of the split."""
     selector: tuple[
         Literal["prune_decoder", "adaptive", "random", "oracle", "attention", "keep_all"], ...
     ] = ()
@@ -25,7 +25,7 @@ class Evaluate(ModelOptions, PrecisionOption, SplitOption, Command):
     rate: float = 0.5
     """Share of tokens frozen at each stage; with --selector only, not for adaptive or keep_all."""
     csp: tuple[CspName, ...] = ("off",)
-    """Image tokens of LLaVA's layers (LVLM_CSP), one or more presets."""
+    """Presets of LVLM_CSP, one or more: which image tokens LLaVA's layers see."""
 
 
 def run(args: Evaluate) -> dict:
@@ -47,7 +47,7 @@ def run(args: Evaluate) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """A table."""
+    """Return a table."""
     lines = ["selector        rate  csp   gIoU   cIoU   GMACs"]
     lines += [
         f"{r['selector']:14} {r['rate']:5.2f} {r['csp']:>4} "

@@ -12,14 +12,14 @@ from vltp_ros.runtime.settings import InferenceSettings
 
 @dataclass
 class Figures(ModelOptions, PrecisionOption, SplitOption, Command):
-    """Draw what a model keeps of tabletop scenes, beside the ground truth: two PNGs per scene."""
+    """Draw which tokens of tabletop scenes a model keeps, and the truth: two PNGs per scene."""
 
     out: Path = Path("figures_out")
     """Directory to write to, made if missing."""
     count: int = 3
     """Number of scenes, one task each."""
     seed: int = 0
-    """Seed of the first scene; the others follow it."""
+    """Seed of the first scene; the other scenes have the seeds after it."""
 
 
 def run(args: Figures) -> dict:
@@ -30,5 +30,5 @@ def run(args: Figures) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """One file per line."""
+    """Return the files, one a line."""
     return "\n".join(answer["files"])

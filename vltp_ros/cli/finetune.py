@@ -33,15 +33,15 @@ class Finetune(DeviceOption, Command):
     """
 
     init: Path
-    """Model directory to start from; its LLaVA stays as it is."""
+    """Model directory to start from; LLaVA's own weights stay as they are."""
     data: Path
     """Data set written by `vltp scenes`."""
     run: Path
     """Directory for the checkpoint and losses.jsonl."""
     out: Path
-    """Model directory to write when done, which holds the adapters apart."""
+    """Model directory to write when done, with the adapters in a folder of their own."""
     quantization: Quantization | None = None
-    """LLaVA's weights, float32, bfloat16 or nf4 (QLoRA); the model's own if not given."""
+    """LLaVA's frozen weights: float32, bfloat16 or nf4 (QLoRA); as the model says if not given."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = FINETUNING
 
@@ -63,5 +63,6 @@ def run(args: Finetune) -> dict:
 
 
 def _provenance(args: Finetune, seconds: float, scenes: int) -> dict:
+    """Return what the model directory says of where the model comes from."""
     what = describe_run("finetune", args.config, seconds, scenes)
     return provenance(args.init, f"{what}; LoRA of rank {args.lora.rank}")

@@ -14,18 +14,19 @@ from vltp_ros.network.csp import CspName
 
 @dataclass
 class Flops(Command):
-    """Giga multiply-accumulates of one image and one task."""
+    """Count the giga multiply-accumulates of one image and one task."""
 
     sam: Literal["tabletop", "vit_b", "vit_l", "vit_h"] = "vit_h"
     """Size of the image encoder."""
     prune_after: tuple[int, ...] | None = None
-    """1-based global-attention layers; by default at half and three quarters of the depth."""
+    """1-based global-attention layers after which tokens are selected; at half and three quarters
+    of the depth if not given."""
     rates: tuple[float, ...] = (0.5,)
-    """Share of tokens frozen at each stage; one value serves all."""
+    """Share of tokens frozen at each stage, one value for all stages or one for each."""
     llava: Literal["tabletop", "1b", "7b"] | None = None
-    """Size of LLaVA: say what its language model spends on image tokens instead."""
+    """Size of LLaVA, to count instead what its language model spends on image tokens."""
     csp: CspName = "65"
-    """Which image tokens its layers see (LVLM_CSP); with --llava only."""
+    """Preset of LVLM_CSP: which image tokens LLaVA's layers see; with --llava only."""
 
 
 def run(args: Flops) -> dict:
@@ -39,7 +40,7 @@ def run(args: Flops) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """The totals, then one line per stage, or per span of layers."""
+    """Return the totals, then one line per stage, or per span of LLaVA's layers."""
     if "llava" in answer:
         return _describe_llava(answer)
     lines = [
@@ -55,6 +56,7 @@ def describe(answer: dict) -> str:
 
 
 def _describe_llava(answer: dict) -> str:
+    """Return the totals, then one line per span of layers with equally many tokens."""
     lines = [
         f"LLaVA {answer['llava']}, csp {answer['csp']}: "
         f"{answer['image_token_gmacs']:.1f} GMACs on image tokens, "

@@ -12,18 +12,18 @@ import tyro
 
 COMMANDS = {
     "segment": ("Segment", "find what serves a task in a picture"),
-    "evaluate": ("Evaluate", "accuracy and cost on tabletop scenes"),
+    "evaluate": ("Evaluate", "measure accuracy and cost on tabletop scenes"),
     "flops": ("Flops", "count the encoder's multiply-accumulates"),
-    "tables": ("Tables", "the paper's figures beside ours"),
+    "tables": ("Tables", "compare the paper's costs with those counted here"),
     "figures": ("Figures", "draw which image tokens are kept, as in the paper's Figures 4 and 5"),
-    "benchmark": ("Benchmark", "time and memory against the official code"),
+    "benchmark": ("Benchmark", "measure time and memory against the official code"),
     "train": ("Train", "train on tabletop scenes"),
     "finetune": ("Finetune", "train LoRA adapters on LLaVA"),
     "merge": ("Merge", "add a model's adapters to its weights"),
     "baselines": ("Baselines", "train and compare the methods of the paper's Table 7"),
-    "convert": ("Convert", "public checkpoints to model directories"),
+    "convert": ("Convert", "convert public checkpoints to model directories"),
     "scenes": ("Scenes", "render a data set of tabletop scenes"),
-    "demo": ("Demo", "camera, planner and node over ROS 2, recorded as a video"),
+    "demo": ("Demo", "record camera, planner and node over ROS 2 as a video"),
 }
 """Name -> class of its arguments in the module of that name, and what it does."""
 
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage() -> str:
+    """Return the list of commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(

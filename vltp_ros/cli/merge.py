@@ -18,10 +18,10 @@ from vltp_ros.training.provenance import provenance
 
 @dataclass
 class Merge(Command):
-    """Write a model whose LLaVA has what its adapters learnt in its own weights.
+    """Add a model's adapters to LLaVA's own weights.
 
-    They are added to the whole weights, also where they learnt on 4-bit ones: masks differ a little
-    from those of the model in 4 bits.
+    The sum has 16 or 32 bits, even if the adapters learnt on 4-bit weights: masks then differ a
+    little from those of the model in 4 bits.
     """
 
     model: tyro.conf.Positional[Path]
@@ -45,5 +45,5 @@ def run(args: Merge) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """What was made, and where."""
+    """Return the model's name and where it lies."""
     return f"{answer['name']} in {answer['out']}"

@@ -15,7 +15,7 @@ from vltp_ros.simulation import Split
 
 @dataclass(kw_only=True)
 class Command:
-    """What every command has."""
+    """The option of every command."""
 
     json: bool = False
     """Print one JSON object on stdout."""
@@ -31,7 +31,7 @@ class DeviceOption:
 
 @dataclass(kw_only=True)
 class ModelOptions(DeviceOption):
-    """Which model, and how it is loaded."""
+    """Which model to load, and how."""
 
     model: Path | None = None
     """Model directory; the tabletop model if not given."""
@@ -59,4 +59,4 @@ class SplitOption:
     """Which tabletop scenes to use."""
 
     split: Split = "test"
-    """Split of the scenes; uncommon has looks and phrasings that the others never show."""
+    """Split of the scenes; uncommon has looks and phrasings that no other split shows."""

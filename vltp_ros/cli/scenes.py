@@ -10,18 +10,18 @@ from vltp_ros.simulation import Split, generate_dataset
 
 @dataclass
 class Scenes(Command):
-    """Render tabletop scenes with per-object masks and task queries; resumes if stopped."""
+    """Render tabletop scenes with masks of objects and queries; a stopped run can be continued."""
 
     count: int
     """Number of scenes."""
     out: Path
     """Directory to write to, made if missing."""
     seed: int = 0
-    """Seed of the first scene, 0 or more; the others follow it."""
+    """Seed of the first scene, 0 or more; the other scenes have the seeds after it."""
     split: Split = "train"
-    """Split of the scenes; uncommon has looks and phrasings that the others never show."""
+    """Split of the scenes; uncommon has looks and phrasings that no other split shows."""
     workers: int | None = None
-    """Processes; one per core if not given."""
+    """Number of processes; one per core if not given."""
 
 
 def run(args: Scenes) -> dict:

@@ -18,16 +18,16 @@ from vltp_ros.runtime.settings import InferenceSettings
 
 @dataclass
 class Segment(ModelOptions, Command):
-    """Write mask and overlay PNGs for each task; for a bag, another bag."""
+    """Segment a picture, to mask and overlay PNGs for each task, or a bag, to another bag."""
 
     image: tyro.conf.Positional[Path]
     """Picture in any common format, or a recorded ROS bag (rosbag2's directory)."""
     task: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
-    """What is to be done, e.g. "something to drive a nail"; may be given again."""
+    """What is to be done, e.g. "something to drive a nail"; --task may be given more than once."""
     out: Path = Path()
-    """Directory to write to, made if missing; of a bag: the new bag, which must not exist."""
+    """Directory to write to, made if missing; for a bag, the new bag, which must not exist yet."""
     image_topic: str = ""
-    """The bag's topic of images, raw or compressed."""
+    """Topic of a bag's images, raw or compressed."""
     settings: Annotated[InferenceSettings, tyro.conf.arg(name="")] = field(
         default_factory=InferenceSettings
     )
@@ -46,6 +46,7 @@ def run(args: Segment) -> dict:
 
 
 def _segment_picture(args: Segment) -> dict:
+    """Segment a picture and write mask and overlay of each task."""
     image, session = read_picture(args.image), args.load(args.settings)
     results = []
     for number, result in enumerate(session.segment(image, args.task)):
@@ -68,7 +69,7 @@ def _segment_picture(args: Segment) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """One line per task, or about the bag."""
+    """Return one line per task, or one about the bag."""
     if "bag" in answer:
         return f"{answer['answered']} of {answer['images']} images answered: {answer['bag']}"
     return "\n".join(

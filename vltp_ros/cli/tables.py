@@ -12,10 +12,10 @@ from vltp_ros.evaluation.tables import TABLES, cost_rows
 
 @dataclass
 class Tables(Command):
-    """The columns of the paper's tables that need no data set to check."""
+    """Compare columns of the paper's tables that need no data set with what is counted here."""
 
     costs: bool = False
-    """Giga multiply-accumulates of the encoder, Tables 3-8."""
+    """Compare the encoder's giga multiply-accumulates, Tables 3-8."""
 
 
 def run(args: Tables) -> dict:
@@ -26,7 +26,7 @@ def run(args: Tables) -> dict:
 
 
 def describe(answer: dict) -> str:
-    """One block per table, then how many rows fit."""
+    """Return one block per table, then how many rows fit."""
     rows = answer["rows"]
     width = max(len(row["label"]) for row in rows)
     lines = ["GMACs of the image encoder and its prune decoder, one image and one task", ""]

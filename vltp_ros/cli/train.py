@@ -41,8 +41,8 @@ class Train(DeviceOption, Command):
     """Train on tabletop scenes; a killed run continues when the same command is given again."""
 
     stage: Literal["encoder", "dense", "attention", "prune"]
-    """encoder: the image encoder, from scratch; dense: everything but the pruned half; attention:
-    where LLaVA looks, all else frozen; prune: the pruned half, all else frozen."""
+    """Part that is trained, all else frozen. encoder: the image encoder; dense: everything but the
+    pruned half; attention: LLaVA, which learns where to look; prune: the pruned half."""
     data: Path
     """Data set written by `vltp scenes`."""
     run: Path
@@ -50,12 +50,12 @@ class Train(DeviceOption, Command):
     out: Path
     """Model directory to write when done."""
     init: Path | None = None
-    """Model directory to start from; needed by the attention and prune stages, a new model without
-    it."""
+    """Model directory to start from, which the attention and prune stages need; a new model if not
+    given."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     quantization: Quantization | None = None
-    """LLaVA's weights, float32, bfloat16 or nf4, in a stage that leaves them as they are; the
-    model's own if not given."""
+    """LLaVA's weights in a stage that leaves them frozen: float32, bfloat16 or nf4; as the model
+    says if not given."""
 
 
 def run(args: Train) -> dict:
@@ -79,6 +79,7 @@ def run(args: Train) -> dict:
 
 
 def _initial_model(args: Train) -> Vltp:
+    """Load or build the model to train."""
     device = resolve_device(args.device)
     if args.init is None:
         return _new_model(args, device)
@@ -92,6 +93,7 @@ def _initial_model(args: Train) -> Vltp:
 
 
 def _new_model(args: Train, device: torch.device) -> Vltp:
+    """Build a model for a stage that may start from one."""
     if args.stage in LATER_STAGES:
         raise ValueError(
             f"--init is missing; the {args.stage} stage starts from a trained dense model"
@@ -106,7 +108,7 @@ def _new_model(args: Train, device: torch.device) -> Vltp:
 
 
 def _add_pruned_half(model: Vltp) -> None:
-    """For a model whose image tokens LLaVA's attention ranks: after training a decoder does."""
+    """Give a model a pruned half to train; a prune decoder then ranks image tokens, not LLaVA."""
     model.inherit()
     pruning = dataclasses.replace(model.config.pruning, selector="prune_decoder")
     model.config = dataclasses.replace(model.config, pruning=pruning)
