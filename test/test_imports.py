@@ -56,9 +56,9 @@ def modules(room: Path) -> list[str]:
 
 def rooms() -> list[Path]:
     """Everything in the package but the nodes and what message generation adds."""
-    found = [path for path in PACKAGE.glob("*") if path.suffix == ".py" or path.is_dir()]
+    paths = [path for path in PACKAGE.glob("*") if path.suffix == ".py" or path.is_dir()]
     others = ("node", "rig", "action", "msg", "srv", "__pycache__", "__init__.py", "__main__.py")
-    return sorted(path for path in found if path.name not in others)
+    return sorted(path for path in paths if path.name not in others)
 
 
 @pytest.mark.parametrize("room", rooms(), ids=lambda room: room.stem)
@@ -77,7 +77,7 @@ def test_only_the_session_knows_torch():
 def imported_rooms(room: Path) -> dict[str, str]:
     """The other rooms that a file or folder of the package imports, anywhere in the code."""
     paths = [room] if room.is_file() else sorted(room.rglob("*.py"))
-    found = {}
+    rooms = {}
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -86,8 +86,8 @@ def imported_rooms(room: Path) -> dict[str, str]:
             for name in names:
                 package, *rest = name.split(".")
                 if package == "vltp_ros" and rest and rest[0] != room.stem:
-                    found[rest[0]] = path.name
-    return found
+                    rooms[rest[0]] = path.name
+    return rooms
 
 
 def test_every_room_imports_what_it_may():

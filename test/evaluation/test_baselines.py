@@ -69,17 +69,17 @@ def test_sharing_merges_the_most_uniform_superpatches(monkeypatch):
     merged = {}
     neck = model.image_encoder.neck
     neck.register_forward_pre_hook(lambda module, args: merged.update(x=args[0]))
-    seen = []
+    run = []
     block = baselines.run_block
     monkeypatch.setattr(
-        baselines, "run_block", lambda b, t, p: seen.append(p.indices) or block(b, t, p)
+        baselines, "run_block", lambda b, t, p: run.append(p.indices) or block(b, t, p)
     )
     sharing(square(1))
     apart = merged["x"][0].unfold(1, 2, 2).unfold(2, 2, 2).flatten(3)  # [C, 5, 5, 4]
     equal = (apart == apart[..., :1]).all(-1).all(0)
     assert torch.equal(equal, uniform[0, 0] > 0)  # shared tokens, and only they, are copies
-    assert all(p.shape == (1, 100 - 3 * 4) for p in seen) and len(seen) == SMALL.depth
-    assert {2, 46, 88, 60} < set(seen[0][0].tolist())  # a shared token sits at its first patch
+    assert all(p.shape == (1, 100 - 3 * 4) for p in run) and len(run) == SMALL.depth
+    assert {2, 46, 88, 60} < set(run[0][0].tolist())  # a shared token sits at its first patch
 
 
 def test_sharing_learns_where_one_kind_fills_a_superpatch(encoder):
@@ -110,11 +110,11 @@ def test_certain_tokens_leave_for_good_but_some_of_each_class(encoder, ran):
     assert ran[1].tolist() == ran[0].tolist()
 
 
-@pytest.mark.parametrize("made", [EarlyExit, LearnedGates])
+@pytest.mark.parametrize("method", [EarlyExit, LearnedGates])
 @torch.no_grad()
-def test_calibration_saves_the_share_that_was_asked_for(encoder, ran, made):
+def test_calibration_saves_the_share_that_was_asked_for(encoder, ran, method):
     torch.manual_seed(0)
-    baseline = made(encoder, KINDS, 0.4).eval()
+    baseline = method(encoder, KINDS, 0.4).eval()
     baseline.calibrate(square())
     ran.clear()
     baseline(square())
@@ -144,9 +144,9 @@ def source(tmp_path_factory):
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_own_module_and_mask_decoder_learn_and_nothing_else(source, name):
-    made, rate = BASELINES[name]
+    method, rate = BASELINES[name]
     model = tiny_model()
-    stage = BaselineStage(model, made(model.encoder((2, 3)), len(source.data.kinds), rate))
+    stage = BaselineStage(model, method(model.encoder((2, 3)), len(source.data.kinds), rate))
     stage.train()(source.batch(0), 0)["loss"].backward()
     learning = {n for n, p in stage.named_parameters() if p.grad is not None}
     assert learning and all(n.startswith(("baseline.", "mask_decoder.")) for n in learning)

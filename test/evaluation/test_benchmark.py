@@ -90,10 +90,10 @@ def test_the_baseline_computes_what_ours_does(tmp_path):
     reasoner = load_reasoner(tmp_path, config, torch.device("cpu")).eval()
     image = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)
     with torch.inference_mode():
-        found = reasoner(image, [list(TASKS[:1])])
+        seg = reasoner(image, [list(TASKS[:1])])
         states = transformers_forward(reasoner, image, list(TASKS[:1]))(output_hidden_states=True)
         expected = reasoner.projection(states.hidden_states[-1][:, -1])
-    assert torch.allclose(found[0], expected, atol=1e-4)
+    assert torch.allclose(seg[0], expected, atol=1e-4)
 
 
 def test_bad_numbers_of_tasks_are_refused():
@@ -123,5 +123,5 @@ def test_image_token_macs_are_those_of_the_real_layers():
         def gmacs(count: int) -> float:
             return count_gmacs(lambda: model(inputs_embeds=torch.zeros(1, count, 64)))[1]
 
-        found = gmacs(40)
-    assert found == pytest.approx(image_token_gmacs([40] * 3, 64, 96), rel=1e-6)
+        counted = gmacs(40)
+    assert counted == pytest.approx(image_token_gmacs([40] * 3, 64, 96), rel=1e-6)

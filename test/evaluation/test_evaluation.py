@@ -34,21 +34,21 @@ def test_giou_is_a_mean_and_ciou_a_ratio_of_sums():
 def test_dense_costs_are_the_official_ones_less_the_pads(size, official):
     """``official``: PyTorch's count of segment_anything's encoder, which projects the pads too."""
     config = model_config(size).encoder
-    found = model_gmacs(model_config(size), (), ())
+    cost = model_gmacs(model_config(size), (), ())
     window_blocks = config.depth - len(config.global_attn_indexes)
     pads = 25 * 14**2 - 64**2
     projected = window_blocks * pads * 4 * config.embed_dim**2 / 1e9  # qkv and proj
-    assert found["gmacs"] == found["dense_gmacs"] == pytest.approx(official - projected, abs=0.1)
-    assert found["prune_decoder_gmacs"] < 6
+    assert cost["gmacs"] == cost["dense_gmacs"] == pytest.approx(official - projected, abs=0.1)
+    assert cost["prune_decoder_gmacs"] < 6
 
 
 def test_pruned_cost_falls_with_the_rate_and_adds_up():
     for rate, share in ((0.5, 0.75), (0.8, 0.60)):  # of the dense cost: half the depth is pruned
-        found = model_gmacs(model_config("vit_h"), (16, 24), (rate, rate))
-        stages = sum(stage["gmacs"] for stage in found["stages"])
-        assert found["gmacs"] == pytest.approx(stages + 2 * found["prune_decoder_gmacs"])
-        assert [s["first_layer"] for s in found["stages"]] == [1, 17, 25]
-        assert stages / found["dense_gmacs"] == pytest.approx(share, abs=0.01)
+        cost = model_gmacs(model_config("vit_h"), (16, 24), (rate, rate))
+        stages = sum(stage["gmacs"] for stage in cost["stages"])
+        assert cost["gmacs"] == pytest.approx(stages + 2 * cost["prune_decoder_gmacs"])
+        assert [s["first_layer"] for s in cost["stages"]] == [1, 17, 25]
+        assert stages / cost["dense_gmacs"] == pytest.approx(share, abs=0.01)
 
 
 @pytest.mark.parametrize(

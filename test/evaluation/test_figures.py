@@ -51,8 +51,8 @@ def test_a_kept_patch_is_brighter_than_a_dropped_one():
     assert lit.shape == (144, PANEL_WIDTH, 3)
     side = PANEL_WIDTH / 10
     centres = (np.array([[0.5, 0.5], [7.25, 2.5], [6.9, 2.5], [7.25, 3.1]]) * side).astype(int)
-    first, last, above, beside = lit[tuple(centres.T)].mean(1)
-    assert first == last == 200 and above == beside < 50
+    first, last, above, right = lit[tuple(centres.T)].mean(1)
+    assert first == last == 200 and above == right < 50
     share = (lit[..., 0] == 200).mean()
     assert share == pytest.approx(1.5 / 75, abs=0.003)  # a whole patch and half of one
 

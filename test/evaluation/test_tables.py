@@ -35,9 +35,9 @@ def test_rows_are_the_papers(rows):
     paper = json.loads(PAPER.read_text())
     for number, table in TABLES.items():
         entries = paper[table.key]
-        found = [row.paper_gmacs for row in rows if row.table == number]
+        figures = [row.paper_gmacs for row in rows if row.table == number]
         printed = [e["gmacs"] if number == 8 else [e["gmacs"]] for e in entries]
-        assert found == [min(values) for values in printed]
+        assert figures == [min(values) for values in printed]
     labels = {(row.table, row.label): row.paper_gmacs for row in rows}
     assert labels[3, "finetune prune decoder"] == 2227
     assert labels[4, "70%, zero shot"] == 1930
@@ -48,10 +48,10 @@ def test_rows_are_the_papers(rows):
 
 
 def test_random_pruning_pays_for_no_prune_decoder(rows):
-    found = {(row.table, row.label): row.gmacs for row in rows}
+    gmacs = {(row.table, row.label): row.gmacs for row in rows}
     one_call = model_gmacs(model_config("vit_h"), (), ())["prune_decoder_gmacs"]
-    assert found[8, "ViT-H, 50%"] - found[7, "random 50%"] == pytest.approx(2 * one_call)
-    assert found[7, "VLTP"] == found[8, "ViT-H, 80%"] == found[4, "80%, finetune"]
+    assert gmacs[8, "ViT-H, 50%"] - gmacs[7, "random 50%"] == pytest.approx(2 * one_call)
+    assert gmacs[7, "VLTP"] == gmacs[8, "ViT-H, 80%"] == gmacs[4, "80%, finetune"]
 
 
 def test_the_command_prints_them(rows, capsys):

@@ -78,11 +78,11 @@ def segment(bag, out, model, *options):
 def read(bag) -> dict[str, list]:
     """Topic -> (time, message) of a bag, by the definitions that it carries."""
     with AnyReader([bag]) as reader:
-        found: dict[str, list] = {}
+        messages: dict[str, list] = {}
         for connection, time, raw in reader.messages():
             message = reader.deserialize(raw, connection.msgtype)
-            found.setdefault(connection.topic, []).append((time, message))
-    return found
+            messages.setdefault(connection.topic, []).append((time, message))
+    return messages
 
 
 def test_a_bag_of_answers(bag, tmp_path, model, capsys, caplog):
@@ -94,18 +94,18 @@ def test_a_bag_of_answers(bag, tmp_path, model, capsys, caplog):
     assert "'h264'" in caplog.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "out"]
     assert {p.suffix for p in out.iterdir()} == {p.suffix for p in bag.iterdir()}
-    found = read(out)
+    messages = read(out)
     results = Session.load(model).segment(PIXELS, ["cut", "drink"])
-    assert [time for time, _ in found["/vltp/mask"]] == [1000, 1002]
-    mask = found["/vltp/mask"][0][1]
+    assert [time for time, _ in messages["/vltp/mask"]] == [1000, 1002]
+    mask = messages["/vltp/mask"][0][1]
     assert (mask.header.stamp.sec, mask.header.stamp.nanosec, mask.header.frame_id) == (1, 7, "eye")
     expected = (results[0].mask | results[1].mask).astype(np.uint8) * 255
     np.testing.assert_array_equal(mask.data.reshape(48, 64), expected)
-    affordances = [message for _, message in found["/vltp/affordance"]]
+    affordances = [message for _, message in messages["/vltp/affordance"]]
     assert [(a.task, a.id) for a in affordances] == [("cut", 0), ("drink", 1)] * 2
     assert affordances[0].area == results[0].area and affordances[0].model == "tiny"
     assert affordances[0].mask.data.sum() == 255 * results[0].area
-    overlay = found["/vltp/overlay/compressed"][0][1]
+    overlay = messages["/vltp/overlay/compressed"][0][1]
     assert cv2.imdecode(overlay.data, cv2.IMREAD_COLOR).shape == (48, 64, 3)
 
 

@@ -64,8 +64,8 @@ def test_a_stick_at_any_angle(x, y, z, angle):
     assert np.isclose(np.linalg.det(axes), 1)
     np.testing.assert_allclose(axes[:, 2], away, atol=1e-9)
     assert placement.extent[0] > 5 * placement.extent[1]
-    seen = (np.cos(angle), np.sin(angle), 0) @ (np.eye(3) - np.outer(away, away))
-    assert abs(axes[:, 0] @ seen) > 0.99 * np.linalg.norm(seen)
+    projected = (np.cos(angle), np.sin(angle), 0) @ (np.eye(3) - np.outer(away, away))
+    assert abs(axes[:, 0] @ projected) > 0.99 * np.linalg.norm(projected)
 
 
 def test_too_few_points():
@@ -92,6 +92,6 @@ def test_quaternions_turn_as_their_matrix(values):
             (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
         )
     )
-    found = quaternion(matrix)
-    assert found[3] >= 0
-    assert abs(np.dot(found, (x, y, z, w))) == pytest.approx(1)
+    result = quaternion(matrix)
+    assert result[3] >= 0
+    assert abs(np.dot(result, (x, y, z, w))) == pytest.approx(1)

@@ -72,8 +72,8 @@ def test_bad_arguments_are_named(seed, split):
         sample_scene(seed, split)
 
 
-def seen(split: str, count: int = 200):
-    """Looks and phrasings of some hundred scenes."""
+def looks_and_texts(split: str, count: int = 200):
+    """Return the looks and phrasings of some hundred scenes."""
     looks, texts = set(), set()
     for scene in (sample_scene(seed, split) for seed in range(count)):
         kinds = [item.kind for item in scene.objects]
@@ -83,9 +83,9 @@ def seen(split: str, count: int = 200):
 
 
 def test_uncommon_looks_and_phrasings_are_nowhere_else():
-    uncommon_looks, uncommon_texts = seen("uncommon")
+    uncommon_looks, uncommon_texts = looks_and_texts("uncommon")
     for split in ("train", "val", "test"):
-        looks, texts = seen(split)
+        looks, texts = looks_and_texts(split)
         assert not looks & uncommon_looks
         assert not texts & uncommon_texts
 

@@ -63,7 +63,7 @@ def test_about_a_fifth_of_the_looks_is_set_aside(kind):
 
 
 def test_names_of_finishes_materials_and_textures_exist():
-    finishes = {part.finish for each in VARIANTS for part in shape(*each).parts}
+    finishes = {part.finish for variant in VARIANTS for part in shape(*variant).parts}
     assert finishes - {MAIN} == set(FINISHES)
     used = {material for _, materials in PALETTES.values() for material in materials}
     assert used | {material for _, material in FINISHES.values()} == set(MATERIALS)

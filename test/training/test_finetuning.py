@@ -61,10 +61,10 @@ def test_a_checkpoint_holds_what_learns_and_a_killed_run_goes_on_from_it(base, d
     source = BatchSource(data, TASKS, EXACT)
     straight = lora_stage(base)
     fit(straight, source, EXACT, tmp_path / "straight")
-    held = torch.load(tmp_path / "straight" / "checkpoint.pt", weights_only=True)["stage"]
+    tensors = torch.load(tmp_path / "straight" / "checkpoint.pt", weights_only=True)["stage"]
     learning = {n for n, p in straight.named_parameters() if p.requires_grad}
-    assert held.keys() == learning | dict(straight.named_buffers()).keys()
-    assert not any("language_model.layers" in name for name in held if "lora" not in name)
+    assert tensors.keys() == learning | dict(straight.named_buffers()).keys()
+    assert not any("language_model.layers" in name for name in tensors if "lora" not in name)
 
     killed = lora_stage(base)
     forward = killed.forward
@@ -87,15 +87,15 @@ def test_a_checkpoint_holds_what_learns_and_a_killed_run_goes_on_from_it(base, d
 
 
 def test_layers_that_run_twice_give_the_same_gradients(base, data):
-    batch, found = BatchSource(data, TASKS, EXACT).batch(0), []
+    batch, gradients = BatchSource(data, TASKS, EXACT).batch(0), []
     for twice in (False, True):
         stage = lora_stage(base, settings=dataclasses.replace(EXACT, gradient_checkpointing=twice))
         torch.manual_seed(1)
         stage(batch, 0)["loss"].backward()
         layers = stage.model.reasoner.llava.model.language_model.layers
         assert all(layer.gradient_checkpointing is twice for layer in layers)
-        found.append([p.grad for p in stage.parameters() if p.grad is not None])
-    for once, again in zip(*found, strict=True):
+        gradients.append([p.grad for p in stage.parameters() if p.grad is not None])
+    for once, again in zip(*gradients, strict=True):
         assert torch.allclose(once, again, rtol=1e-4, atol=1e-7)
 
 

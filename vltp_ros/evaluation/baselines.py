@@ -100,8 +100,8 @@ class TokenSharing(Baseline):
 
         tokens = encoder.patch_embed(square) + encoder.pos_embed
         halved = encoder.patch_embed(F.interpolate(square, scale_factor=0.5, mode="area"))
-        place = F.avg_pool2d(encoder.pos_embed.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
-        joint = (halved + place).repeat_interleave(2, 1).repeat_interleave(2, 2)
+        pos_embed = F.avg_pool2d(encoder.pos_embed.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+        joint = (halved + pos_embed).repeat_interleave(2, 1).repeat_interleave(2, 2)
         is_shared = shared.permute(0, 2, 3, 1) > 0
         tokens = torch.where(is_shared, joint, tokens).flatten(1, 2)
         index = positions.unsqueeze(-1).expand(-1, -1, self.width)

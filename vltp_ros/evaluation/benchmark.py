@@ -61,8 +61,8 @@ def benchmark(
     peaks = [_peak(candidate, device) for candidate in candidates]
     times = _in_turns(candidates, repeats, device, progress)
     rows = []
-    for candidate, each, peak in zip(candidates, times, peaks, strict=True):
-        first, median, third = statistics.quantiles(each, n=4)
+    for candidate, seconds, peak in zip(candidates, times, peaks, strict=True):
+        first, median, third = statistics.quantiles(seconds, n=4)
         rows.append(
             {
                 **candidate.row,
@@ -112,12 +112,12 @@ def _in_turns(
     """Return the seconds of each run of each candidate."""
     times: list[list[float]] = [[] for _ in candidates]
     for _ in tqdm(range(repeats), disable=not progress):
-        for candidate, each in zip(candidates, times, strict=True):
+        for candidate, seconds in zip(candidates, times, strict=True):
             _wait(device)
             start = time.perf_counter()
             candidate.work()
             _wait(device)
-            each.append(time.perf_counter() - start)
+            seconds.append(time.perf_counter() - start)
     return times
 
 

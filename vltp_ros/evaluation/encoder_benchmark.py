@@ -67,7 +67,7 @@ def benchmark_encoder(
             device,
             repeats=repeats,
             progress=progress,
-            against=lambda each: official if baseline and each is not official else None,
+            against=lambda entry: official if baseline and entry is not official else None,
         )
     return {
         **measured_on(device),

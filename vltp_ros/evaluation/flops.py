@@ -94,7 +94,9 @@ def image_token_cost(llava: str, csp: str) -> dict:
         if config
         else whole
     )
-    cost, dense = (image_token_gmacs(each, sizes.width, sizes.mlp) for each in (per_layer, whole))
+    cost, dense = (
+        image_token_gmacs(tokens, sizes.width, sizes.mlp) for tokens in (per_layer, whole)
+    )
     return {
         "image_token_gmacs": cost,
         "dense_image_token_gmacs": dense,

@@ -45,10 +45,7 @@ def benchmark_reasoner(
     repeats: int = 5,
     progress: bool = True,
 ) -> dict:
-    """Time <SEG> for one 640x480 image and some tasks, vision tower included.
-
-    Random weights of the true shapes are written to a temporary directory in bfloat16 and loaded
-    as any model is.
+    """Time <SEG> for one 640x480 image and some tasks, with random weights of the true shapes.
 
     Args:
         size: a key of LLAVA_SIZES.
@@ -74,6 +71,38 @@ def benchmark_reasoner(
     for count in tasks:
         if not 1 <= count <= len(TASKS):
             raise ValueError(f"tasks is {count}; allowed: 1 to {len(TASKS)}")
+    reasoner, loading = _load_random(size, quantization, device)
+    entered = [
+        candidate
+        for count in tasks
+        for candidate in _candidates(reasoner, size, device, quantization, csp, count, baseline)
+    ]
+    official = {entry.row["tasks"]: entry for entry in entered if entry.row["csp"] is None}
+    with torch.inference_mode():
+        rows = benchmark(
+            entered,
+            device,
+            repeats=repeats,
+            progress=progress,
+            against=lambda entry: official.get(entry.row["tasks"]) if entry.row["csp"] else None,
+        )
+    return {
+        **measured_on(device),
+        "size": size,
+        "quantization": quantization,
+        **loading,
+        "repeats": repeats,
+        "rows": [row for row in rows if row["csp"]],
+    }
+
+
+def _load_random(
+    size: str, quantization: Quantization, device: torch.device
+) -> tuple[Reasoner, dict]:
+    """Return LLaVA with random weights, vision tower included, and what loading it took.
+
+    It is written to a temporary directory in bfloat16 and loaded as any model is.
+    """
     with TemporaryDirectory() as scratch:
         parameters = write_random_llava(Path(scratch), LLAVA_SIZES[size], device)
         config = dataclasses.replace(
@@ -81,32 +110,9 @@ def benchmark_reasoner(
         )
         start = time.perf_counter()
         reasoner, peak = watched(lambda: load_reasoner(Path(scratch), config, device), device)
-        load_s = time.perf_counter() - start
+        load_s = round(time.perf_counter() - start, 1)
     reasoner.eval().requires_grad_(False).projection.to(device)
-    entered = [
-        candidate
-        for count in tasks
-        for candidate in _candidates(reasoner, size, device, quantization, csp, count, baseline)
-    ]
-    official = {each.row["tasks"]: each for each in entered if each.row["csp"] is None}
-    with torch.inference_mode():
-        rows = benchmark(
-            entered,
-            device,
-            repeats=repeats,
-            progress=progress,
-            against=lambda each: official.get(each.row["tasks"]) if each.row["csp"] else None,
-        )
-    return {
-        **measured_on(device),
-        "size": size,
-        "quantization": quantization,
-        "parameters": parameters,
-        "load_s": round(load_s, 1),
-        "load_peak_mib": peak,
-        "repeats": repeats,
-        "rows": [row for row in rows if row["csp"]],
-    }
+    return reasoner, {"parameters": parameters, "load_s": load_s, "load_peak_mib": peak}
 
 
 def write_random_llava(directory: Path, sizes: LlavaSizes, device: torch.device) -> int:
@@ -143,6 +149,7 @@ def _candidates(
     count: int,
     baseline: bool,
 ) -> list[Candidate]:
+    """Return ours with each preset for a number of tasks, and last the baseline if wanted."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (1, 3, 480, 640), dtype=torch.uint8, generator=generator)
     image, tasks = image.to(device), list(TASKS[:count])
@@ -156,16 +163,15 @@ def _candidates(
         described = {"csp": csp, "tasks": count, "average_tokens": round(average, 1)}
         return {"name": f"{size} reasoner, {name}", **described, "device": device.type}
 
-    found = [
+    candidates = [
         Candidate(partial(ours, preset, run), row(name, preset), name == "captured")
         for name, run in ways_to_run(device, quantization not in UNCAPTURABLE).items()
         for preset in csp
     ]
     if baseline:
-        found.append(
-            Candidate(transformers_forward(reasoner, image, tasks), row("transformers", None))
-        )
-    return found
+        official = transformers_forward(reasoner, image, tasks)
+        candidates.append(Candidate(official, row("transformers", None)))
+    return candidates
 
 
 def transformers_forward(reasoner: Reasoner, image: Tensor, tasks: list[str]) -> partial:

@@ -185,10 +185,10 @@ def _train(
     name: str, model: Vltp, source: BatchSource, config: TrainConfig, run: Path
 ) -> BaselineStage:
     """Train and calibrate one of BASELINES."""
-    made, rate = BASELINES[name]
+    method, rate = BASELINES[name]
     torch.manual_seed(config.seed)
     encoder = model.encoder(model.config.pruning.prune_after)
-    stage = BaselineStage(model, made(encoder, len(source.data.kinds), rate))
+    stage = BaselineStage(model, method(encoder, len(source.data.kinds), rate))
     fit(stage.train(), source, config, run)
     images = torch.cat([source.batch(step).images for step in range(CALIBRATION_BATCHES)])
     stage.eval().baseline.calibrate(model.preprocess(images))

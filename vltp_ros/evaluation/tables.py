@@ -74,9 +74,9 @@ def baseline_gmacs(name: str) -> float:
     """
     config = model_config("vit_h")
     stages, side = config.pruning.prune_after, config.encoder.img_size
-    made, rate = BASELINES[name]
+    method, rate = BASELINES[name]
     with torch.device("meta"):
-        baseline = made(PrunedSam(config).encoder(stages), COCO_KINDS, rate)
+        baseline = method(PrunedSam(config).encoder(stages), COCO_KINDS, rate)
         square = torch.zeros(1, 3, side, side)
         tokens = torch.zeros(1, config.encoder.grid**2, config.encoder.embed_dim)
     if not baseline.judges:

@@ -81,16 +81,16 @@ def _segment(
     """Read, answer, write to a folder next to ``out``, then rename that."""
     connections = [c for c in reader.connections if c.topic == topic and c.msgtype in IMAGES]
     if not connections:
-        found = sorted({c.topic for c in reader.connections if c.msgtype in IMAGES})
+        topics = sorted({c.topic for c in reader.connections if c.msgtype in IMAGES})
         raise ValueError(
-            f"the bag has no images on {topic!r}; it has: {', '.join(found) or 'none'}"
+            f"the bag has no images on {topic!r}; it has: {', '.join(topics) or 'none'}"
         )
-    beside = out.with_name(f".{out.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    folder = out.with_name(f".{out.name}.part")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     images = answered = 0
     try:
-        with BagWriter(beside / out.name, storage) as writer:
+        with BagWriter(folder / out.name, storage) as writer:
             for time_ns, message, pixels in _images(reader, connections, topic):
                 images += 1
                 if pixels is None:
@@ -99,9 +99,9 @@ def _segment(
                     time_ns, message.header, pixels, session.segment(pixels, tasks), session
                 )
                 answered += 1
-        (beside / out.name).rename(out)
+        (folder / out.name).rename(out)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return {"bag": str(out), "images": images, "answered": answered}
 
 

@@ -125,6 +125,6 @@ def quaternion(axes: np.ndarray) -> tuple[float, float, float, float]:
             ),
         )
     )
-    found = np.linalg.eigh(matrix)[1][:, 3]  # reads the lower triangle
-    x, y, z, w = found if found[3] >= 0 else -found
+    vector = np.linalg.eigh(matrix)[1][:, 3]  # reads the lower triangle
+    x, y, z, w = vector if vector[3] >= 0 else -vector
     return float(x), float(y), float(z), float(w)

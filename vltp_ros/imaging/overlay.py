@@ -41,6 +41,6 @@ def _write(painted: np.ndarray, label: str, number: int, colour: np.ndarray) -> 
     line = height + 2 * base
     top = number * line
     painted[top : top + line, : width + base] //= 3
-    place = (base // 2, top + height + base)
+    corner = (base // 2, top + height + base)
     style = (cv2.FONT_HERSHEY_SIMPLEX, scale, colour.tolist(), 1, cv2.LINE_AA)
-    return cv2.putText(painted, letters, place, *style)
+    return cv2.putText(painted, letters, corner, *style)

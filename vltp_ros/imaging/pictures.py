@@ -60,6 +60,6 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     if not done:
         raise OSError(f"{path} could not be encoded")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    beside.write_bytes(encoded.tobytes())
-    os.replace(beside, path)
+    partial_file = path.with_suffix(".part")
+    partial_file.write_bytes(encoded.tobytes())
+    os.replace(partial_file, path)

@@ -61,7 +61,7 @@ def generate_dataset(
         (out / folder).mkdir(parents=True, exist_ok=True)
     _describe(out, count, seed, split)
     seeds = range(seed, seed + count)
-    missing = [one for one in seeds if not _scene_path(out, one).exists()]
+    missing = [number for number in seeds if not _scene_path(out, number).exists()]
     bar = tqdm(total=count, initial=count - len(missing), unit="scene", disable=not progress)
     with bar:
         for _ in _render_all(out, split, missing, min(workers, len(missing))):
@@ -145,12 +145,12 @@ def _describe(out: Path, count: int, seed: int, split: Split) -> None:
     """Write dataset.json for these seeds and those of earlier runs; refuse another kind of data."""
     path = out / "dataset.json"
     if path.exists():
-        found = json.loads(path.read_text())
+        earlier = json.loads(path.read_text())
         for key, value in (("split", split), ("version", VERSION)):
-            if found.get(key) != value:
-                raise ValueError(f"{path} has {key} {found.get(key)!r}, not {value!r}")
-        stop = max(seed + count, found["seed"] + found["count"])
-        seed = min(seed, found["seed"])
+            if earlier.get(key) != value:
+                raise ValueError(f"{path} has {key} {earlier.get(key)!r}, not {value!r}")
+        stop = max(seed + count, earlier["seed"] + earlier["count"])
+        seed = min(seed, earlier["seed"])
         count = stop - seed
     tasks = [{"name": task.name, "kinds": sorted(task.kinds)} for task in TASKS]
     _write_json(path, {
@@ -164,7 +164,7 @@ def _scene_path(out: Path, seed: int) -> Path:
 
 
 def _write_json(path: Path, content: dict) -> None:
-    """Write a file next to its place, then rename it: a file that exists is whole."""
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(beside, path)
+    """Write under another name, then rename: a file that exists is whole."""
+    partial_file = path.with_suffix(".partial")
+    partial_file.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(partial_file, path)

@@ -127,11 +127,11 @@ class SceneRenderer:
         objects = scene.objects
         while True:
             labels = self._labels(scene, objects)
-            seen = np.bincount(labels.ravel(), minlength=len(objects) + 1)[1:]
+            areas = np.bincount(labels.ravel(), minlength=len(objects) + 1)[1:]
             scale = labels.size / (WIDTH * HEIGHT)
             kept = tuple(
                 item
-                for item, area in zip(objects, seen, strict=True)
+                for item, area in zip(objects, areas, strict=True)
                 if area >= max(MIN_PIXELS * scale, MIN_VISIBLE * alone[item])
             )
             if kept == objects:

@@ -62,11 +62,11 @@ class BatchSource:
     def batches(self, start: int) -> Iterator[tuple[int, Batch]]:
         """Yield (step, batch) from ``start`` to the last step; the next batch is read ahead."""
         with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(self.batch, start)
+            future = pool.submit(self.batch, start)
             for step in range(start, self.config.steps):
-                batch = coming.result()
+                batch = future.result()
                 if step + 1 < self.config.steps:
-                    coming = pool.submit(self.batch, step + 1)
+                    future = pool.submit(self.batch, step + 1)
                 yield step, batch
 
     def batch(self, step: int) -> Batch:
@@ -91,9 +91,9 @@ class BatchSource:
         """Return the indices of a step's scenes; every epoch is a permutation of its own."""
         count, chosen = len(self.data), []
         for position in range(step * scenes, (step + 1) * scenes):
-            epoch, place = divmod(position, count)
+            epoch, index = divmod(position, count)
             order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(count)
-            chosen.append(int(order[place]))
+            chosen.append(int(order[index]))
         return chosen
 
     def _scenes(self, step: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -125,8 +125,8 @@ class BatchSource:
 
     def _draw_tasks(self, kinds: np.ndarray, rng: np.random.Generator) -> list[int]:
         """Draw the numbers of tasks for a picture; something in it serves most of them."""
-        there = np.bincount(kinds.ravel(), minlength=len(self.data.kinds) + 1)[1:] > 0
-        served = np.flatnonzero((self.serving & there).any(1))
+        present = np.bincount(kinds.ravel(), minlength=len(self.data.kinds) + 1)[1:] > 0
+        served = np.flatnonzero((self.serving & present).any(1))
         unserved = np.setdiff1d(np.arange(len(self.tasks)), served)
         chosen = []
         for _ in range(self.config.tasks_per_image):

@@ -101,8 +101,8 @@ def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
             for n, p in named
             if config.optimiser == "muon" and p.ndim == 2 and not any(w in n for w in looked_up)
         ]
-        taken = {id(p) for p in matrices}
-        rest = [p for _, p in named if id(p) not in taken]
+        matrix_ids = {id(p) for p in matrices}
+        rest = [p for _, p in named if id(p) not in matrix_ids]
         muon.append({"params": matrices, "scale": scale})
         adamw += [
             {"params": [p for p in rest if p.ndim > 1], "scale": scale},
@@ -136,12 +136,12 @@ def _save(
     seconds: float,
     path: Path,
 ) -> None:
-    beside = path.with_suffix(".part")
-    held = {**_trained(stage), **dict(stage.named_buffers())}
-    weights = {name: tensor.detach() for name, tensor in held.items()}
+    tensors = {**_trained(stage), **dict(stage.named_buffers())}
+    weights = {name: tensor.detach() for name, tensor in tensors.items()}
     state = {"stage": weights, "step": step, "seconds": seconds}
-    torch.save({**state, "optimisers": [o.state_dict() for o in optimisers]}, beside)
-    os.replace(beside, path)
+    partial_file = path.with_suffix(".part")
+    torch.save({**state, "optimisers": [o.state_dict() for o in optimisers]}, partial_file)
+    os.replace(partial_file, path)
 
 
 def _resume(
@@ -152,9 +152,9 @@ def _resume(
         return 0, 0.0
     saved = torch.load(path, weights_only=True, map_location="cpu")
     for name, parameter in _trained(stage).items():
-        found = saved["stage"].get(name)
-        if found is None or found.shape != parameter.shape:
-            stored = "missing" if found is None else tuple(found.shape)
+        tensor = saved["stage"].get(name)
+        if tensor is None or tensor.shape != parameter.shape:
+            stored = "missing" if tensor is None else tuple(tensor.shape)
             raise ValueError(
                 f"{path} is of another run: its {name} is {stored}, not {tuple(parameter.shape)}; "
                 "give another --run, or the settings of that one"
@@ -169,6 +169,6 @@ def _cut_losses(path: Path, step: int) -> None:
     """Drop the lines of steps that will be run again."""
     if path.is_file():
         lines = path.read_text().splitlines(keepends=True)[:step]
-        beside = path.with_suffix(".part")
-        beside.write_text("".join(lines))
-        os.replace(beside, path)
+        partial_file = path.with_suffix(".part")
+        partial_file.write_text("".join(lines))
+        os.replace(partial_file, path)

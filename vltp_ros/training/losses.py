@@ -48,10 +48,10 @@ def attention_loss(attention: Tensor, share: Tensor) -> Tensor:
         attention: [B, g, g], to each image token; of each row only the distribution matters.
         share: [B, g, g], how much of each token's patch is target; rows without any do not count.
     """
-    there = share.flatten(1).sum(1) > 0
-    if not there.any():
+    nonempty = share.flatten(1).sum(1) > 0
+    if not nonempty.any():
         return attention.sum() * 0
-    found, wanted = (
-        x.flatten(1)[there] / x.flatten(1)[there].sum(1, True) for x in (attention, share)
+    predicted, target = (
+        x.flatten(1)[nonempty] / x.flatten(1)[nonempty].sum(1, True) for x in (attention, share)
     )
-    return -(wanted * found.clamp(min=1e-6).log()).sum(1).mean()
+    return -(target * predicted.clamp(min=1e-6).log()).sum(1).mean()

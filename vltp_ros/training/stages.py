@@ -145,8 +145,9 @@ class LoraStage(nn.Module):
         model = self.model
         with torch.no_grad():
             features = model.image_encoder(model.preprocess(batch.images))
-            seen = model.reasoner.encode_image(batch.images)
-        mask = dense_mask_loss(model, features, model.reasoner.reason(seen, batch.tasks).seg, batch)
+            image_tokens = model.reasoner.encode_image(batch.images)
+        seg = model.reasoner.reason(image_tokens, batch.tasks).seg
+        mask = dense_mask_loss(model, features, seg, batch)
         return {"loss": mask, "mask": mask}
 
 
