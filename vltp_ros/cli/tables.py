@@ -1,4 +1,4 @@
-"""vltp tables: the paper's figures beside ours."""
+"""vltp tables: the paper's costs beside those counted here."""
 
 from __future__ import annotations
 
