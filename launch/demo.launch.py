@@ -12,7 +12,7 @@ SHARE = Path(__file__).resolve().parents[1]
 
 
 def generate_launch_description():
-    """Called by `ros2 launch`."""
+    """Return what `ros2 launch` is to start."""
     arguments = [
         DeclareLaunchArgument(
             "demo_params_file",

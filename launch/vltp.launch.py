@@ -67,7 +67,7 @@ ARGUMENTS = [
 
 
 def given_parameters(values):
-    """The parameters that arguments were given for, of the types that the node declares."""
+    """Return the parameters that arguments were given for, of the types that the node declares."""
     given = {name: value for name, value in values.items() if value}
     if "autostart" in given:
         given["autostart"] = given["autostart"].lower() == "true"
@@ -77,7 +77,7 @@ def given_parameters(values):
 
 
 def remappings(values):
-    """From the node's names to those of the arguments; the compressed images' go along."""
+    """Return pairs of the node's names and those of the arguments; compressed images go along."""
     image = values["image"]
     return [
         ("image", image),
@@ -89,7 +89,7 @@ def remappings(values):
 
 
 def vltp_node(context):
-    """The node, by the arguments as they are when it is launched."""
+    """Return the node, by the arguments as they are when it is launched."""
     names = (*PARAMETERS, "image", "depth", "camera_info", "task_topic")
     values = {name: LaunchConfiguration(name).perform(context) for name in names}
     given = given_parameters({name: values[name] for name in PARAMETERS})
@@ -107,7 +107,7 @@ def vltp_node(context):
 
 
 def live_view(context):
-    """The server for the Foxglove app, where an address is given."""
+    """Return the server for the Foxglove app, where an address is given."""
     address = LaunchConfiguration("live_view").perform(context)
     if not address:
         return []
@@ -123,7 +123,7 @@ def live_view(context):
 
 
 def generate_launch_description():
-    """Called by `ros2 launch`."""
+    """Return what `ros2 launch` is to start."""
     rviz = Node(
         package="rviz2",
         executable="rviz2",

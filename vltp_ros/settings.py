@@ -13,7 +13,7 @@ from typing import Any
 
 
 def setting(default: Any, description: str, **metadata: Any) -> Any:
-    """A dataclass field with a description and, where given, its range.
+    """Make a dataclass field with a description and, where given, its range.
 
     That is ``low`` and ``high``, which are allowed, ``below``, which is not, or ``choices``; each
     also holds for the items of a tuple, and none for None. ``read_only=True`` marks a setting that
@@ -26,13 +26,13 @@ def setting(default: Any, description: str, **metadata: Any) -> Any:
 
 
 def same_as(cls: type, name: str, **metadata: Any) -> Any:
-    """A dataclass field like one of another class, but for the given metadata."""
+    """Make a dataclass field like one of another class, but for the given metadata."""
     other = next(spec for spec in dataclasses.fields(cls) if spec.name == name)
     return setting(other.default, **{**other.metadata, **metadata})
 
 
 def documented(cls: type) -> type:
-    """Class decorator: list the fields in the docstring, which ``--help`` and pydoc show."""
+    """List a class's fields in its docstring, which ``--help`` and pydoc show."""
     lines = []
     for spec in dataclasses.fields(cls):
         bounds = [
@@ -44,7 +44,7 @@ def documented(cls: type) -> type:
             bounds.append("one of " + ", ".join(map(str, spec.metadata["choices"])))
         allowed = f" ({', '.join(bounds)})" if bounds else ""
         lines.append(f"    {spec.name}: {spec.metadata['description']}{allowed}")
-    cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__), "", "Attributes:", *lines])
+    cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:", *lines])
     return cls
 
 

@@ -159,7 +159,8 @@ def test_masks_go_where_llava_sees_their_pixels(framing):
 
 class OneDevice(TorchDispatchMode):
     """Refuses whatever touches a tensor outside of the meta device: on a GPU it would be a copy
-    from or to the host, which is waited for and cannot be captured."""
+    from or to the host, which is waited for and cannot be captured.
+    """
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}

@@ -1,4 +1,4 @@
-"""`vltp demo`: what it films, and that it tells when nothing came."""
+"""`vltp demo`: what its video shows, and that it tells when nothing came."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_frame_shows_image_mask_and_kept_tokens():
     assert frame[:60].max() == 255  # the task
 
 
-def test_films_play_as_fast_as_the_answers_came(tmp_path):
+def test_videos_play_as_fast_as_the_answers_came(tmp_path):
     frames = [make_frame(5.0 + 0.3 * count) for count in range(11)]
     write_video(tmp_path / "demo.mp4", frames)
     write_gif(tmp_path / "demo.gif", frames, seconds=2.0, limit=200_000)
@@ -66,7 +66,7 @@ def test_the_demo_ends_when_the_model_cannot_be_loaded(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_demo_films_masks_that_came_over_the_wire(tmp_path):
+def test_the_demo_shows_masks_that_came_over_the_wire(tmp_path):
     save_model(tiny_model(), tmp_path / "model", {"licence": "Apache-2.0", "sources": []})
     done = demo("--seconds", 3, "--out", tmp_path, "--model", tmp_path / "model")
     assert done.returncode == 0, done.stderr

@@ -32,10 +32,9 @@ class PruneDecoder(nn.Module):
     """Scores image tokens against a <SEG> embedding; one module serves every stage."""
 
     def __init__(self, embed_dim: int, config: PruneDecoderConfig) -> None:
-        """
-        Args:
-            embed_dim: width C of the encoder's tokens.
-            config: width d and sizes of the two-way transformer.
+        """Args:
+        embed_dim: width C of the encoder's tokens.
+        config: width d and sizes of the two-way transformer.
         """
         super().__init__()
         width = config.width

@@ -62,8 +62,7 @@ class Reasoner(nn.Module):
         prompt: str,
         framing: str,
     ) -> None:
-        """
-        Args:
+        """Args:
             llava: in any size; its parameters are used, not copied.
             tokenizer: with ``[SEG]`` as one token.
             prompt: template with ``{image}``, ``{task}`` and ``[SEG]``, once each.

@@ -46,10 +46,9 @@ class PrunedSam(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, pruned_half: bool = True) -> None:
-        """
-        Args:
-            config: sizes; weights are random.
-            pruned_half: with prune decoder and ``pruned_mask_decoder``.
+        """Args:
+        config: sizes; weights are random.
+        pruned_half: with prune decoder and ``pruned_mask_decoder``.
         """
         super().__init__()
         self.config = config

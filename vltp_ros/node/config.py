@@ -35,7 +35,7 @@ class NodeConfig:
         choices=(MODEL_DEFAULT, *QUANTIZATIONS),
         read_only=True,
     )
-    precision: str = same_as(InferenceSettings, "precision", read_only=True)
+    precision: Precision = same_as(InferenceSettings, "precision", read_only=True)
     autostart: bool = setting(
         True,
         "configure and activate at the start; false: wait for a lifecycle manager",
@@ -165,7 +165,7 @@ class NodeConfig:
             selector=None if self.selector == MODEL_DEFAULT else cast(Ranking, self.selector),
             csp=cast(CspName, str(self.csp or "off")),
             threshold=None if self.threshold < 0 else self.threshold,
-            precision=cast(Precision, self.precision),
+            precision=self.precision,
             reuse=ReuseConfig(self.reuse_max_age, self.reuse_max_change),
         )
 

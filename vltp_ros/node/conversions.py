@@ -19,14 +19,19 @@ from vltp_ros.types import Segmentation
 
 
 def to_image(pixels: np.ndarray, header: Header) -> Image:
-    """A message from uint8 [H, W, 3] RGB, or uint8 or float32 [H, W]; ``header`` is not copied."""
+    """Return an image message, whose header is ``header`` itself, not a copy.
+
+    Args:
+        pixels: uint8 [H, W, 3] RGB, or uint8 or float32 [H, W].
+        header: of the message.
+    """
     message = Image(header=header, **image_fields(pixels))
     message.data = array.array("B", pixels.tobytes())  # rclpy checks any other type byte by byte
     return message
 
 
 def to_affordance(result: Segmentation, header: Header, task: Task, model: str) -> AffordanceMask:
-    """The message for one answer, with its mask as mono8."""
+    """Return the message for one answer, with its mask as mono8."""
     return AffordanceMask(
         header=header,
         box=RegionOfInterest(**box_fields(result)),
@@ -37,7 +42,9 @@ def to_affordance(result: Segmentation, header: Header, task: Task, model: str) 
 
 
 def to_timing(inference: Inference, times_ms: dict[str, float]) -> InferenceTiming:
-    """The message about one image's times, milliseconds; ``total`` and ``latency`` are no stages.
+    """Return the message about one image's times, milliseconds.
+
+    ``total`` and ``latency`` are no stages.
 
     The device and the counts of images are left to the caller.
     """
@@ -57,7 +64,7 @@ def to_timing(inference: Inference, times_ms: dict[str, float]) -> InferenceTimi
 
 
 def to_kept(kept: tuple[np.ndarray, ...], shape: tuple[int, int]) -> np.ndarray:
-    """How much of the work each part of the image got: uint8 [H, W] of the given shape.
+    """Return how much of the work each part of the image got, uint8 [H, W] of the given shape.
 
     255 where the token was kept at every stage, 0 where at none, and in proportion between.
     """

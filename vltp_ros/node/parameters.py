@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
-TYPES = {
+TYPES: dict[Any, Parameter.Type] = {
     bool: Parameter.Type.BOOL,
     int: Parameter.Type.INTEGER,
     float: Parameter.Type.DOUBLE,
@@ -40,15 +40,11 @@ class Parameters(Generic[Config]):
     Raises ValueError, or rclpy's ParameterException, when a value given at start is not allowed.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        cls: type[Config],
-    ) -> None:
+    def __init__(self, node: Node, cls: type[Config]) -> None:
         self.apply: Callable[[Config, Config], None] | None = None
         hints = typing.get_type_hints(cls)
         values = {
-            spec.name: _declare(node, spec, TYPES[hints[spec.name]])
+            spec.name: _declare(node, spec, _type_of(hints[spec.name]))
             for spec in dataclasses.fields(cls)
         }
         self.config = cls(**values)
@@ -66,6 +62,11 @@ class Parameters(Generic[Config]):
             return SetParametersResult(successful=False, reason=str(error))
         self.config = new
         return SetParametersResult(successful=True)
+
+
+def _type_of(hint: Any) -> Parameter.Type:
+    """Return the type of a parameter whose field is annotated like this."""
+    return TYPES[str if typing.get_origin(hint) is typing.Literal else hint]
 
 
 def _declare(node: Node, spec: dataclasses.Field, kind: Parameter.Type) -> Any:

@@ -73,7 +73,7 @@ class SensorSubscription:
         self._publishers: frozenset[bytes] = frozenset()  # those that are there, by their ids,
         self._since = 0.0  # since this time, seconds,
         self._received = self._lost = 0  # and what came, and what did not, of theirs
-        self._told = False  # the log, why messages of these publishers do not arrive
+        self._told: set[bytes] = set()  # publishers whose trouble the log has
         self.lost = 0  # messages that the middleware could not deliver, of all publishers so far
         self.trouble = ""  # why messages do not arrive; empty while they do
         publishers = node.get_publishers_info_by_topic(topic)
@@ -138,7 +138,6 @@ class SensorSubscription:
         if ids != self._publishers:
             self._publishers, self._since = ids, time.monotonic()
             self._received = self._lost = 0
-            self._told = False
         silent = not self._received and time.monotonic() - self._since > SILENCE_SECONDS
         sent = self._received + self._lost
         lossy = self._lost >= max(MANY_LOST, LOSSY * sent)
@@ -147,8 +146,8 @@ class SensorSubscription:
             counts = f"{self._received} of {sent} messages arrive"
             what = "is published, but nothing arrives" if silent else counts
             self.trouble = f"{self.topic} {what}: {self._cause(publishers)}"
-            if not self._told:  # straight to the log: a limit on warnings could swallow it
-                self._told = True
+            if not ids <= self._told:  # straight to the log: a limit on warnings could swallow it
+                self._told |= ids
                 self._node.get_logger().warning(self.trouble)
 
     def _cause(self, publishers: list[TopicEndpointInfo]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vltp_ros.settings import check, documented, setting
+from vltp_ros.simulation import SPLITS, Split
 
 
 @documented
@@ -22,10 +23,10 @@ class CameraConfig:
         read_only=True,
     )
     seed: int = setting(0, "seed of the first scene", low=0, high=2**62, read_only=True)
-    split: str = setting(
+    split: Split = setting(
         "test",
         "split that the scenes come from",
-        choices=("train", "val", "test", "uncommon"),
+        choices=SPLITS,
         read_only=True,
     )
     scene_seconds: float = setting(6.0, "seconds for which a scene is shown", low=0.1, high=86400.0)

@@ -26,8 +26,9 @@ def bottle(body: float, shoulder: float, neck: float, height: float, cap: str) -
     """Build a bottle.
 
     Args:
-        body, neck: radii.
+        body: its radius.
         shoulder: height at which the body begins to narrow.
+        neck: its radius.
         height: of the whole bottle.
         cap: finish of the cap.
     """

@@ -69,7 +69,8 @@ class SceneRenderer:
         """Compile the model and open an OpenGL context.
 
         Args:
-            width, height: of the image in pixels, at most 640 x 480, in the proportion 4 : 3.
+            width: of the image in pixels, at most 640.
+            height: of the image in pixels, three quarters of the width.
 
         Raises:
             ValueError: for another size.

@@ -170,11 +170,12 @@ def bounds(item: ObjectInstance) -> np.ndarray:
 
 
 def apart(first: np.ndarray, second: np.ndarray, gap: float) -> np.ndarray:
-    """Return whether rectangles keep a gap in metres along one of their sides.
+    """Return whether rectangles keep a gap along one of their sides.
 
     Args:
         first: corners in order [..., 4, 2].
         second: corners [4, 2] of the rectangle that each of them is held against.
+        gap: metres.
 
     Returns:
         bool [...].

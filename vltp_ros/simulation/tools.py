@@ -100,7 +100,8 @@ def screwdriver(handle: float, shaft: float, radius: float) -> Shape:
     """Build a screwdriver.
 
     Args:
-        handle, shaft: their lengths.
+        handle: its length.
+        shaft: its length.
         radius: of the handle, whose flutes reach a little farther.
     """
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
