@@ -49,6 +49,15 @@ class TokenPositions:
 
 
 @dataclass(frozen=True)
+class Tiles:
+    """Tiles of windows that miss some tokens: a window has as many as its queries fill."""
+
+    window: Tensor  # int64 [tiles]: the window of each tile
+    coordinates: tuple[Tensor, Tensor]  # int64 [tiles, length]: each query's row, column in it
+    absent: Tensor  # float [tiles, 1, 1, slots]: MASKED where a token was not kept
+
+
+@dataclass(frozen=True)
 class WindowLayout:
     """Window attention's queries and keys: each window holds its keys, each tile some queries.
 
@@ -61,9 +70,7 @@ class WindowLayout:
     windows: int  # B * W
     query_slots: Tensor  # int64 [B * n]: the token's slot in the tiles
     length: int  # slots of a tile
-    window: Tensor | None = None  # int64 [tiles]: of each tile; None: tiles are windows
-    coordinates: tuple[Tensor, Tensor] | None = None  # int64 [tiles, length]: row, column in it
-    absent: Tensor | None = None  # float [tiles, 1, 1, slots]: MASKED where a token was not kept
+    tiles: Tiles | None = None  # None: each window is one tile
 
 
 def run_block(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
@@ -108,17 +115,17 @@ def window_attention(block: Block, tokens: Tensor, positions: TokenPositions) ->
     q, kv = attn.qkv(tokens).flatten(0, 1).split((width, 2 * width), -1)
     pads = attn.qkv.bias[width:].to(kv.dtype).expand(layout.windows * size * size, -1)
     kv = pads.index_copy(0, layout.key_slots, kv).view(layout.windows, -1)
-    if layout.window is not None:
-        kv = kv.index_select(0, layout.window)
+    if layout.tiles is not None:
+        kv = kv.index_select(0, layout.tiles.window)
     count = len(kv)
     q = q.new_zeros(count * layout.length, width).index_copy(0, layout.query_slots, q)
     q = q.view(count, layout.length, attn.num_heads, -1).transpose(1, 2)
     k, v = kv.view(count, size * size, 2, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-    if layout.coordinates is None:
+    if layout.tiles is None:
         bias = _bias(*_dense_bias(attn, q, (size, size)))
     else:
-        bias = _bias(*_gathered_bias(attn, q, (size, size), layout.coordinates))
-        bias = bias + layout.absent.to(q.dtype)
+        bias = _bias(*_gathered_bias(attn, q, (size, size), layout.tiles.coordinates))
+        bias = bias + layout.tiles.absent.to(q.dtype)
     out = F.scaled_dot_product_attention(q, k, v, bias, scale=attn.scale)
     out = out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, layout.query_slots)
     return attn.proj(out.view(tokens.shape))
@@ -242,9 +249,11 @@ def _lay_out(indices: Tensor, grid: tuple[int, int], size: int) -> WindowLayout:
         windows=batch * windows,
         query_slots=_rows(query_slots, tiles * length),
         length=length,
-        window=of_tile,
-        coordinates=(inside // size, inside % size),
-        absent=absent.index_select(0, of_tile),
+        tiles=Tiles(
+            window=of_tile,
+            coordinates=(inside // size, inside % size),
+            absent=absent.index_select(0, of_tile),
+        ),
     )
 
 

@@ -86,10 +86,10 @@ class PrunedImageEncoder(nn.Module):
             ValueError: if there are stages and no ``select``, or if it returns indices of the wrong
                 shape or type.
         """
-        if self.prune_after and select is None:
-            raise ValueError(f"select is None; the stages after {self.prune_after} need one")
-        kept = []
+        kept: list[Tensor] = []
         for stage in range(len(self.prune_after)):
+            if select is None:
+                raise ValueError(f"select is None; the stages after {self.prune_after} need one")
             kept.append(select(stage, tokens))
             tokens = self.advance(stage, tokens, kept[-1])
         return EncoderOutput(self.merge(tokens), tuple(kept))

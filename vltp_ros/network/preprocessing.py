@@ -28,10 +28,11 @@ def sam_input(image: Tensor, side: int, mean: Tensor, std: Tensor) -> Tensor:
     Returns:
         float [B, 3, side, side].
     """
-    size = fitted_size(*image.shape[-2:], side)
-    scaled = resize(image, list(size), antialias=True).float()
+    height, width = image.shape[-2:]
+    rows, columns = fitted_size(height, width, side)
+    scaled = resize(image, [rows, columns], antialias=True).float()
     scaled = (scaled - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-    return F.pad(scaled, (0, side - size[1], 0, side - size[0]))
+    return F.pad(scaled, (0, side - columns, 0, side - rows))
 
 
 def llava_input(image: Tensor, side: int, framing: str) -> Tensor:
@@ -66,10 +67,10 @@ def _fitted(image: Tensor, side: int, framing: str) -> tuple[Tensor, tuple[int, 
         edge = min(height, width)
         top, left = (height - edge) // 2, (width - edge) // 2
         return resize(image[..., top : top + edge, left : left + edge], [side, side]), (0, 0, 0, 0)
-    size = fitted_size(height, width, side)
-    top, left = (side - size[0]) // 2, (side - size[1]) // 2
-    padding = (left, side - size[1] - left, top, side - size[0] - top)
-    return resize(image, list(size), antialias=True), padding
+    rows, columns = fitted_size(height, width, side)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    padding = (left, side - columns - left, top, side - rows - top)
+    return resize(image, [rows, columns], antialias=True), padding
 
 
 def from_llava_frame(values: Tensor, size: tuple[int, int], framing: str) -> Tensor:
@@ -110,9 +111,10 @@ def to_square_frame(mask: Tensor, side: int) -> Tensor:
 
     A pixel of the square is positive where the area that it covers is at least half positive.
     """
-    size = fitted_size(*mask.shape[-2:], side)
-    scaled = resize(mask.float(), list(size), antialias=True) >= 0.5
-    return F.pad(scaled, (0, side - size[1], 0, side - size[0]))
+    height, width = mask.shape[-2:]
+    rows, columns = fitted_size(height, width, side)
+    scaled = resize(mask.float(), [rows, columns], antialias=True) >= 0.5
+    return F.pad(scaled, (0, side - columns, 0, side - rows))
 
 
 def valid_grid(size: tuple[int, int], side: int, patch: int) -> tuple[int, int]:

@@ -45,6 +45,9 @@ class PrunedSam(nn.Module):
     Where nobody has trained these two, both are None, and ``mask_decoder`` draws always.
     """
 
+    pixel_mean: Tensor  # [3], 0..255
+    pixel_std: Tensor
+
     def __init__(self, config: ModelConfig, pruned_half: bool = True) -> None:
         """Args:
         config: sizes; weights are random.
@@ -69,10 +72,10 @@ class PrunedSam(nn.Module):
 
         Where there is none, it is made, the rest of its weights random.
         """
-        if self.prune_decoder is None:
+        if self.prune_decoder is None or self.pruned_mask_decoder is None:
             config, device = self.config, self.mask_decoder.iou_token.weight.device
-            made = PruneDecoder(config.encoder.embed_dim, config.prune_decoder)
-            self.prune_decoder = made.to(device)
+            prune_decoder = PruneDecoder(config.encoder.embed_dim, config.prune_decoder)
+            self.prune_decoder = prune_decoder.to(device)
             self.pruned_mask_decoder = build_mask_decoder(config.mask_decoder).to(device)
         self.pruned_mask_decoder.load_state_dict(self.mask_decoder.state_dict())
         if self.config.prune_decoder.width != WIDTH:
@@ -125,15 +128,13 @@ class PrunedSam(nn.Module):
         """
         stages = tuple(prune_after)
         encoder = self.encoder(stages)
-        kept, scores = [], []
+        kept: list[Tensor] = []
+        scores: list[Tensor] = []
         for stage in range(len(stages)):
             scores.append(score(stage, tokens))
             count = budget(stage, scores[-1])
 
-            def advance(tokens: Tensor, scores: Tensor, stage=stage, count=count) -> tuple:
-                positions = top_k(scores, count)
-                return encoder.advance(stage, tokens, positions), positions
-
+            advance = partial(_advance, encoder, stage, count)
             key = ("stage", stages, stage, count)
             tokens, positions = self.run(key, advance, tokens, scores[-1])
             kept.append(positions)
@@ -152,6 +153,18 @@ class PrunedSam(nn.Module):
     def decode(self, decoder: MaskDecoder, features: Tensor, seg: Tensor) -> Tensor:
         """:func:`decode` with this model's positions and no-mask prompt."""
         return decode(decoder, self.prompt_encoder, features, seg)
+
+
+def _advance(
+    encoder: PrunedImageEncoder, stage: int, count: int, tokens: Tensor, scores: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Run the ``count`` best of the tokens [T, N, C] through a stage.
+
+    Returns:
+        [T, N, C] and the positions int64 [T, count] of those that ran.
+    """
+    positions = top_k(scores, count)
+    return encoder.advance(stage, tokens, positions), positions
 
 
 def decode(decoder: MaskDecoder, prompts: PromptEncoder, features: Tensor, seg: Tensor) -> Tensor:

@@ -17,28 +17,33 @@ class StageTimes:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._stages: list[tuple[str, float | torch.cuda.Event, float | torch.cuda.Event]] = []
+        self._durations: list[tuple[str, float]] = []  # on a CPU, milliseconds
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []  # on a GPU
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the body."""
-        start = self._now()
-        yield
-        self._stages.append((name, start, self._now()))
+        if self.device.type == "cuda":
+            start_event = self._record_event()
+            yield
+            self._events.append((name, start_event, self._record_event()))
+        else:
+            start = time.perf_counter()
+            yield
+            self._durations.append((name, 1e3 * (time.perf_counter() - start)))
 
     def milliseconds(self) -> dict[str, float]:
-        """Duration of each stage; waits for a GPU."""
+        """Return the duration of each stage, after waiting for a GPU."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        durations = [(name, start.elapsed_time(end)) for name, start, end in self._events]
         total: dict[str, float] = {}
-        for name, start, end in self._stages:
-            spent = start.elapsed_time(end) if self.device.type == "cuda" else 1e3 * (end - start)
-            total[name] = total.get(name, 0.0) + spent
+        for name, duration in self._durations + durations:
+            total[name] = total.get(name, 0.0) + duration
         return total
 
-    def _now(self) -> float | torch.cuda.Event:
-        if self.device.type == "cuda":
-            event = torch.cuda.Event(enable_timing=True)
-            event.record(torch.cuda.current_stream(self.device))
-            return event
-        return time.perf_counter()
+    def _record_event(self) -> torch.cuda.Event:
+        """Mark the end of the GPU's queue."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
