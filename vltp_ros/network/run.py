@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-Run = Callable[..., Any]
-"""(key, function, *tensors) -> function(*tensors): eager, or as a captured CUDA graph.
-
-Equal keys promise equal functions, which depend on nothing but their tensors and have static
-shapes.
-"""
+Result = TypeVar("Result", bound=Tensor | tuple[Tensor, ...])
 
 
-def eager(key: Hashable, function: Callable, *tensors: Tensor) -> Any:
+class Run(Protocol):
+    """Runs a function of tensors: eagerly, or as a captured CUDA graph.
+
+    Equal keys promise equal functions, which depend on nothing but their tensors and have static
+    shapes.
+    """
+
+    def __call__(self, key: Hashable, function: Callable[..., Result], *tensors: Tensor) -> Result:
+        """Return ``function(*tensors)``."""
+
+
+def eager(key: Hashable, function: Callable[..., Result], *tensors: Tensor) -> Result:
     """Run a function as it is."""
     return function(*tensors)

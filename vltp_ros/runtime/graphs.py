@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from vltp_ros.network.run import Result
 from vltp_ros.runtime.memory import clear_workspaces, release_memory
 
 WARM_UPS = 3
@@ -61,8 +62,8 @@ class GraphRunner:
         """Whether anything could not be captured."""
         return bool(self._eager)
 
-    def __call__(self, key: Hashable, function: Callable, *tensors: Tensor) -> Any:
-        """``function(*tensors)``, a tensor or a tuple of them."""
+    def __call__(self, key: Hashable, function: Callable[..., Result], *tensors: Tensor) -> Result:
+        """``function(*tensors)``."""
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
         reduced = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda")
         whole = (key, shapes, reduced)
@@ -82,7 +83,7 @@ class GraphRunner:
         self._capturer.reset()
 
     def _capture(
-        self, key: Hashable, function: Callable, tensors: tuple[Tensor, ...]
+        self, key: Hashable, function: Callable[..., Result], tensors: tuple[Tensor, ...]
     ) -> Captured | None:
         """The captured function; None, after a warning, where there can be none."""
         if len(self._graphs) >= self.limit:
@@ -121,7 +122,7 @@ class Capturer:
         self.device = device
         self._begin()
 
-    def capture(self, function: Callable, tensors: tuple[Tensor, ...]) -> CudaGraph:
+    def capture(self, function: Callable[..., Result], tensors: tuple[Tensor, ...]) -> CudaGraph:
         """Run the function a few times, then record it.
 
         Raises:
