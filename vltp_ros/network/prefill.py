@@ -9,8 +9,9 @@ layers, nearly all of the work, take all of them in one product: 4-bit weights a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,24 @@ class TokenSpan:
     states: Tensor  # [B, n, D]
     angles: tuple[Tensor, Tensor]  # cosine and sine of the rotary positions, [B, n, d] each
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> TokenSpan:
+        """Apply a function that moves rows or tokens to states, cosines and sines alike."""
+        cosine, sine = self.angles
+        return TokenSpan(function(self.states), (function(cosine), function(sine)))
+
+
+LayerOutput = tuple[list[TokenSpan], Tensor | None, list[KeysAndValues]]
+"""The parts after a layer; the attention [R, keys] of the read-out positions, mean over heads, if
+asked for; keys and values of each part."""
+
+
+@dataclass(frozen=True)
+class TokenSchedule:
+    """Which image tokens each layer sees (LVLM_CSP)."""
+
+    spans: Spans
+    representatives: Tensor  # int64 [B, clustered], ascending: the image tokens of the first span
+
 
 @dataclass(frozen=True)
 class PrefillOutput:
@@ -54,8 +73,7 @@ def prefill(
     last: Tensor,
     *,
     cache: Sequence[KeysAndValues] = (),
-    spans: Spans | None = None,
-    representatives: Tensor | None = None,
+    schedule: TokenSchedule | None = None,
     output_attentions: bool = False,
 ) -> PrefillOutput:
     """Run the decoder over R = B * T rows, the T tasks of one image side by side.
@@ -67,51 +85,81 @@ def prefill(
         words: embeddings [R, m, D] after the image, padded on the right.
         last: int64 [R], which word of each row to read out.
         cache: of each layer, from :func:`cache_prompt` for the same prompt, which is not run then.
-        spans: which image tokens each layer sees (LVLM_CSP); None: all of them.
-        representatives: int64 [B, clustered], ascending: the image tokens of the first span.
+        schedule: which image tokens each layer sees; None: all of them.
         output_attentions: also return the attention: the mean over heads, and over the layers of
             the second half that see all image tokens (over all such layers where there are none).
     """
-    start, total, depth = len(prompt), image.shape[1], len(model.layers)
-    before = () if cache else (_part(model, prompt.unsqueeze(0), 0),)
-    whole = seen = _part(model, image, start)
-    asked = _part(model, words, start + total)
-    layers_wanted = _attention_layers(depth, spans) if output_attentions else range(0)
+    layers = _decoder_layers(model)
+    start, stop = len(prompt), len(prompt) + image.shape[1]
+    before = [] if cache else [_part(model, prompt.unsqueeze(0), 0)]
+    whole, after = _part(model, image, start), _part(model, words, stop)
+    visible = _first_tokens(whole, schedule)
+    averaged = _attention_layers(len(layers), schedule) if output_attentions else range(0)
+    needed = {*averaged, schedule.spans.prune_from - 1} if schedule else {*averaged}
     attentions: list[Tensor] = []
-    scores = None
-    for number, layer in enumerate(model.layers):
-        if spans:
-            if number == 0 < spans.scatter_from:
-                seen = _take(whole, representatives)
-            if number == spans.scatter_from > 0:
-                seen = _put_back(whole, representatives, seen)
-            if number == spans.prune_from:
-                seen = _take(_for_each(seen, len(words)), top_k(scores, spans.kept))
-        parts, past = (*before, seen, asked), tuple(cache[number : number + 1])
-        if number == depth - 1:
-            state, attention = _read_out(layer, parts, past, last)
-        else:
-            ranked = spans is not None and number == spans.prune_from - 1
-            wanted = last if ranked or number in layers_wanted else None
-            (*before, seen, asked), attention, _ = _run(layer, parts, past, wanted)
-            if ranked:
-                scores = attention[:, start : start + total]
-        if number in layers_wanted:
-            attentions.append(attention[:, start : start + total])
+    for number, layer in enumerate(layers[:-1]):
+        parts, past = [*before, visible, after], cache[number : number + 1]
+        asked = last if number in needed else None
+        (*before, visible, after), attention, _ = _run(layer, parts, past, asked)
+        scores = None if attention is None else attention[:, start:stop]
+        if scores is not None and number in averaged:
+            attentions.append(scores)
+        if schedule:
+            visible = _next_tokens(visible, whole, schedule, number + 1, scores)
+    parts, past = [*before, visible, after], cache[len(layers) - 1 :]
+    state, attention = _read_out(layers[-1], parts, past, last)
+    if len(layers) - 1 in averaged:
+        attentions.append(attention[:, start:stop])
     return PrefillOutput(model.norm(state), torch.stack(attentions).mean(0) if attentions else None)
 
 
 def cache_prompt(model: LlamaModel, prompt: Tensor) -> list[KeysAndValues]:
     """Keys and values of a prompt's embeddings [p, D] in each layer, for :func:`prefill`."""
-    parts, kept = (_part(model, prompt.unsqueeze(0), 0),), []
-    for layer in model.layers:
+    parts, cache = [_part(model, prompt.unsqueeze(0), 0)], []
+    for layer in _decoder_layers(model):
         parts, _, (own,) = _run(layer, parts, (), None)
-        kept.append(own)
-    return kept
+        cache.append(own)
+    return cache
 
 
-def _attention_layers(depth: int, spans: Spans | None) -> range:
+def _decoder_layers(model: LlamaModel) -> list[LlamaDecoderLayer]:
+    # A ModuleList does not say what it holds.
+    return list(cast(Iterable[LlamaDecoderLayer], model.layers))
+
+
+def _first_tokens(whole: TokenSpan, schedule: TokenSchedule | None) -> TokenSpan:
+    """The image tokens that layer 0 sees, of all of them."""
+    if schedule is None or schedule.spans.scatter_from == 0:
+        return whole
+    return _take(whole, schedule.representatives)
+
+
+def _next_tokens(
+    visible: TokenSpan,
+    whole: TokenSpan,
+    schedule: TokenSchedule,
+    layer: int,
+    scores: Tensor | None,
+) -> TokenSpan:
+    """The image tokens that a layer sees.
+
+    Args:
+        visible: those of the layer before, after that layer.
+        whole: all of them, before the first layer.
+        schedule: says at which layers they change.
+        layer: 0-based, at least 1.
+        scores: [R, N], the attention to all of them in the layer before, where it is known.
+    """
+    if layer == schedule.spans.scatter_from:
+        return _put_back(whole, schedule.representatives, visible)
+    if layer == schedule.spans.prune_from and scores is not None:
+        return _take(_for_each(visible, len(scores)), top_k(scores, schedule.spans.kept))
+    return visible
+
+
+def _attention_layers(depth: int, schedule: TokenSchedule | None) -> range:
     """The layers whose attention tells where the read-out looks."""
+    spans = schedule.spans if schedule else None
     complete = range(spans.scatter_from, spans.prune_from) if spans else range(depth)
     late = range(max(complete.start, depth // 2), complete.stop)
     return late or complete
@@ -122,12 +170,10 @@ def _run(
     parts: Sequence[TokenSpan],
     past: Sequence[KeysAndValues],
     last: Tensor | None,
-) -> tuple[list[TokenSpan], Tensor | None, list[KeysAndValues]]:
+) -> LayerOutput:
     """One layer; each part attends to the past, to the parts before it, and causally to itself.
 
-    Returns:
-        The parts after the layer; with ``last`` the attention [R, keys] of those places of the last
-        part, mean over heads; keys and values of each part.
+    With ``last`` also the attention of those positions of the last part.
     """
     if layer.gradient_checkpointing and layer.training:
         return checkpoint(_run_now, layer, parts, past, last, use_reentrant=False)
@@ -139,7 +185,7 @@ def _run_now(
     parts: Sequence[TokenSpan],
     past: Sequence[KeysAndValues],
     last: Tensor | None,
-) -> tuple[list[TokenSpan], Tensor | None, list[KeysAndValues]]:
+) -> LayerOutput:
     attn = layer.self_attn
     states = torch.cat([part.states.flatten(0, 1) for part in parts])
     normed = layer.input_layernorm(states)
@@ -173,14 +219,10 @@ def _read_out(
     attn, rows = layer.self_attn, torch.arange(len(last), device=last.device)
     normed = layer.input_layernorm(torch.cat([part.states.flatten(0, 1) for part in parts]))
     keys, values = _joined([*past, *_keys_and_values(attn, normed, parts)], len(last))
-    asked = parts[-1]
-    place = TokenSpan(
-        asked.states[rows, last].unsqueeze(1),
-        tuple(each.expand(len(last), -1, -1)[rows, last].unsqueeze(1) for each in asked.angles),
-    )
-    state = place.states.flatten(0, 1)
-    (query,) = _heads(attn, attn.q_proj, layer.input_layernorm(state), [place], rotated=True)
-    weights = _weights(attn, query.squeeze(2), keys, _hidden(asked, last))
+    position = parts[-1].map(lambda t: t.expand(len(last), -1, -1)[rows, last].unsqueeze(1))
+    state = position.states.flatten(0, 1)
+    (query,) = _heads(attn, attn.q_proj, layer.input_layernorm(state), [position], rotated=True)
+    weights = _weights(attn, query.squeeze(2), keys, _hidden(parts[-1], last))
     out = weights.to(values.dtype).unsqueeze(2) @ values
     state = state + attn.o_proj(out.flatten(1))
     state = state + layer.mlp(layer.post_attention_layernorm(state))
@@ -228,8 +270,8 @@ def _heads(
     if not rotated:
         return heads
     return [
-        each * part.angles[0].unsqueeze(1) + rotate_half(each) * part.angles[1].unsqueeze(1)
-        for each, part in zip(heads, parts, strict=True)
+        head * part.angles[0].unsqueeze(1) + rotate_half(head) * part.angles[1].unsqueeze(1)
+        for head, part in zip(heads, parts, strict=True)
     ]
 
 
@@ -237,16 +279,16 @@ def _split(flat: Tensor, parts: Sequence[TokenSpan]) -> list[TokenSpan]:
     """States [all tokens, width] as parts of those shapes."""
     sizes = [part.states.shape[0] * part.states.shape[1] for part in parts]
     return [
-        replace(part, states=some.unflatten(0, part.states.shape[:2]))
-        for part, some in zip(parts, flat.split(sizes), strict=True)
+        replace(part, states=states.unflatten(0, part.states.shape[:2]))
+        for part, states in zip(parts, flat.split(sizes), strict=True)
     ]
 
 
 def _joined(pairs: Sequence[KeysAndValues], rows: int) -> KeysAndValues:
     """Keys and values one after the other, the shared ones repeated for each row."""
     keys, values = (
-        torch.cat([each.repeat_interleave(rows // len(each), 0) for each in some], 2)
-        for some in zip(*pairs, strict=True)
+        torch.cat([t.repeat_interleave(rows // len(t), 0) for t in tensors], 2)
+        for tensors in zip(*pairs, strict=True)
     )
     return keys, values
 
@@ -254,27 +296,21 @@ def _joined(pairs: Sequence[KeysAndValues], rows: int) -> KeysAndValues:
 def _part(model: LlamaModel, states: Tensor, start: int) -> TokenSpan:
     """States [B, n, D] that stand at ``start`` and after."""
     positions = torch.arange(start, start + states.shape[1], device=states.device)
-    angles = model.rotary_emb(states, positions.unsqueeze(0))
-    return TokenSpan(states, tuple(each.expand(len(states), -1, -1) for each in angles))
+    cosine, sine = model.rotary_emb(states, positions.unsqueeze(0))
+    return TokenSpan(states, (cosine.expand(len(states), -1, -1), sine.expand(len(states), -1, -1)))
 
 
 def _for_each(part: TokenSpan, rows: int) -> TokenSpan:
     """A part of its own for each row."""
-    times = rows // len(part.states)
-    states, *angles = (t.repeat_interleave(times, 0) for t in (part.states, *part.angles))
-    return TokenSpan(states, tuple(angles))
+    return part.map(lambda t: t.repeat_interleave(rows // len(part.states), 0))
 
 
 def _take(part: TokenSpan, index: Tensor) -> TokenSpan:
     """The tokens at int64 [B, k], at their old positions."""
-    states, *angles = (
-        t.gather(1, index.unsqueeze(-1).expand(-1, -1, t.shape[-1]))
-        for t in (part.states, *part.angles)
-    )
-    return TokenSpan(states, tuple(angles))
+    return part.map(lambda t: t.gather(1, index.unsqueeze(-1).expand(-1, -1, t.shape[-1])))
 
 
-def _put_back(whole: TokenSpan, index: Tensor, some: TokenSpan) -> TokenSpan:
-    """All tokens, those at int64 [B, k] replaced by ``some``."""
+def _put_back(whole: TokenSpan, index: Tensor, part: TokenSpan) -> TokenSpan:
+    """All tokens, those at int64 [B, k] replaced by those of ``part``."""
     index = index.unsqueeze(-1).expand(-1, -1, whole.states.shape[-1])
-    return replace(whole, states=whole.states.scatter(1, index, some.states.to(whole.states.dtype)))
+    return replace(whole, states=whole.states.scatter(1, index, part.states.to(whole.states.dtype)))

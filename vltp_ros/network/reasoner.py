@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,11 +16,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.clip.modeling_clip import CLIPEncoder
+from transformers.models.clip.modeling_clip import CLIPAttention
 
 from vltp_ros.network import csp as selection
 from vltp_ros.network.csp import CspConfig, spans
-from vltp_ros.network.prefill import KeysAndValues, cache_prompt, prefill
+from vltp_ros.network.llava import text_config, token_id, vision_config
+from vltp_ros.network.prefill import KeysAndValues, TokenSchedule, cache_prompt, prefill
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run, eager
@@ -69,26 +70,30 @@ class Reasoner(nn.Module):
             framing: "pad" or "crop", see :func:`llava_input`.
 
         Raises:
-            ValueError: if the tokenizer has no ``[SEG]`` or does not fit the model's vocabulary,
-                or the language model is no LLaMA.
+            ValueError: if the tokenizer has no ``[SEG]`` or no image token, or does not fit the
+                model's vocabulary, or the language model is no LLaMA.
         """
         super().__init__()
-        if tokenizer.convert_tokens_to_ids(SEG_TOKEN) in (None, tokenizer.unk_token_id):
-            raise ValueError(f"the tokenizer has no token {SEG_TOKEN}")
+        token_id(tokenizer, SEG_TOKEN)
         if not isinstance(llava.model.language_model, LlamaModel):
             kind = type(llava.model.language_model).__name__
             raise ValueError(f"the language model is a {kind}; allowed: LlamaModel")
-        vocabulary = llava.config.text_config.vocab_size
+        vocabulary = text_config(llava.config).vocab_size
         if len(tokenizer) > vocabulary:
             raise ValueError(
                 f"the tokenizer has {len(tokenizer)} tokens; the model's vocabulary is {vocabulary}"
             )
+        image_token = tokenizer.convert_ids_to_tokens(llava.config.image_token_id)
+        if not isinstance(image_token, str):
+            raise ValueError(
+                f"the tokenizer has no token {llava.config.image_token_id}, the model's image token"
+            )
         self.llava = llava
         self.tokenizer = tokenizer
-        self.image_token = tokenizer.convert_ids_to_tokens(llava.config.image_token_id)
+        self.image_token = image_token
         self.framing = framing
         self.prompt = prompt
-        hidden = llava.config.text_config.hidden_size
+        hidden = text_config(llava.config).hidden_size
         self.projection = nn.Sequential(
             nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, WIDTH)
         )
@@ -122,7 +127,7 @@ class Reasoner(nn.Module):
             cls: also say what the CLS token attends to.
         """
         model = self.llava.model
-        pixels = llava_input(images, self.llava.config.vision_config.image_size, self.framing)
+        pixels = llava_input(images, vision_config(self.llava.config).image_size, self.framing)
         with _recording_cls_attention(model.vision_tower, self.llava.config, cls) as attentions:
             features = model.get_image_features(pixels.to(self.llava.dtype)).pooler_output
         return VisionFeatures(torch.stack(list(features)), attentions[0] if attentions else None)
@@ -150,18 +155,17 @@ class Reasoner(nn.Module):
         Raises:
             ValueError: as for :meth:`forward`, or if what the selector needs is missing.
         """
-        batch, total, _ = features.tokens.shape
+        total = features.tokens.shape[1]
         language_model = self.llava.model.language_model
         before, words, last = self._words(tasks, total, features.tokens.device)
         cache = self._prompt_cache(before)
-        plan = spans(csp, len(language_model.layers), total) if csp else None
-        chosen = (
-            _representatives(csp.selector, plan.clustered, features, instances)
-            if plan and plan.scatter_from
-            else torch.zeros(batch, 0, dtype=torch.int64, device=words.device)
-        )
+        schedule = None
+        if csp:
+            schedule = _schedule(csp, len(language_model.layers), features, instances)
 
-        def work(image: Tensor, words: Tensor, last: Tensor, chosen: Tensor) -> tuple[Tensor, ...]:
+        def work(
+            image: Tensor, words: Tensor, last: Tensor, *representatives: Tensor
+        ) -> tuple[Tensor, ...]:
             output = prefill(
                 language_model,
                 before,
@@ -169,15 +173,15 @@ class Reasoner(nn.Module):
                 words,
                 last,
                 cache=cache,
-                spans=plan,
-                representatives=chosen,
+                schedule=TokenSchedule(schedule.spans, *representatives) if schedule else None,
                 output_attentions=output_attentions,
             )
-            seg = self.projection(output.state.to(self.projection[0].weight.dtype))
-            return (seg.unsqueeze(1), *((output.attention,) if output_attentions else ()))
+            seg = self.projection(output.state.to(next(self.projection.parameters()).dtype))
+            return (seg.unsqueeze(1), *(() if output.attention is None else (output.attention,)))
 
-        key = ("reason", self._changes, plan, output_attentions)
-        seg, *attentions = self.run(key, work, features.tokens, words, last, chosen)
+        key = ("reason", self._changes, schedule and schedule.spans, output_attentions)
+        chosen = [schedule.representatives] if schedule else []
+        seg, *attentions = self.run(key, work, features.tokens, words, last, *chosen)
         side = math.isqrt(total)
         return ReasonerOutput(seg, attentions[0].unflatten(1, (side, side)) if attentions else None)
 
@@ -191,20 +195,20 @@ class Reasoner(nn.Module):
         self.clear_prompt_cache()
         return super().train(mode)
 
-    def _apply(self, *args, **kwargs) -> Reasoner:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Reasoner:
         self.clear_prompt_cache()  # keys and values do not move to another device or type
-        return super()._apply(*args, **kwargs)
+        return super()._apply(fn, recurse)
 
     def _prompt_cache(self, before: Tensor) -> list[KeysAndValues]:
         """Keys and values of the prompt before the image; none in training, where they change."""
         if self.training or torch.is_grad_enabled():
             return []
         kind = before.device.type
-        reduced = kind != "meta" and torch.is_autocast_enabled(kind)
-        reduced = torch.get_autocast_dtype(kind) if reduced else None
-        if reduced not in self._prompt_caches:
-            self._prompt_caches[reduced] = cache_prompt(self.llava.model.language_model, before)
-        return self._prompt_caches[reduced]
+        autocast = kind != "meta" and torch.is_autocast_enabled(kind)
+        dtype = torch.get_autocast_dtype(kind) if autocast else None
+        if dtype not in self._prompt_caches:
+            self._prompt_caches[dtype] = cache_prompt(self.llava.model.language_model, before)
+        return self._prompt_caches[dtype]
 
     def _words(
         self, tasks: list[list[str]], image_tokens: int, device: torch.device
@@ -226,17 +230,17 @@ class Reasoner(nn.Module):
         """Token ids before the image, and from it to just before ``[SEG]``."""
         text = self.prompt.replace("{image}", self.image_token).replace("{task}", task)
         ids = self.tokenizer(text).input_ids
-        image = self.tokenizer.convert_tokens_to_ids(self.image_token)
-        seg = self.tokenizer.convert_tokens_to_ids(SEG_TOKEN)
+        image = token_id(self.tokenizer, self.image_token)
+        seg = token_id(self.tokenizer, SEG_TOKEN)
         if ids.count(image) != 1 or ids.count(seg) != 1:
             raise ValueError(
                 f"task is {task[:80]!r}; it must not hold {self.image_token} or {SEG_TOKEN}"
             )
-        place = ids.index(image)
-        return ids[:place], ids[place + 1 : ids.index(seg)]
+        index = ids.index(image)
+        return ids[:index], ids[index + 1 : ids.index(seg)]
 
     def _check_length(self, rows: list[list[int]], tasks: list[list[str]], taken: int) -> None:
-        context = self.llava.config.text_config.max_position_embeddings
+        context = text_config(self.llava.config).max_position_embeddings
         longest = max(range(len(rows)), key=lambda i: len(rows[i]))
         if taken + len(rows[longest]) > context:
             task = [t for row in tasks for t in row][longest]
@@ -244,6 +248,19 @@ class Reasoner(nn.Module):
                 f"task {task[:40]!r}… gives {len(rows[longest])} tokens; the language model's "
                 f"context of {context} leaves {context - taken}"
             )
+
+
+def _schedule(
+    csp: CspConfig, layers: int, features: VisionFeatures, instances: Tensor | None
+) -> TokenSchedule:
+    """Which of the image tokens each of so many layers sees."""
+    batch, total, _ = features.tokens.shape
+    layer_spans = spans(csp, layers, total)
+    if layer_spans.scatter_from:
+        chosen = _representatives(csp.selector, layer_spans.clustered, features, instances)
+    else:
+        chosen = torch.zeros(batch, 0, dtype=torch.int64, device=features.tokens.device)
+    return TokenSchedule(layer_spans, chosen)
 
 
 def _representatives(
@@ -278,15 +295,17 @@ def _recording_cls_attention(
     if not wanted:
         yield attentions
         return
-    layers = next(m for m in tower.modules() if isinstance(m, CLIPEncoder)).layers
+    layers = [module for module in tower.modules() if isinstance(module, CLIPAttention)]
     feature = config.vision_feature_layer  # of the hidden states, the embeddings being the first
-    attn = layers[feature - 1 if feature > 0 else len(layers) + feature].self_attn
+    if not isinstance(feature, int):
+        raise ValueError(f"vision_feature_layer is {feature}; CLS attention needs a single layer")
+    attn = layers[feature - 1 if feature > 0 else len(layers) + feature]
 
     def record(module: nn.Module, arguments: tuple, named: dict) -> None:
         states = named["hidden_states"] if "hidden_states" in named else arguments[0]
         query, keys = (
-            linear(some).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
-            for linear, some in ((attn.q_proj, states[:, :1]), (attn.k_proj, states))
+            linear(tokens).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
+            for linear, tokens in ((attn.q_proj, states[:, :1]), (attn.k_proj, states))
         )
         weights = (query @ keys.mT * attn.scale).float().softmax(-1)
         attentions.append(weights[:, :, 0, 1:].mean(1))
