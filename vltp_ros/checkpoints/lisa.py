@@ -35,6 +35,7 @@ from vltp_ros.checkpoints.source_files import (
     read_tokenizer,
 )
 from vltp_ros.network.config import ModelConfig, model_config
+from vltp_ros.network.llava import token_id, vision_config
 from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
 from vltp_ros.network.vltp import Vltp
 
@@ -136,7 +137,7 @@ def _find(model: Vltp, directory: Path, clip: Path) -> dict[str, TensorLocation]
     lisa, tower = by_plain_name(locate(directory), directory), _clip_tensors(clip)
     expected = {_origin(name): p for name, p in model.state_dict().items() if IDENTITY not in name}
     of_clip = {name: expected.pop(name) for name in list(expected) if name.startswith(TOWER)}
-    _check_width(lisa, model.reasoner.llava.config.vision_config.hidden_size, directory, clip)
+    _check_width(lisa, vision_config(model.reasoner.llava.config).hidden_size, directory, clip)
     check_tensors(tower, of_clip, f"{clip} does not hold the vision tower in its config.json")
     check_tensors(lisa, expected, f"{directory} is not a LISA of its config.json's sizes")
     return lisa | tower
@@ -145,8 +146,12 @@ def _find(model: Vltp, directory: Path, clip: Path) -> dict[str, TensorLocation]
 def _read_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     tokenizer = read_tokenizer(directory)
     for token in TOKENS:
-        if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
-            raise ModelError(f"{directory}'s tokenizer has no token {token}; LISA's has one")
+        try:
+            token_id(tokenizer, token)
+        except ValueError as error:
+            raise ModelError(
+                f"{directory}'s tokenizer has no token {token}; LISA's has one"
+            ) from error
     return tokenizer
 
 
@@ -173,12 +178,23 @@ def _llava_config(
     return LlavaConfig(
         vision_config=vision,
         text_config=make_config(LlamaConfig, known, path),
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
-        image_seq_length=(vision.image_size // vision.patch_size) ** 2,
+        image_token_index=token_id(tokenizer, IMAGE_TOKEN),
+        image_seq_length=_image_tokens(vision),
         projector_hidden_act="linear",
         vision_feature_layer=values.get("mm_vision_select_layer", -2),
         vision_feature_select_strategy="default",
     )
+
+
+def _image_tokens(vision: CLIPVisionConfig) -> int:
+    """The patches of an image; ModelError unless image and patch are squares."""
+    side, patch = vision.image_size, vision.patch_size
+    if not isinstance(side, int) or not isinstance(patch, int):
+        raise ModelError(
+            f"CLIP's config.json has image_size {side} and patch_size {patch}; each must be one "
+            "number"
+        )
+    return (side // patch) ** 2
 
 
 def _clip_tensors(clip: Path) -> dict[str, TensorLocation]:

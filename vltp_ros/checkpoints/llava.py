@@ -37,6 +37,7 @@ from vltp_ros.checkpoints.source_files import (
     stored_tensors,
 )
 from vltp_ros.network.config import ModelConfig
+from vltp_ros.network.llava import text_config
 from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
 from vltp_ros.network.vltp import Vltp
 
@@ -83,7 +84,7 @@ def convert_llava(directory: Path, sam: Path, out: Path) -> ModelConfig:
 
 
 def _check_tokens(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig, directory: Path) -> None:
-    vocabulary = llava.text_config.vocab_size
+    vocabulary = text_config(llava).vocab_size
     if len(tokenizer) > vocabulary:
         raise ModelError(
             f"{directory}'s tokenizer has {len(tokenizer)} tokens, more than the vocab_size "
@@ -117,7 +118,7 @@ def _add_seg(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig) -> range:
     """The ids of what is new: ``[SEG]``, unless the tokenizer has it."""
     known = len(tokenizer)
     tokenizer.add_tokens([SEG_TOKEN], special_tokens=True)
-    text = llava.text_config
+    text = text_config(llava)
     text.vocab_size = max(text.vocab_size, len(tokenizer))  # llava-1.5's has rows to spare
     return range(known, len(tokenizer))
 

@@ -41,7 +41,7 @@ from vltp_ros.checkpoints.adapters import (
 )
 from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.checkpoints.quantization import check_memory, quantized
-from vltp_ros.network.config import ModelConfig
+from vltp_ros.network.config import ModelConfig, Quantization
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.settings import from_dict
@@ -166,7 +166,7 @@ def write_description(directory: Path, config: ModelConfig, provenance: dict[str
 def load_model(
     directory: Path | str,
     device: str | torch.device = "cpu",
-    quantization: str | None = None,
+    quantization: Quantization | None = None,
 ) -> Vltp:
     """Load a model directory, SAM in full precision, ready for inference.
 

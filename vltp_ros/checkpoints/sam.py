@@ -120,7 +120,8 @@ def load_sam(
     model = _empty(config)
     fill(model, MODULES, directory / SAM_FILE, assign=True)
     model = model.float().eval().requires_grad_(False).to(device)
-    return config, *(model.get_submodule(name) for name in MODULES)
+    image_encoder, prompt_encoder, mask_decoder = map(model.get_submodule, MODULES)
+    return config, image_encoder, prompt_encoder, mask_decoder
 
 
 def read_sam_description(directory: Path) -> ModelConfig:
