@@ -33,13 +33,20 @@ CELLS = 16
 
 
 @dataclass(frozen=True)
+class View:
+    """What tells whether two images of a stream are alike: their time and their brightness."""
+
+    stamp: float  # seconds
+    cells: np.ndarray  # float32 [CELLS, CELLS], 0..1
+
+
+@dataclass(frozen=True)
 class CachedSeg:
     """What LLaVA made of one task on one image."""
 
     seg: Tensor  # [1, 1, 256]
     attention: Tensor | None  # [1, g, g]
-    stamp: float | None  # of the image, seconds; None: it is not part of a stream
-    cells: np.ndarray | None  # float32 [CELLS, CELLS]: brightness of the image, 0..1
+    view: View | None  # of the image; None: it serves for no other
 
 
 class SegCache:
@@ -49,26 +56,23 @@ class SegCache:
         self.config = config
         self._streams: dict[str, dict[str, CachedSeg]] = {}
 
-    def thumbnail(self, image: np.ndarray, stamp: float | None) -> np.ndarray | None:
-        """Brightness of uint8 [H, W, 3] by cells; None where it will not be asked for."""
+    def view(self, image: np.ndarray, stamp: float | None) -> View | None:
+        """Return the view of uint8 [H, W, 3], or None where no embedding can be reused."""
         if stamp is None or not self.config.max_age:
             return None
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        return (
-            cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        )
+        cells = cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+        return View(stamp, cells.astype(np.float32) / 255)
 
-    def get(
-        self, stream: str, task: str, stamp: float | None, cells: np.ndarray | None
-    ) -> CachedSeg | None:
-        """The embedding that still serves, if any; an older image never uses a newer one's."""
+    def get(self, stream: str, task: str, view: View | None) -> CachedSeg | None:
+        """Return the embedding that still serves, if any; none of a newer image does."""
         cached = self._streams.get(stream, {}).get(task)
-        if cached is None or stamp is None or cells is None:
+        if cached is None or cached.view is None or view is None:
             return None
-        recent = 0 <= stamp - cached.stamp <= self.config.max_age
-        alike = np.abs(cells - cached.cells).max() <= self.config.max_change
+        recent = 0 <= view.stamp - cached.view.stamp <= self.config.max_age
+        alike = np.abs(view.cells - cached.view.cells).max() <= self.config.max_change
         return cached if recent and alike else None
 
     def put(self, stream: str, segs: dict[str, CachedSeg]) -> None:
         """Keep these embeddings by task, and no others of that stream."""
-        self._streams[stream] = {t: some for t, some in segs.items() if some.cells is not None}
+        self._streams[stream] = {task: seg for task, seg in segs.items() if seg.view is not None}

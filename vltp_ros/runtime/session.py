@@ -35,7 +35,7 @@ from vltp_ros.runtime.checks import check_image, check_task
 from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
 from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
-from vltp_ros.runtime.reuse import CachedSeg, SegCache
+from vltp_ros.runtime.reuse import CachedSeg, SegCache, View
 from vltp_ros.runtime.settings import InferenceSettings, ResolvedSettings
 from vltp_ros.runtime.timing import StageTimes
 from vltp_ros.types import Segmentation
@@ -160,85 +160,98 @@ class Session:
         tasks = [check_task(task) for task in tasks]
         if not tasks:
             return []
+        height, width = image.shape[:2]
+        size = (height, width)
         model, times = self.model, StageTimes(self.device)
-        settings = self.settings
-        stages = settings.prune_after if settings.adaptive or any(settings.rates) else ()
+        stages = self._stages()
         with self._autocast():
             with times.stage("preprocess"):
                 pixels = self._pixels(image)
                 square = model.preprocess(pixels)
             with times.stage("reasoner"):
-                segs = self._cached_or_new_segs(image, pixels, tasks, stamp, stream)
+                view = self._seg_cache.view(image, stamp)
+                segs = self._segs(pixels, tasks, view, stream)
                 seg = torch.cat([cached.seg for cached in segs]).float()
             with times.stage("stem"):
                 tokens = model.stem(square, stages).expand(len(tasks), -1, -1)
             with times.stage("pruned blocks" if stages else "stem"):
-                score = score or self._score(segs, seg, image.shape[:2])
+                score = score or self._score(segs, seg, size)
                 if prior is not None:
-                    score = self._with_prior(score, prior, (len(tasks), *image.shape[:2]))
+                    score = self._with_prior(score, prior, (len(tasks), *size))
                 encoded = model.encode(tokens, stages, self._budget(), score)
             with times.stage("mask decoder"):
                 logits = model.draw(encoded, seg)
         with times.stage("postprocess"):
-            side = model.config.encoder.img_size
-            drawn = to_image_frame(logits.float(), side, image.shape[:2])
+            drawn = to_image_frame(logits.float(), model.config.encoder.img_size, size)
             probability = drawn.sigmoid().cpu().numpy()
-            kept = [self._kept_map(index, image.shape[:2]) for index in encoded.kept]
-            counts = tuple(index.shape[1] for index in encoded.kept)
-        spent = times.milliseconds()
+            kept = [self._kept_map(index, size) for index in encoded.kept]
+        times_ms = times.milliseconds()
         return [
             self._result(
                 task,
                 probability[i],
                 kept=tuple(stage[i] for stage in kept),
-                times_ms=dict(spent),
-                tokens=counts,
-                seg_age_s=0.0 if stamp is None else stamp - segs[i].stamp,
+                times_ms=dict(times_ms),
+                tokens=tuple(index.shape[1] for index in encoded.kept),
+                seg_age_s=_age(segs[i], view),
             )
             for i, task in enumerate(tasks)
         ]
 
     def close(self) -> None:
-        """Let go of the model and the memory that it holds; the session cannot be used after."""
-        self.model = self._seg_cache = None
+        """Drop the model and free the memory that it holds; a closed session cannot be used."""
+        del self.model, self._seg_cache
         release_memory(self.device)
 
-    def _cached_or_new_segs(
-        self,
-        image: np.ndarray,
-        pixels: Tensor,
-        tasks: list[str],
-        stamp: float | None,
-        stream: str,
+    def _stages(self) -> tuple[int, ...]:
+        """The layers after which tokens are selected; none where every stage would keep all."""
+        settings = self.settings
+        return settings.prune_after if settings.adaptive or any(settings.rates) else ()
+
+    def _segs(
+        self, pixels: Tensor, tasks: list[str], view: View | None, stream: str
     ) -> list[CachedSeg]:
         """What LLaVA makes of each task, or has made of it on an earlier image of the stream."""
-        cells = self._seg_cache.thumbnail(image, stamp)
-        segs = {task: self._seg_cache.get(stream, task, stamp, cells) for task in tasks}
-        fresh = [task for task, cached in segs.items() if cached is None]
-        if fresh:
-            reasoner = self.model.reasoner
-            output = reasoner.reason(
-                reasoner.encode_image(
-                    pixels, cls=self._csp is not None and self._csp.selector == "cls"
-                ),
-                [fresh],
-                csp=self._csp,
-                output_attentions=self.settings.selector == "attention",
-            )
-            for i, task in enumerate(fresh):
-                attention = None if output.attention is None else output.attention[i : i + 1]
-                segs[task] = CachedSeg(output.seg[i : i + 1], attention, stamp, cells)
+        segs = {}
+        for task in tasks:
+            cached = self._seg_cache.get(stream, task, view)
+            if cached is not None:
+                segs[task] = cached
+        missing = [task for task in dict.fromkeys(tasks) if task not in segs]
+        if missing:
+            segs |= self._new_segs(pixels, missing, view)
         self._seg_cache.put(stream, segs)
         return [segs[task] for task in tasks]
+
+    def _new_segs(
+        self, pixels: Tensor, tasks: list[str], view: View | None
+    ) -> dict[str, CachedSeg]:
+        """What LLaVA makes of each of some different tasks."""
+        reasoner = self.model.reasoner
+        by_cls = self._csp is not None and self._csp.selector == "cls"
+        output = reasoner.reason(
+            reasoner.encode_image(pixels, cls=by_cls),
+            [tasks],
+            csp=self._csp,
+            output_attentions=self.settings.selector == "attention",
+        )
+        return {
+            task: CachedSeg(
+                output.seg[i : i + 1],
+                None if output.attention is None else output.attention[i : i + 1],
+                view,
+            )
+            for i, task in enumerate(tasks)
+        }
 
     def _score(self, segs: list[CachedSeg], seg: Tensor, size: tuple[int, int]) -> Score:
         """The selector's ranking for an image of ``size``."""
         if self.settings.selector == "prune_decoder":
             return self.model.score(seg)
         encoder = self.model.config.encoder
-        seen = spread(torch.cat([cached.attention for cached in segs]))
-        seen = from_llava_frame(seen, size, self.model.reasoner.framing)
-        scores = map_scores(seen, size, encoder.img_size, encoder.grid)
+        attention = spread(torch.cat([_attention(cached) for cached in segs]))
+        attention = from_llava_frame(attention, size, self.model.reasoner.framing)
+        scores = map_scores(attention, size, encoder.img_size, encoder.grid)
         return lambda stage, tokens: scores
 
     def _pixels(self, image: np.ndarray) -> Tensor:
@@ -282,3 +295,15 @@ class Session:
         mask = probability > self.settings.threshold
         score = probability[mask].mean() if mask.any() else 1 - probability.max()
         return Segmentation(task, mask, probability, float(score), **rest)
+
+
+def _age(cached: CachedSeg, view: View | None) -> float:
+    """Seconds between the image that an embedding is of and the one that it is used for."""
+    return 0.0 if view is None or cached.view is None else view.stamp - cached.view.stamp
+
+
+def _attention(cached: CachedSeg) -> Tensor:
+    """LLaVA's attention [1, g, g]; RuntimeError where the selector did not ask for it."""
+    if cached.attention is None:
+        raise RuntimeError("LLaVA has run without returning its attention")
+    return cached.attention
