@@ -21,6 +21,7 @@ from vltp_ros.network.preprocessing import (
     to_square_frame,
     valid_grid,
 )
+from vltp_ros.network.sam import Encoded
 from vltp_ros.network.token_selection import (
     Budget,
     Score,
@@ -162,51 +163,58 @@ class Session:
             return []
         height, width = image.shape[:2]
         size = (height, width)
-        model, times = self.model, StageTimes(self.device)
-        stages = self._stages()
+        times = StageTimes(self.device)
         with self._autocast():
             with times.stage("preprocess"):
                 pixels = self._pixels(image)
-                square = model.preprocess(pixels)
+                square = self.model.preprocess(pixels)
             with times.stage("reasoner"):
                 view = self._seg_cache.view(image, stamp)
                 segs = self._segs(pixels, tasks, view, stream)
-                seg = torch.cat([cached.seg for cached in segs]).float()
-            with times.stage("stem"):
-                tokens = model.stem(square, stages).expand(len(tasks), -1, -1)
-            with times.stage("pruned blocks" if stages else "stem"):
-                score = score or self._score(segs, seg, size)
-                if prior is not None:
-                    score = self._with_prior(score, prior, (len(tasks), *size))
-                encoded = model.encode(tokens, stages, self._budget(), score)
-            with times.stage("mask decoder"):
-                logits = model.draw(encoded, seg)
+            encoded, logits = self._draw(square, segs, size, score, prior, times)
         with times.stage("postprocess"):
-            drawn = to_image_frame(logits.float(), model.config.encoder.img_size, size)
+            drawn = to_image_frame(logits.float(), self.model.config.encoder.img_size, size)
             probability = drawn.sigmoid().cpu().numpy()
             kept = [self._kept_map(index, size) for index in encoded.kept]
-        times_ms = times.milliseconds()
-        return [
-            self._result(
-                task,
-                probability[i],
-                kept=tuple(stage[i] for stage in kept),
-                times_ms=dict(times_ms),
-                tokens=tuple(index.shape[1] for index in encoded.kept),
-                seg_age_s=_age(segs[i], view),
-            )
-            for i, task in enumerate(tasks)
-        ]
+        tokens = tuple(index.shape[1] for index in encoded.kept)
+        ages = [_age(cached, view) for cached in segs]
+        return self._results(tasks, probability, kept, tokens, ages, times.milliseconds())
 
     def close(self) -> None:
         """Drop the model and free the memory that it holds; a closed session cannot be used."""
         del self.model, self._seg_cache
         release_memory(self.device)
 
-    def _stages(self) -> tuple[int, ...]:
-        """The layers after which tokens are selected; none where every stage would keep all."""
-        settings = self.settings
-        return settings.prune_after if settings.adaptive or any(settings.rates) else ()
+    def _draw(
+        self,
+        square: Tensor,
+        segs: list[CachedSeg],
+        size: tuple[int, int],
+        score: Score | None,
+        prior: np.ndarray | None,
+        times: StageTimes,
+    ) -> tuple[Encoded, Tensor]:
+        """Encode an image for each task, and draw its mask logits [T, S/4, S/4].
+
+        Args:
+            square: the encoder's input [1, 3, S, S].
+            segs: one for each of T tasks.
+            size: of the image, rows and columns, pixels.
+            score, prior: as for :meth:`segment`.
+            times: to which the stages are added.
+        """
+        model, settings = self.model, self.settings
+        stages = settings.prune_after if settings.adaptive or any(settings.rates) else ()
+        seg = torch.cat([cached.seg for cached in segs]).float()
+        with times.stage("stem"):
+            tokens = model.stem(square, stages).expand(len(segs), -1, -1)
+        with times.stage("pruned blocks" if stages else "stem"):
+            score = score or self._score(segs, seg, size)
+            if prior is not None:
+                score = self._with_prior(score, prior, (len(segs), *size))
+            encoded = model.encode(tokens, stages, self._budget(), score)
+        with times.stage("mask decoder"):
+            return encoded, model.draw(encoded, seg)
 
     def _segs(
         self, pixels: Tensor, tasks: list[str], view: View | None, stream: str
@@ -291,10 +299,40 @@ class Session:
         rows, columns = valid_grid(size, config.img_size, config.patch_size)
         return kept.unflatten(1, (config.grid,) * 2)[:, :rows, :columns].cpu().numpy()
 
-    def _result(self, task: str, probability: np.ndarray, **rest: Any) -> Segmentation:
-        mask = probability > self.settings.threshold
-        score = probability[mask].mean() if mask.any() else 1 - probability.max()
-        return Segmentation(task, mask, probability, float(score), **rest)
+    def _results(
+        self,
+        tasks: list[str],
+        probabilities: np.ndarray,
+        kept: list[np.ndarray],
+        tokens: tuple[int, ...],
+        ages: list[float],
+        times_ms: dict[str, float],
+    ) -> list[Segmentation]:
+        """One for each of T tasks.
+
+        Args:
+            tasks: sentences.
+            probabilities: float32 [T, H, W].
+            kept: per stage, bool [T, rows, columns] of patches.
+            tokens: per stage, how many ran.
+            ages: of each <SEG> embedding, seconds.
+            times_ms: of each stage of the inference.
+        """
+        results = []
+        for i, (task, probability) in enumerate(zip(tasks, probabilities, strict=True)):
+            mask = probability > self.settings.threshold
+            result = Segmentation(
+                task,
+                mask,
+                probability,
+                score=float(probability[mask].mean() if mask.any() else 1 - probability.max()),
+                kept=tuple(stage[i] for stage in kept),
+                times_ms=dict(times_ms),
+                tokens=tokens,
+                seg_age_s=ages[i],
+            )
+            results.append(result)
+        return results
 
 
 def _age(cached: CachedSeg, view: View | None) -> float:
