@@ -13,7 +13,7 @@ from typing import Any
 
 
 def setting(default: Any, description: str, **metadata: Any) -> Any:
-    """Make a dataclass field with a description and, where given, its range.
+    """Return a dataclass field with a description and, where given, its range.
 
     That is ``low`` and ``high``, which are allowed, ``below``, which is not, or ``choices``; each
     also holds for the items of a tuple, and none for None. ``read_only=True`` marks a setting that
@@ -26,13 +26,13 @@ def setting(default: Any, description: str, **metadata: Any) -> Any:
 
 
 def same_as(cls: type, name: str, **metadata: Any) -> Any:
-    """Make a dataclass field like one of another class, but for the given metadata."""
+    """Return a dataclass field like one of another class, but for the given metadata."""
     other = next(spec for spec in dataclasses.fields(cls) if spec.name == name)
     return setting(other.default, **{**other.metadata, **metadata})
 
 
 def documented(cls: type) -> type:
-    """List a class's fields in its docstring, which ``--help`` and pydoc show."""
+    """List a class's fields in its docstring, which ``--help`` and pydoc show; a decorator."""
     lines = []
     for spec in dataclasses.fields(cls):
         bounds = [

@@ -26,7 +26,7 @@ BIAS_ELEMENTS = {"cpu": 2**23, "cuda": 2**27}
 
 
 class TokenPositions:
-    """Where some tokens lie on the grid, worked out once for all the blocks that they run through.
+    """Positions of some tokens on the grid; their window layouts serve all blocks.
 
     Attributes:
         grid: rows and columns of the whole token grid.
@@ -40,7 +40,7 @@ class TokenPositions:
         self._layouts: dict[int, WindowLayout] = {}
 
     def windows(self, size: int, tokens: Tensor) -> WindowLayout:
-        """The tokens [B, n, C] in windows of ``size`` x ``size``."""
+        """Return the layout of the tokens [B, n, C] in windows of ``size`` x ``size``."""
         if self.indices is None:
             return _whole_windows(self.grid, size, len(tokens), tokens.device)
         if size not in self._layouts:
@@ -74,14 +74,14 @@ class WindowLayout:
 
 
 def run_block(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
-    """One transformer block of SAM's encoder over some tokens [B, n, C] (Eq. 5)."""
+    """Run one transformer block of SAM's encoder over some tokens [B, n, C] (Eq. 5)."""
     attend = window_attention if block.window_size else global_attention
     tokens = tokens + attend(block, block.norm1(tokens), positions)
     return tokens + block.mlp(block.norm2(tokens))
 
 
 def global_attention(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
-    """Every token attends to every token that is present. Shapes as in :func:`run_block`."""
+    """Let every token attend to all that are present; shapes are those of :func:`run_block`."""
     attn, grid, indices = block.attn, positions.grid, positions.indices
     q, k, v = attn.qkv(tokens).unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     if indices is None:
@@ -103,7 +103,9 @@ def global_attention(block: Block, tokens: Tensor, positions: TokenPositions) ->
 
 
 def window_attention(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
-    """Every token attends to the present tokens of its own window. Shapes as in :func:`run_block`.
+    """Let every token attend to the present tokens of its own window.
+
+    Shapes are those of :func:`run_block`.
 
     SAM pads the grid to whole windows after the norm and lets the pads take part as keys. Their
     input is zero, so their key and value are the bias of the projection: they are filled in here
@@ -132,7 +134,7 @@ def window_attention(block: Block, tokens: Tensor, positions: TokenPositions) ->
 
 
 def _bias(rel_h: Tensor, rel_w: Tensor, keys: Tensor | None = None) -> Tensor:
-    """Bias of each query against each key from those against each row and each column.
+    """Return each query's bias against each key: those against its row and column added up.
 
     Args:
         rel_h, rel_w: [B, heads, n, H] and [B, heads, n, W].
@@ -148,7 +150,7 @@ def _bias(rel_h: Tensor, rel_w: Tensor, keys: Tensor | None = None) -> Tensor:
 
 
 def _dense_bias(attn: Attention, q: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Bias of each query of a whole grid against each key row and each key column.
+    """Return the bias of each query of a whole grid against each key row and key column.
 
     q: [B, heads, H * W, d] -> [B, heads, H * W, H] and [B, heads, H * W, W].
     """
@@ -165,7 +167,10 @@ def _dense_bias(attn: Attention, q: Tensor, grid: tuple[int, int]) -> tuple[Tens
 def _gathered_bias(
     attn: Attention, q: Tensor, grid: tuple[int, int], coordinates: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`_dense_bias` for queries [B, heads, n, d] at some rows and columns [B, n]."""
+    """Return what :func:`_dense_bias` does for queries at some rows and columns [B, n].
+
+    q: [B, heads, n, d] -> [B, heads, n, H] and [B, heads, n, W].
+    """
     tables = (attn.rel_pos_h, attn.rel_pos_w)
     biases = []
     for size, table, coordinate in zip(grid, tables, coordinates, strict=True):
@@ -182,7 +187,7 @@ def _gathered_bias(
 @cache
 @torch.inference_mode(False)
 def _offsets(size: int, device: torch.device) -> Tensor:
-    """int64 [size, size]: row of the table of relative positions for each query and key."""
+    """Return the row, int64 [size, size], of the relative positions of each query and key."""
     steps = torch.arange(size)
     return (steps[:, None] - steps[None] + size - 1).to(device)
 
@@ -190,7 +195,7 @@ def _offsets(size: int, device: torch.device) -> Tensor:
 @cache
 @torch.inference_mode(False)
 def _onehot_positions(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """float [H * W, H + W]: each position's row and column, one-hot."""
+    """Return float [H * W, H + W], the row and the column of each position, one-hot."""
     height, width = grid
     rows = torch.eye(height).repeat_interleave(width, 0)
     columns = torch.eye(width).repeat(height, 1)
@@ -200,7 +205,7 @@ def _onehot_positions(grid: tuple[int, int], device: torch.device) -> Tensor:
 @cache
 @torch.inference_mode(False)
 def _window_slots(grid: tuple[int, int], size: int, device: torch.device) -> tuple[Tensor, int]:
-    """Where each token of the grid lies when the padded grid is cut into windows.
+    """Return where each token of the grid lies when the padded grid is cut into windows.
 
     Returns:
         int64 [H * W] slots, window by window, and the number of windows.
@@ -217,14 +222,14 @@ def _window_slots(grid: tuple[int, int], size: int, device: torch.device) -> tup
 def _whole_windows(
     grid: tuple[int, int], size: int, batch: int, device: torch.device
 ) -> WindowLayout:
-    """All tokens of the grid: a tile is a window with its pads."""
+    """Lay out all tokens of the grid: each window, with its pads, is one tile."""
     slots, windows = _window_slots(grid, size, device)
     slots = _rows(slots.expand(batch, -1), windows * size * size)
     return WindowLayout(slots, batch * windows, slots, size * size)
 
 
 def _lay_out(indices: Tensor, grid: tuple[int, int], size: int) -> WindowLayout:
-    """The tokens at some positions, int64 [B, n], in tiles of at most TILE slots."""
+    """Lay out the tokens at some positions, int64 [B, n], in tiles of at most TILE slots."""
     batch, count = indices.shape
     length = min(TILE, size**2)
     whole, windows = _window_slots(grid, size, indices.device)
@@ -258,6 +263,6 @@ def _lay_out(indices: Tensor, grid: tuple[int, int], size: int) -> WindowLayout:
 
 
 def _rows(index: Tensor, count: int) -> Tensor:
-    """Indices [B, n] into ``count`` things of each row -> [B * n] into those of all rows."""
+    """Turn indices [B, n] into each row's ``count`` items into [B * n] into those of all rows."""
     first = count * torch.arange(len(index), device=index.device)
     return (index + first.unsqueeze(1)).flatten()

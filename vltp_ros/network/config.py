@@ -247,7 +247,10 @@ class ModelConfig:
 
 
 def model_config(name: str) -> ModelConfig:
-    """The whole network around one of ``SAM_ENCODERS``, which freezes half at each stage."""
+    """Return the configuration of a network around one of ``SAM_ENCODERS``.
+
+    Each stage freezes half of the tokens.
+    """
     stages = DEFAULT_PRUNE_AFTER[name]
     return ModelConfig(
         name=name,

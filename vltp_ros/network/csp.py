@@ -1,7 +1,7 @@
-"""LVLM_CSP: which image tokens each layer of the language model sees, without any training.
+"""LVLM_CSP: which image tokens each layer of the language model processes, without any training.
 
-*Clustering*: the first layers see a few representatives. *Scattering*: all image tokens are back.
-*Pruning*: the last layers see only those that the read-out attends to most. Only the summary of the
+*Clustering*: the first layers get a few representatives. *Scattering*: all image tokens are back.
+*Pruning*: the last layers get only those that the read-out attends to most. Only the summary of the
 paper is public; what it leaves open is decided here.
 """
 
@@ -22,7 +22,7 @@ CSP_SELECTORS = ("uniform", "random", "cls", "instances")
 @documented
 @dataclass(frozen=True)
 class CspConfig:
-    """Which image tokens the layers of the language model see (LVLM_CSP).
+    """Which image tokens the layers of the language model process (LVLM_CSP).
 
     Shares of the layers and of the image tokens, so that a setting fits every size. Representatives
     are *chosen*, not averaged; tokens that were left out come back with the embedding that the
@@ -30,13 +30,13 @@ class CspConfig:
     """
 
     scatter_from: float = setting(
-        0.25, "share of the layers before all image tokens are seen", low=0.0, high=1.0
+        0.25, "share of the layers before all image tokens are processed", low=0.0, high=1.0
     )
     prune_from: float = setting(
-        0.5, "share of the layers before only the most attended are seen", low=0.0, high=1.0
+        0.5, "share of the layers before only the most attended are processed", low=0.0, high=1.0
     )
-    clustered: float = setting(0.25, "share of the tokens seen at first", low=0.0, high=1.0)
-    kept: float = setting(1 / 16, "share of the tokens seen at last", low=0.0, high=1.0)
+    clustered: float = setting(0.25, "share of the tokens processed at first", low=0.0, high=1.0)
+    kept: float = setting(1 / 16, "share of the tokens processed at last", low=0.0, high=1.0)
     selector: str = setting(
         "uniform",
         "representatives: evenly spaced, drawn, the most attended by the vision tower's CLS token, "
@@ -62,7 +62,7 @@ CSP_NAMES = get_args(CspName)
 
 
 def csp_config(name: str) -> CspConfig | None:
-    """The setting of one of CSP_NAMES; None for "off". ValueError for another name."""
+    """Return the setting of one of CSP_NAMES, None for "off"; ValueError for another name."""
     if name not in CSP_NAMES:
         raise ValueError(f"csp is {name!r}; allowed: {', '.join(CSP_NAMES)}")
     return CSP_PRESETS.get(name)
@@ -70,15 +70,15 @@ def csp_config(name: str) -> CspConfig | None:
 
 @dataclass(frozen=True)
 class Spans:
-    """A :class:`CspConfig` for a model of a certain depth and number of image tokens."""
+    """A :class:`CspConfig` in layers and tokens of a certain model."""
 
-    scatter_from: int  # 0-based: the first layer that sees all image tokens
-    prune_from: int  # 0-based: the first layer that sees only the most attended
+    scatter_from: int  # 0-based: the first layer that processes all image tokens
+    prune_from: int  # 0-based: the first layer that processes only the most attended
     clustered: int  # image tokens of the layers before ``scatter_from``
     kept: int  # image tokens of the layers from ``prune_from`` on
 
     def tokens_per_layer(self, layers: int, tokens: int) -> list[int]:
-        """Image tokens that each layer sees."""
+        """Return how many image tokens each layer processes."""
         scattering, pruning = self.prune_from - self.scatter_from, layers - self.prune_from
         return [
             *[self.clustered] * self.scatter_from,
@@ -88,7 +88,7 @@ class Spans:
 
 
 def spans(config: CspConfig, layers: int, tokens: int) -> Spans:
-    """The spans of a model with so many decoder layers and image tokens.
+    """Return the spans of a model with so many decoder layers and image tokens.
 
     Shares are rounded, halves up; at least one layer scatters, as its attention ranks the tokens.
 
@@ -108,14 +108,17 @@ def spans(config: CspConfig, layers: int, tokens: int) -> Spans:
 
 
 def _rounded(value: float) -> int:
+    """Round to the nearest integer, halves up."""
     return int(value + 0.5)
 
 
 def image_token_gmacs(per_layer: Sequence[int], width: int, mlp: int) -> float:
-    """Giga-MACs of the image tokens alone: 4 n d^2 + 2 n^2 d + 3 n d m for each layer.
+    """Return the giga-MACs of the image tokens alone.
+
+    They are 4 n d^2 + 2 n^2 d + 3 n d m for each layer.
 
     Args:
-        per_layer: image tokens n that each layer sees.
+        per_layer: image tokens n that each layer processes.
         width: d of the language model.
         mlp: m, hidden width of its MLP.
     """
@@ -123,17 +126,17 @@ def image_token_gmacs(per_layer: Sequence[int], width: int, mlp: int) -> float:
 
 
 def uniform(tokens: int, count: int) -> Tensor:
-    """int64 [count]: every so many-th of ``tokens``, S[i] = i * floor(N / N_c)."""
+    """Return int64 [count], evenly spaced below ``tokens``: S[i] = i * floor(N / N_c)."""
     return torch.arange(count) * (tokens // count)
 
 
 def random(tokens: int, count: int, generator: torch.Generator | None = None) -> Tensor:
-    """int64 [count]: drawn without replacement, ascending."""
+    """Draw int64 [count] below ``tokens`` without replacement, ascending."""
     return torch.randperm(tokens, generator=generator)[:count].sort().values
 
 
 def seg_first(instances: Tensor, count: int) -> Tensor:
-    """Tokens of every instance of a light segmenter, by area.
+    """Choose tokens of every instance of a light segmenter, by area.
 
     Each instance gets max(1, floor(count * area / total area)) of its tokens, evenly spaced; what
     is left of ``count`` is filled up with evenly spaced others.
@@ -159,5 +162,5 @@ def seg_first(instances: Tensor, count: int) -> Tensor:
 
 
 def _spread(length: int, count: int) -> Tensor:
-    """int64 [count], evenly spaced below ``length``."""
+    """Return int64 [count], evenly spaced below ``length``."""
     return (torch.arange(count) * length).div(max(1, count), rounding_mode="floor")

@@ -55,11 +55,14 @@ class PrunedImageEncoder(nn.Module):
         self.grid = tuple(image_encoder.pos_embed.shape[1:3])
 
     def forward(self, images: Tensor, select: Select | None = None) -> EncoderOutput:
-        """Encode float [B, 3, S, S] images, normalised; without stages, without ``select``."""
+        """Encode normalised images, float [B, 3, S, S].
+
+        ``select`` is needed where there are stages.
+        """
         return self.finish(self.stem(images), select)
 
     def stem(self, images: Tensor) -> Tensor:
-        """The blocks before the first stage, which do not depend on the task.
+        """Run the blocks before the first stage, which do not depend on the task.
 
         Args:
             images: float [B, 3, S, S], normalised.
@@ -80,7 +83,7 @@ class PrunedImageEncoder(nn.Module):
         return tokens
 
     def finish(self, tokens: Tensor, select: Select | None = None) -> EncoderOutput:
-        """The pruned blocks and the neck, for tokens [B, N, C] from :meth:`stem`.
+        """Run the pruned blocks and the neck over tokens [B, N, C] from :meth:`stem`.
 
         Raises:
             ValueError: if there are stages and no ``select``, or if it returns indices of the wrong
@@ -117,16 +120,17 @@ class PrunedImageEncoder(nn.Module):
         return tokens.scatter(1, index, active.to(tokens.dtype))
 
     def merge(self, tokens: Tensor) -> Tensor:
-        """The neck over all tokens [B, N, C]: features [B, 256, S/16, S/16]."""
+        """Run the neck over all tokens [B, N, C]: features [B, 256, S/16, S/16]."""
         return self.image_encoder.neck(tokens.unflatten(1, self.grid).permute(0, 3, 1, 2))
 
     def _blocks(self, segment: int) -> nn.ModuleList:
-        """The blocks between two stages; segment 0 comes before the first."""
+        """Return the blocks between two stages; segment 0 comes before the first."""
         bounds = (0, *self.prune_after, len(self.image_encoder.blocks))
         return self.image_encoder.blocks[bounds[segment] : bounds[segment + 1]]
 
 
 def _check_selection(positions: Tensor, tokens: Tensor, stage: int) -> None:
+    """Raise ValueError unless ``positions`` select some of each row's tokens [B, N, C]."""
     batch, count = tokens.shape[:2]
     right_shape = positions.ndim == 2 and positions.shape[0] == batch
     if positions.dtype != torch.int64 or not right_shape or not 0 < positions.shape[1] <= count:

@@ -3,7 +3,7 @@
 A row of the batch is ``prompt | image tokens | words``: the prompt is the same in all rows, the
 image tokens are the same for all tasks on one image. Attention is causal, so what comes first does
 not depend on what follows. The prompt runs once for all rows, or not at all where its keys and
-values are cache; the image tokens run once for each image, the words once for each task. Linear
+values are cached; the image tokens run once for each image, the words once for each task. Linear
 layers, nearly all of the work, take all of them in one product: 4-bit weights are unpacked once.
 """
 
@@ -51,7 +51,7 @@ asked for; keys and values of each part."""
 
 @dataclass(frozen=True)
 class TokenSchedule:
-    """Which image tokens each layer sees (LVLM_CSP)."""
+    """Which image tokens each layer processes (LVLM_CSP)."""
 
     spans: Spans
     representatives: Tensor  # int64 [B, clustered], ascending: the image tokens of the first span
@@ -59,7 +59,7 @@ class TokenSchedule:
 
 @dataclass(frozen=True)
 class PrefillOutput:
-    """What the language model says at the read-out positions of R rows with N image tokens."""
+    """What prefilling R rows with N image tokens gives at their read-out positions."""
 
     state: Tensor  # [R, D], after the last layer and its norm
     attention: Tensor | None  # float [R, N], to the image tokens
@@ -85,9 +85,10 @@ def prefill(
         words: embeddings [R, m, D] after the image, padded on the right.
         last: int64 [R], which word of each row to read out.
         cache: of each layer, from :func:`cache_prompt` for the same prompt, which is not run then.
-        schedule: which image tokens each layer sees; None: all of them.
+        schedule: which image tokens each layer processes; None: all of them.
         output_attentions: also return the attention: the mean over heads, and over the layers of
-            the second half that see all image tokens (over all such layers where there are none).
+            the second half that process all image tokens (where there are none: over all layers
+            that do).
     """
     layers = _decoder_layers(model)
     start, stop = len(prompt), len(prompt) + image.shape[1]
@@ -114,7 +115,7 @@ def prefill(
 
 
 def cache_prompt(model: LlamaModel, prompt: Tensor) -> list[KeysAndValues]:
-    """Keys and values of a prompt's embeddings [p, D] in each layer, for :func:`prefill`."""
+    """Compute keys and values of a prompt's embeddings [p, D] in each layer."""
     parts, cache = [_part(model, prompt.unsqueeze(0), 0)], []
     for layer in _decoder_layers(model):
         parts, _, (own,) = _run(layer, parts, (), None)
@@ -124,11 +125,12 @@ def cache_prompt(model: LlamaModel, prompt: Tensor) -> list[KeysAndValues]:
 
 def _decoder_layers(model: LlamaModel) -> list[LlamaDecoderLayer]:
     # A ModuleList does not say what it holds.
+    """Return the decoder layers with their type."""
     return list(cast(Iterable[LlamaDecoderLayer], model.layers))
 
 
 def _first_tokens(whole: TokenSpan, schedule: TokenSchedule | None) -> TokenSpan:
-    """The image tokens that layer 0 sees, of all of them."""
+    """Return the image tokens that layer 0 processes, out of all of them."""
     if schedule is None or schedule.spans.scatter_from == 0:
         return whole
     return _take(whole, schedule.representatives)
@@ -141,7 +143,7 @@ def _next_tokens(
     layer: int,
     scores: Tensor | None,
 ) -> TokenSpan:
-    """The image tokens that a layer sees.
+    """Return the image tokens that a layer processes.
 
     Args:
         visible: those of the layer before, after that layer.
@@ -158,7 +160,7 @@ def _next_tokens(
 
 
 def _attention_layers(depth: int, schedule: TokenSchedule | None) -> range:
-    """The layers whose attention tells where the read-out looks."""
+    """Return the layers over whose attention :func:`prefill` averages."""
     spans = schedule.spans if schedule else None
     complete = range(spans.scatter_from, spans.prune_from) if spans else range(depth)
     late = range(max(complete.start, depth // 2), complete.stop)
@@ -171,7 +173,7 @@ def _run(
     past: Sequence[KeysAndValues],
     last: Tensor | None,
 ) -> LayerOutput:
-    """One layer; each part attends to the past, to the parts before it, and causally to itself.
+    """Run one layer; each part attends to the past, to the parts before it, and causally to itself.
 
     With ``last`` also the attention of those positions of the last part.
     """
@@ -186,6 +188,7 @@ def _run_now(
     past: Sequence[KeysAndValues],
     last: Tensor | None,
 ) -> LayerOutput:
+    """Run one layer as :func:`_run` does, without gradient checkpointing."""
     attn = layer.self_attn
     states = torch.cat([part.states.flatten(0, 1) for part in parts])
     normed = layer.input_layernorm(states)
@@ -211,7 +214,7 @@ def _read_out(
     past: Sequence[KeysAndValues],
     last: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The last layer, of which only the read-outs are needed.
+    """Run the last layer, of which only the read-out positions are needed.
 
     Returns:
         [R, D] before the final norm, and the attention [R, keys], mean over heads.
@@ -230,7 +233,10 @@ def _read_out(
 
 
 def _attend(attn: LlamaAttention, query: Tensor, others: KeysAndValues) -> Tensor:
-    """[B * n, D] of queries [B, heads, n, d], the last n keys being their own."""
+    """Return the output [B * n, D] of causal attention for queries [B, heads, n, d].
+
+    The last n keys are the queries' own.
+    """
     count, keys = query.shape[2], others[0].shape[2]
     visible = torch.ones(count, keys, dtype=torch.bool, device=query.device).tril(keys - count)
     out = F.scaled_dot_product_attention(query, *others, visible, scale=attn.scaling)
@@ -238,20 +244,21 @@ def _attend(attn: LlamaAttention, query: Tensor, others: KeysAndValues) -> Tenso
 
 
 def _weights(attn: LlamaAttention, query: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
-    """float [R, heads, keys]: attention of one query [R, heads, d] for each row."""
+    """Return the attention, float [R, heads, keys], of one query [R, heads, d] for each row."""
     logits = (keys @ query.unsqueeze(-1)).squeeze(-1).float() * attn.scaling
     hidden = F.pad(hidden, (keys.shape[2] - hidden.shape[1], 0))
     return logits.masked_fill(hidden.unsqueeze(1), float("-inf")).softmax(-1)
 
 
 def _hidden(part: TokenSpan, last: Tensor) -> Tensor:
-    """bool [R, n]: what comes after the read-out, padding included."""
+    """Return bool [R, n], True after the read-out position, padding included."""
     return torch.arange(part.states.shape[1], device=last.device) > last.unsqueeze(1)
 
 
 def _keys_and_values(
     attn: LlamaAttention, normed: Tensor, parts: Sequence[TokenSpan]
 ) -> list[KeysAndValues]:
+    """Compute the keys and values of each part from its normalised states."""
     keys = _heads(attn, attn.k_proj, normed, parts, rotated=True)
     values = _heads(attn, attn.v_proj, normed, parts, rotated=False)
     return list(zip(keys, values, strict=True))
@@ -264,7 +271,7 @@ def _heads(
     parts: Sequence[TokenSpan],
     rotated: bool,
 ) -> list[Tensor]:
-    """A projection of all tokens at once, [B, heads, n, d] for each part."""
+    """Project all tokens at once and split them into heads, [B, heads, n, d] for each part."""
     split = _split(linear(normed), parts)
     heads = [part.states.unflatten(2, (-1, attn.head_dim)).transpose(1, 2) for part in split]
     if not rotated:
@@ -276,7 +283,7 @@ def _heads(
 
 
 def _split(flat: Tensor, parts: Sequence[TokenSpan]) -> list[TokenSpan]:
-    """States [all tokens, width] as parts of those shapes."""
+    """Split states [all tokens, width] into parts of the given shapes."""
     sizes = [part.states.shape[0] * part.states.shape[1] for part in parts]
     return [
         replace(part, states=states.unflatten(0, part.states.shape[:2]))
@@ -285,7 +292,7 @@ def _split(flat: Tensor, parts: Sequence[TokenSpan]) -> list[TokenSpan]:
 
 
 def _joined(pairs: Sequence[KeysAndValues], rows: int) -> KeysAndValues:
-    """Keys and values one after the other, the shared ones repeated for each row."""
+    """Concatenate keys and values, repeating for each row those that rows share."""
     keys, values = (
         torch.cat([t.repeat_interleave(rows // len(t), 0) for t in tensors], 2)
         for tensors in zip(*pairs, strict=True)
@@ -294,23 +301,23 @@ def _joined(pairs: Sequence[KeysAndValues], rows: int) -> KeysAndValues:
 
 
 def _part(model: LlamaModel, states: Tensor, start: int) -> TokenSpan:
-    """States [B, n, D] that stand at ``start`` and after."""
+    """Return the span of states [B, n, D] at the positions from ``start`` on."""
     positions = torch.arange(start, start + states.shape[1], device=states.device)
     cosine, sine = model.rotary_emb(states, positions.unsqueeze(0))
     return TokenSpan(states, (cosine.expand(len(states), -1, -1), sine.expand(len(states), -1, -1)))
 
 
 def _for_each(part: TokenSpan, rows: int) -> TokenSpan:
-    """A part of its own for each row."""
+    """Repeat the rows of a part, so that each row of the batch has its own."""
     return part.map(lambda t: t.repeat_interleave(rows // len(part.states), 0))
 
 
 def _take(part: TokenSpan, index: Tensor) -> TokenSpan:
-    """The tokens at int64 [B, k], at their old positions."""
+    """Select the tokens at int64 [B, k], which keep their positions."""
     return part.map(lambda t: t.gather(1, index.unsqueeze(-1).expand(-1, -1, t.shape[-1])))
 
 
 def _put_back(whole: TokenSpan, index: Tensor, part: TokenSpan) -> TokenSpan:
-    """All tokens, those at int64 [B, k] replaced by those of ``part``."""
+    """Return all tokens, those at int64 [B, k] replaced by those of ``part``."""
     index = index.unsqueeze(-1).expand(-1, -1, whole.states.shape[-1])
     return replace(whole, states=whole.states.scatter(1, index, part.states.to(whole.states.dtype)))

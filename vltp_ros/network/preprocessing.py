@@ -12,13 +12,13 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def fitted_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """Height and width after scaling the longest side to ``side``, as SAM rounds them."""
+    """Return height and width after scaling the longest side to ``side``, as SAM rounds them."""
     scale = side / max(height, width)
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
 def sam_input(image: Tensor, side: int, mean: Tensor, std: Tensor) -> Tensor:
-    """Scale to ``side``, normalise, zero-pad at the bottom and right.
+    """Scale images to ``side``, normalise them, and zero-pad them at the bottom and right.
 
     Args:
         image: uint8 [B, 3, H, W] RGB.
@@ -52,16 +52,16 @@ def llava_input(image: Tensor, side: int, framing: str) -> Tensor:
 
 
 def to_llava_frame(values: Tensor, side: int, framing: str) -> Tensor:
-    """A map over the image, float [B, H, W] -> [B, side, side] over LLaVA's square input.
+    """Map float [B, H, W] over the image to [B, side, side] over LLaVA's square input.
 
-    0 where :func:`llava_input` pads.
+    It is 0 where :func:`llava_input` pads.
     """
     scaled, padding = _fitted(values, side, framing)
     return F.pad(scaled, padding)
 
 
 def _fitted(image: Tensor, side: int, framing: str) -> tuple[Tensor, tuple[int, int, int, int]]:
-    """The part of [..., H, W] that LLaVA sees, scaled, and the padding that makes it square."""
+    """Return the part of [..., H, W] that LLaVA gets, scaled, and what pads it to a square."""
     height, width = image.shape[-2:]
     if framing == "crop":
         edge = min(height, width)
@@ -74,7 +74,7 @@ def _fitted(image: Tensor, side: int, framing: str) -> tuple[Tensor, tuple[int, 
 
 
 def from_llava_frame(values: Tensor, size: tuple[int, int], framing: str) -> Tensor:
-    """A map over LLaVA's square input -> the same over the image.
+    """Map values over LLaVA's square input to the image.
 
     Args:
         values: float [B, g, g].
@@ -100,14 +100,14 @@ def from_llava_frame(values: Tensor, size: tuple[int, int], framing: str) -> Ten
 
 
 def to_image_frame(logits: Tensor, side: int, size: tuple[int, int]) -> Tensor:
-    """Mask logits [B, h, w] over SAM's padded square -> [B, H, W] over the image of ``size``."""
+    """Map logits [B, h, w] over SAM's padded square to [B, H, W] over the image of ``size``."""
     fitted = fitted_size(*size, side)
     square = F.interpolate(logits.unsqueeze(1), (side, side), mode="bilinear")
     return F.interpolate(square[..., : fitted[0], : fitted[1]], size, mode="bilinear").squeeze(1)
 
 
 def to_square_frame(mask: Tensor, side: int) -> Tensor:
-    """Masks [B, H, W] over the image -> bool [B, side, side] over SAM's padded square.
+    """Map masks [B, H, W] over the image to bool [B, side, side] over SAM's padded square.
 
     A pixel of the square is positive where the area that it covers is at least half positive.
     """
@@ -118,6 +118,6 @@ def to_square_frame(mask: Tensor, side: int) -> Tensor:
 
 
 def valid_grid(size: tuple[int, int], side: int, patch: int) -> tuple[int, int]:
-    """Rows and columns of patches that hold some of the image, not only padding."""
+    """Count the rows and columns of patches that hold some of the image, not only padding."""
     height, width = fitted_size(*size, side)
     return -(-height // patch), -(-width // patch)

@@ -15,12 +15,12 @@ WIDTH = 256
 
 
 def without_autocast(tensor: Tensor) -> torch.autocast:
-    """Compute in the types that tensors have, whatever autocast is on around."""
+    """Return a context that computes in the tensors' own types, despite an outer autocast."""
     return torch.autocast("cuda" if tensor.is_cuda else "cpu", enabled=False)
 
 
 def dense_positions(embedding: PositionEmbeddingRandom, grid: tuple[int, int]) -> Tensor:
-    """SAM's positional encoding [d, rows, columns] of a grid, in float32 under autocast too.
+    """Return SAM's positional encoding [d, rows, columns], in float32 under autocast too.
 
     bfloat16 rounds phases of several turns by nearly as much as those of neighbours differ.
     """
@@ -52,7 +52,7 @@ class PruneDecoder(nn.Module):
         self.transformer = TwoWayTransformer(config.depth, width, config.num_heads, config.mlp_dim)
 
     def forward(self, tokens: Tensor, seg: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Relevance logits, to be ranked or passed through a sigmoid.
+        """Return relevance logits, to be ranked or passed through a sigmoid.
 
         Args:
             tokens: [B, N, C], the encoder's tokens in raster order.

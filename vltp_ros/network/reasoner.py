@@ -35,7 +35,7 @@ WORDS_MULTIPLE = 8
 
 @dataclass(frozen=True)
 class VisionFeatures:
-    """What the vision tower made of B images."""
+    """Output of the vision tower for B images."""
 
     tokens: Tensor  # [B, N, D], in the language model's width
     cls: Tensor | None  # [B, N]: what the CLS token attends to, mean over heads
@@ -43,17 +43,17 @@ class VisionFeatures:
 
 @dataclass(frozen=True)
 class ReasonerOutput:
-    """What the language model made of T tasks on each of B images, R = B * T."""
+    """Output of the language model for T tasks on each of B images, R = B * T."""
 
     seg: Tensor  # float [R, 1, 256]
     attention: Tensor | None  # float [R, g, g] over LLaVA's square input, N = g * g; see prefill()
 
 
 class Reasoner(nn.Module):
-    """One forced-answer prefill; the hidden state that predicts ``[SEG]`` becomes the embedding.
+    """A forced-answer prefill; the hidden state that predicts ``[SEG]`` becomes the embedding.
 
-    Nothing is generated: the prompt ends just before ``[SEG]``, so neither the language model's
-    head nor a key-value cache is needed.
+    Nothing is generated: the prompt ends just before ``[SEG]``, so the language model's head
+    is not needed, and no key-value cache but that of the prompt.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Reasoner(nn.Module):
         self.register_load_state_dict_post_hook(lambda module, keys: module.clear_prompt_cache())
 
     def forward(self, images: Tensor, tasks: list[list[str]]) -> Tensor:
-        """Embeddings for several tasks on each image; the vision tower runs once per image.
+        """Embed several tasks on each image; the vision tower runs once per image.
 
         Args:
             images: uint8 [B, 3, H, W] RGB.
@@ -120,11 +120,11 @@ class Reasoner(nn.Module):
         return self.reason(self.encode_image(images), tasks).seg
 
     def encode_image(self, images: Tensor, cls: bool = False) -> VisionFeatures:
-        """What the vision tower makes of uint8 [B, 3, H, W] RGB images.
+        """Run the vision tower over uint8 [B, 3, H, W] RGB images.
 
         Args:
             images: one for each row.
-            cls: also say what the CLS token attends to.
+            cls: also return what the CLS token attends to.
         """
         model = self.llava.model
         pixels = llava_input(images, vision_config(self.llava.config).image_size, self.framing)
@@ -141,13 +141,13 @@ class Reasoner(nn.Module):
         instances: Tensor | None = None,
         output_attentions: bool = False,
     ) -> ReasonerOutput:
-        """Think about several tasks on each image.
+        """Run the language model for several tasks on each image.
 
         Args:
             features: from :meth:`encode_image` for B images, with ``cls`` where ``csp`` selects
                 by it.
             tasks: B lists of T sentences.
-            csp: which image tokens each layer sees; None: all of them.
+            csp: which image tokens each layer processes; None: all of them.
             instances: int64 [B, N], the instance at each image token, 0 for none; needed where the
                 selector of ``csp`` is "instances".
             output_attentions: return the attention too.
@@ -186,21 +186,22 @@ class Reasoner(nn.Module):
         return ReasonerOutput(seg, attentions[0].unflatten(1, (side, side)) if attentions else None)
 
     def clear_prompt_cache(self) -> None:
-        """Drop what is remembered of the prompt; for whoever changes weights in place."""
+        """Drop the prompt's key-value cache; whoever changes weights in place must call this."""
         self._prompt_caches: dict[torch.dtype | None, list[KeysAndValues]] = {}
         self._changes += 1
 
     def train(self, mode: bool = True) -> Reasoner:
-        """As for every module; weights may change from here on."""
+        """Set the mode of all modules, and drop the prompt's cache, as weights may change."""
         self.clear_prompt_cache()
         return super().train(mode)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Reasoner:
+        """Apply a function to all tensors, e.g. to move them, and drop the prompt's cache."""
         self.clear_prompt_cache()  # keys and values do not move to another device or type
         return super()._apply(fn, recurse)
 
     def _prompt_cache(self, before: Tensor) -> list[KeysAndValues]:
-        """Keys and values of the prompt before the image; none in training, where they change."""
+        """Return keys and values of the prompt before the image; none where weights may change."""
         if self.training or torch.is_grad_enabled():
             return []
         kind = before.device.type
@@ -213,11 +214,15 @@ class Reasoner(nn.Module):
     def _words(
         self, tasks: list[list[str]], image_tokens: int, device: torch.device
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Embeddings before the image [p, D] and after it [B * T, m, D], and the words to read."""
+        """Embed the prompts before the image [p, D] and after it [B * T, m, D].
+
+        Returns:
+            Both embeddings, and int64 [B * T]: which word of each row to read out.
+        """
         prompts = [self._prompt_ids(task) for row in tasks for task in row]
         before, rows = prompts[0][0], [after for _, after in prompts]
         self._check_length(rows, tasks, len(before) + image_tokens)
-        # Padding on the right is never seen: attention is causal and each row is read at its end.
+        # Padding on the right has no effect: attention is causal and each row is read at its end.
         # Few different lengths are few graphs to capture.
         longest = -(-max(map(len, rows)) // WORDS_MULTIPLE) * WORDS_MULTIPLE
         padded = [row + [0] * (longest - len(row)) for row in rows]
@@ -227,7 +232,7 @@ class Reasoner(nn.Module):
         return embed(torch.tensor(before, device=device)), words, last
 
     def _prompt_ids(self, task: str) -> tuple[list[int], list[int]]:
-        """Token ids before the image, and from it to just before ``[SEG]``."""
+        """Return the token ids before the image, and those after it to just before ``[SEG]``."""
         text = self.prompt.replace("{image}", self.image_token).replace("{task}", task)
         ids = self.tokenizer(text).input_ids
         image = token_id(self.tokenizer, self.image_token)
@@ -240,6 +245,7 @@ class Reasoner(nn.Module):
         return ids[:index], ids[index + 1 : ids.index(seg)]
 
     def _check_length(self, rows: list[list[int]], tasks: list[list[str]], taken: int) -> None:
+        """Raise ValueError if the longest row and the ``taken`` tokens exceed the context."""
         context = text_config(self.llava.config).max_position_embeddings
         longest = max(range(len(rows)), key=lambda i: len(rows[i]))
         if taken + len(rows[longest]) > context:
@@ -253,7 +259,7 @@ class Reasoner(nn.Module):
 def _schedule(
     csp: CspConfig, layers: int, features: VisionFeatures, instances: Tensor | None
 ) -> TokenSchedule:
-    """Which of the image tokens each of so many layers sees."""
+    """Choose the image tokens that each of so many layers processes."""
     batch, total, _ = features.tokens.shape
     layer_spans = spans(csp, layers, total)
     if layer_spans.scatter_from:
@@ -266,7 +272,7 @@ def _schedule(
 def _representatives(
     selector: str, count: int, features: VisionFeatures, instances: Tensor | None
 ) -> Tensor:
-    """The image tokens int64 [B, count] that the first layers see, by one of CSP_SELECTORS."""
+    """Choose the image tokens int64 [B, count] of the first layers by one of CSP_SELECTORS."""
     batch, total, _ = features.tokens.shape
     if selector == "cls":
         if features.cls is None:
@@ -290,7 +296,7 @@ def _representatives(
 def _recording_cls_attention(
     tower: PreTrainedModel, config: LlavaConfig, wanted: bool
 ) -> Iterator[list[Tensor]]:
-    """Collects the CLS token's attention [B, N] in the layer whose output becomes image tokens."""
+    """Record the CLS token's attention [B, N] in the layer whose output becomes image tokens."""
     attentions: list[Tensor] = []
     if not wanted:
         yield attentions

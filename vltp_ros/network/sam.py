@@ -30,7 +30,7 @@ NO_PRUNE_DECODER = (
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the encoder saw of an image for each of T tasks."""
+    """An image encoded for each of T tasks."""
 
     tokens: Tensor  # [T, N, C], after the last block
     kept: tuple[Tensor, ...]  # per stage: int64 [T, k]
@@ -70,7 +70,7 @@ class PrunedSam(nn.Module):
     def inherit(self) -> None:
         """Start the pruned half from the dense one: decoder weights, positions, no-mask prompt.
 
-        Where there is none, it is made, the rest of its weights random.
+        A model without a pruned half gets one, the rest of its weights random.
         """
         if self.prune_decoder is None or self.pruned_mask_decoder is None:
             config, device = self.config, self.mask_decoder.iou_token.weight.device
@@ -84,20 +84,20 @@ class PrunedSam(nn.Module):
         self.prune_decoder.no_mask.load_state_dict(self.prompt_encoder.no_mask_embed.state_dict())
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] RGB -> the encoder's input, float [B, 3, S, S]."""
+        """Turn uint8 [B, 3, H, W] RGB into the encoder's input, float [B, 3, S, S]."""
         return sam_input(images, self.config.encoder.img_size, self.pixel_mean, self.pixel_std)
 
     def encoder(self, prune_after: Sequence[int]) -> PrunedImageEncoder:
-        """The image encoder with stages after the given 1-based layers."""
+        """Return the image encoder with stages after the given 1-based layers."""
         return PrunedImageEncoder(self.image_encoder, prune_after)
 
     def stem(self, square: Tensor, prune_after: Sequence[int]) -> Tensor:
-        """Tokens [B, N, C] of the encoder's input [B, 3, S, S] before the first of the stages."""
+        """Run the encoder's input [B, 3, S, S] up to the first stage: tokens [B, N, C]."""
         stages = tuple(prune_after)
         return self.run(("stem", stages), self.encoder(stages).stem, square)
 
     def score(self, seg: Tensor) -> Score:
-        """The prune decoder's ranking for <SEG> embeddings [T, 1, 256].
+        """Return the prune decoder's ranking for <SEG> embeddings [T, 1, 256].
 
         It raises ValueError where it is asked to rank and the model has no prune decoder: a dense
         run ranks nothing.
@@ -141,7 +141,12 @@ class PrunedSam(nn.Module):
         return Encoded(tokens, tuple(kept), tuple(scores))
 
     def draw(self, encoded: Encoded, seg: Tensor) -> Tensor:
-        """Mask logits [T, S/4, S/4] in SAM's padded square, for <SEG> embeddings [T, 1, 256]."""
+        """Draw mask logits [T, S/4, S/4] in SAM's padded square.
+
+        Args:
+            encoded: from :meth:`encode`.
+            seg: <SEG> embeddings [T, 1, 256].
+        """
         pruned = bool(encoded.kept) and self.pruned_mask_decoder is not None
         decoder = self.pruned_mask_decoder if pruned else self.mask_decoder
 
@@ -151,7 +156,7 @@ class PrunedSam(nn.Module):
         return self.run(("draw", pruned), draw, encoded.tokens, seg)
 
     def decode(self, decoder: MaskDecoder, features: Tensor, seg: Tensor) -> Tensor:
-        """:func:`decode` with this model's positions and no-mask prompt."""
+        """Run :func:`decode` with this model's positions and no-mask prompt."""
         return decode(decoder, self.prompt_encoder, features, seg)
 
 
@@ -168,10 +173,16 @@ def _advance(
 
 
 def decode(decoder: MaskDecoder, prompts: PromptEncoder, features: Tensor, seg: Tensor) -> Tensor:
-    """Mask logits [T, S/4, S/4] from features [T, 256, g, g] and <SEG> embeddings [T, 1, 256].
+    """Draw mask logits [T, S/4, S/4] of T prompts.
 
     SAM's own ``predict_masks`` pairs many prompts with one image; here each prompt has its own
-    features, and only the first mask token (``multimask_output=False``) is drawn.
+    features.
+
+    Args:
+        decoder: whose first mask token (``multimask_output=False``) is drawn.
+        prompts: gives positions and the no-mask prompt.
+        features: [T, 256, g, g].
+        seg: <SEG> embeddings [T, 1, 256].
     """
     output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     points = torch.cat([output.expand(len(seg), -1, -1), seg.to(output)], 1)
@@ -184,7 +195,7 @@ def decode(decoder: MaskDecoder, prompts: PromptEncoder, features: Tensor, seg: 
 
 
 def build_image_encoder(config: EncoderConfig) -> ImageEncoderViT:
-    """segment_anything's image encoder in the given sizes, random weights."""
+    """Build segment_anything's image encoder in the given sizes, with random weights."""
     return ImageEncoderViT(
         img_size=config.img_size,
         patch_size=config.patch_size,
@@ -200,13 +211,13 @@ def build_image_encoder(config: EncoderConfig) -> ImageEncoderViT:
 
 
 def build_prompt_encoder(config: EncoderConfig) -> PromptEncoder:
-    """segment_anything's prompt encoder for images of the given size, random weights."""
+    """Build segment_anything's prompt encoder for the given image size, with random weights."""
     grid, side = config.grid, config.img_size
     return PromptEncoder(WIDTH, (grid, grid), (side, side), 16)
 
 
 def build_mask_decoder(config: DecoderConfig) -> MaskDecoder:
-    """segment_anything's mask decoder in the given sizes, random weights."""
+    """Build segment_anything's mask decoder in the given sizes, with random weights."""
     return MaskDecoder(
         transformer_dim=WIDTH,
         transformer=TwoWayTransformer(config.depth, WIDTH, config.num_heads, config.mlp_dim),

@@ -21,9 +21,10 @@ Budget = Callable[[int, Tensor], int]
 
 
 def kept_count(count: int, rate: float) -> int:
-    """Tokens kept of ``count`` at pruning ``rate``: floor((1 - rate) * count), at least 1.
+    """Return how many of ``count`` tokens a pruning ``rate`` keeps (Eq. 11).
 
-    Eq. 11. The rounding guards against 0.7 * 10 being 6.999...
+    They are floor((1 - rate) * count), at least 1.
+    The rounding guards against 0.7 * 10 being 6.999...
 
     Raises:
         ValueError: for a rate outside [0, 1).
@@ -34,7 +35,7 @@ def kept_count(count: int, rate: float) -> int:
 
 
 def top_k(scores: Tensor, count: int) -> Tensor:
-    """Indices int64 [B, count] of the best of scores [B, N], ascending.
+    """Return the indices, int64 [B, count], of the best of scores [B, N], ascending.
 
     Raster order keeps memory access regular; the encoder does not depend on it.
     """
@@ -42,7 +43,7 @@ def top_k(scores: Tensor, count: int) -> Tensor:
 
 
 def fixed_budget(rates: Sequence[float], multiple: int = 1) -> Budget:
-    """The paper's: the same share of tokens for every image.
+    """Return the paper's budget: the same share of tokens for every image.
 
     Args:
         rates: share of tokens frozen at each stage.
@@ -57,7 +58,7 @@ def fixed_budget(rates: Sequence[float], multiple: int = 1) -> Budget:
 
 
 def adaptive_budget(shares: Sequence[float], threshold: float, multiple: int = 1) -> Budget:
-    """The smallest of a few fixed shares that holds every token above a threshold.
+    """Return a budget of the smallest share that holds every token above a threshold.
 
     A small object costs less, a large one is not cut. Shares are fixed so that each is one static
     shape; choosing among them waits for the scores.
@@ -88,16 +89,17 @@ def adaptive_budget(shares: Sequence[float], threshold: float, multiple: int = 1
 
 
 def _rounded_up(count: int, multiple: int, most: int) -> int:
+    """Round up to a multiple, but at most to ``most``."""
     return min(most, -(-count // multiple) * multiple)
 
 
 def random_scores(tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Uniform scores [B, N]: the baseline that ignores image and task."""
+    """Draw uniform scores [B, N]: the baseline that ignores image and task."""
     return torch.rand(tokens.shape[:2], generator=generator).to(tokens.device)
 
 
 def oracle_scores(mask: Tensor, grid: tuple[int, int]) -> Tensor:
-    """1 for each patch that holds a positive pixel, else 0 (the labels of Eq. 13-14).
+    """Return 1 for each patch that holds a positive pixel, else 0 (the labels of Eq. 13-14).
 
     Args:
         mask: [B, H, W], non-zero where positive, in the encoder's square input frame.
@@ -111,7 +113,7 @@ def oracle_scores(mask: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def map_scores(relevance: Tensor, size: tuple[int, int], side: int, grid: int) -> Tensor:
-    """Scores from any map over the image, e.g. LLaVA's attention: attention-guided pruning.
+    """Turn any map over the image into scores, as LLaVA's attention to guide the pruning.
 
     Args:
         relevance: float [B, h, w], on any grid that covers the image.
@@ -134,7 +136,7 @@ def map_scores(relevance: Tensor, size: tuple[int, int], side: int, grid: int) -
 
 
 def spread(relevance: Tensor) -> Tensor:
-    """A coarse map [B, h, w], averaged over each place and its neighbours.
+    """Average a coarse map [B, h, w] over each cell and its neighbours.
 
     Objects reach over the borders of LLaVA's patches, of which each is many of SAM's.
     """
@@ -144,7 +146,7 @@ def spread(relevance: Tensor) -> Tensor:
 
 
 def with_prior(score: Score, masks: Tensor, grid: tuple[int, int], strength: float) -> Score:
-    """Hysteresis over time: what was part of the last mask, or is next to it, ranks higher.
+    """Rank patches of the last mask, and those next to it, higher: hysteresis over time.
 
     Args:
         score: ranks the tokens of this image.

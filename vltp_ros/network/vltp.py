@@ -1,4 +1,4 @@
-"""The whole network: LLaVA reasons, the pruned encoder looks, SAM's mask decoder draws."""
+"""The whole network: LLaVA embeds the task, the pruned encoder the image, SAM draws the mask."""
 
 from __future__ import annotations
 
