@@ -1,4 +1,4 @@
-"""LoRA adapters on LLaVA's language model, by peft: small matrices beside weights that stay.
+"""LoRA adapters on LLaVA's language model, by peft: small matrices added to frozen weights.
 
 A model directory holds one in adapter/, in peft's own format, so that other tools read it as well:
 ``PeftModel.from_pretrained(llava, DIR / "adapter")``. The weights below may be quantised.
@@ -73,12 +73,12 @@ def add_adapter(llava: LlavaForConditionalGeneration, config: LoraConfig) -> Non
 
 
 def adapter_parameters(llava: LlavaForConditionalGeneration) -> list[nn.Parameter]:
-    """The adapter's parameters; none where there is no adapter."""
+    """Return the adapter's parameters; none where there is no adapter."""
     return [p for name, p in llava.named_parameters() if ".lora_" in name]
 
 
 def has_adapter(llava: LlavaForConditionalGeneration) -> bool:
-    """Whether :func:`add_adapter` or :func:`load_adapter` was called, and nothing was merged."""
+    """Tell whether LLaVA has an adapter that is not merged."""
     return bool(adapter_parameters(llava))
 
 
@@ -121,7 +121,7 @@ def load_adapter(llava: LlavaForConditionalGeneration, directory: Path) -> None:
 
 
 def merge_adapter(llava: LlavaForConditionalGeneration) -> None:
-    """Add the adapter to the weights below, which must be whole, and remove it.
+    """Add the adapter to LLaVA's weights, which must not be quantised, and remove it.
 
     Raises:
         ValueError: if the adapter holds values that are not finite.
@@ -135,7 +135,7 @@ def merge_adapter(llava: LlavaForConditionalGeneration) -> None:
 
 
 def _peft() -> ModuleType:
-    """peft, which is imported where it is needed: most models have no adapter."""
+    """Import peft, which most models do not need; ModelError if it is not installed."""
     try:
         return importlib.import_module("peft")
     except ModuleNotFoundError as error:
@@ -143,19 +143,20 @@ def _peft() -> ModuleType:
 
 
 def _inject(llava: LlavaForConditionalGeneration, config: object) -> None:
+    """Put an adapter into LLaVA, from peft's configuration of it, with float32 parameters."""
     _peft().inject_adapter_in_model(config, llava)
     for parameter in adapter_parameters(llava):  # peft makes them in the type of the layer below
         parameter.data = parameter.data.float()
 
 
 def _tensors(llava: LlavaForConditionalGeneration) -> dict[str, Tensor]:
-    """The adapter's tensors by their names in the file."""
+    """Return the adapter's tensors by their names in the file."""
     held = _peft().get_peft_model_state_dict(llava, save_embedding_layers=False)
     return {f"{PREFIX}{name}": tensor for name, tensor in held.items()}
 
 
 def _check_fit(stored: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
-    """ModelError naming the first tensor that is missing, unknown or of another shape."""
+    """Raise ModelError naming the first tensor that is missing, unknown or of another shape."""
     for name in sorted(stored.keys() | wanted.keys()):
         found, expected = (
             list(some[name].shape) if name in some else "missing" for some in (stored, wanted)

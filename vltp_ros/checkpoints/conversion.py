@@ -1,6 +1,6 @@
-"""A model directory out of other tools' tensors: file by file, with little memory, resumable.
+"""Model directories out of other tools' tensors: file by file, with little memory, resumable.
 
-DIR.partial is written first, and takes DIR's place when it is whole. A file in it that has its
+DIR.partial is written first, and becomes DIR when it is complete. A file in it that has its
 final name is finished: another run of the same conversion goes on after it.
 """
 
@@ -45,7 +45,7 @@ SPARE_BYTES = 10**8
 """Room for tokenizer, indexes and the like."""
 
 RECORD = "conversion.json"
-"""In DIR.partial: what it is made of, which another run must match to go on."""
+"""In DIR.partial: its sources and files, which another run must match to go on."""
 
 LLAVA = "reasoner.llava."
 """Start of the names of LLaVA's parameters in the whole network."""
@@ -59,7 +59,7 @@ Read = Callable[[Path], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class TensorRecipe:
-    """A tensor to be written: its form, and how it is made when its turn comes."""
+    """A tensor to be written: its form, and what computes it when it is written."""
 
     shape: torch.Size
     dtype: torch.dtype
@@ -67,31 +67,31 @@ class TensorRecipe:
 
     @property
     def bytes(self) -> int:
-        """Its size in the file."""
+        """Size in the file."""
         return self.shape.numel() * self.dtype.itemsize
 
 
 def copied(stored: TensorLocation, dtype: torch.dtype | None = None) -> TensorRecipe:
-    """A tensor as it is stored, in another type if one is given."""
+    """Return the recipe of a stored tensor, in another type if one is given."""
     return TensorRecipe(
         stored.shape, dtype or stored.dtype, lambda read: read(stored.path)[stored.name]
     )
 
 
 def empty_llava(config: LlavaConfig) -> LlavaForConditionalGeneration:
-    """LLaVA without memory for its parameters."""
+    """Build LLaVA on the meta device, without memory for its parameters."""
     with torch.device("meta"):
         return LlavaForConditionalGeneration(config)
 
 
 def empty_model(config: ModelConfig, reasoner: Reasoner) -> Vltp:
-    """The network around a reasoner, without a pruned half and without memory for SAM."""
+    """Build the network around a reasoner, without a pruned half or memory for SAM."""
     with torch.device("meta"):
         return Vltp(config, reasoner, pruned_half=False)
 
 
 def whole_config(sam: ModelConfig, name: str, prompt: str, framing: str) -> ModelConfig:
-    """The configuration with SAM's sizes; LLaVA in 4 bits, its attention ranks the image tokens."""
+    """Return a configuration with SAM's sizes, LLaVA in 4 bits, and its attention as selector."""
     pruning = dataclasses.replace(sam.pruning, selector="attention")
     return dataclasses.replace(
         sam, name=name, prompt=prompt, framing=framing, pruning=pruning, quantization="nf4"
@@ -99,17 +99,18 @@ def whole_config(sam: ModelConfig, name: str, prompt: str, framing: str) -> Mode
 
 
 def plain(name: str) -> str:
-    """A parameter's name without the modules that transformers wraps around, which it moves.
+    """Return a parameter's name without the modules that transformers wraps around it.
 
-    ``language_model.model.layers.0.…``, ``model.language_model.layers.0.…`` and LLaMA's own
-    ``model.layers.0.…`` all become ``layers.0.…``.
+    Its releases wrap differently: ``language_model.model.layers.0.…``,
+    ``model.language_model.layers.0.…`` and LLaMA's own ``model.layers.0.…`` all become
+    ``layers.0.…``.
     """
     wraps = ("model", "language_model", "vision_model")
     return ".".join(part for part in name.split(".") if part not in wraps)
 
 
 def by_plain_name(located: dict[str, TensorLocation], directory: Path) -> dict[str, TensorLocation]:
-    """The tensors of a directory by :func:`plain` name, without those that are computed anyway.
+    """Return the tensors of a directory by :func:`plain` name, without computed buffers.
 
     Raises:
         ModelError: if two have the same.
@@ -168,7 +169,7 @@ def write_model(
 
 
 def check_unoccupied(directory: Path) -> None:
-    """ModelError if a directory to be written is a file or holds a model already."""
+    """Raise ModelError if a directory to be written is a file or holds a model already."""
     if directory.exists() and not directory.is_dir():
         raise ModelError(f"{directory} is a file; a model needs a directory")
     for name in ("model.yaml", "llava", ADAPTER, SAM_FILE, *PARTS):
@@ -177,7 +178,7 @@ def check_unoccupied(directory: Path) -> None:
 
 
 def _files(parts: dict[str, TensorRecipe]) -> dict[str, dict[str, TensorRecipe]]:
-    """File in the model directory -> its tensors by their names there."""
+    """Return each file of the model directory with its tensors by their names there."""
     shards: list[dict[str, TensorRecipe]] = [{}]
     for name, part in parts.items():
         if not name.startswith(LLAVA):
@@ -194,7 +195,7 @@ def _files(parts: dict[str, TensorRecipe]) -> dict[str, dict[str, TensorRecipe]]
 
 
 def _record(files: dict[str, dict[str, TensorRecipe]], sources: list[Path]) -> dict:
-    """What must be equal for an interrupted conversion to go on."""
+    """Return what must be equal for an interrupted conversion to go on."""
     stats = {str(path): path.stat() for path in sources}
     return {
         "sources": {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()},
@@ -206,7 +207,7 @@ def _record(files: dict[str, dict[str, TensorRecipe]], sources: list[Path]) -> d
 
 
 def _resume(partial: Path, record: dict) -> dict:
-    """The record, with the checksums that are known already; ``partial`` is gone if it differs."""
+    """Return the record with known checksums; remove a ``partial`` of another conversion."""
     path = partial / RECORD
     if partial.exists() and not path.is_file():
         raise ModelError(f"{partial} is in the way: it is no interrupted conversion; remove it")
@@ -222,13 +223,14 @@ def _resume(partial: Path, record: dict) -> dict:
 
 
 def _remove_all_but(directory: Path, whole: set[Path]) -> None:
-    """What a killed run leaves: its own half of a file, and the safetensors library's."""
+    """Remove the incomplete files of a killed run: its own, and the safetensors library's."""
     for path in directory.rglob("*"):
         if path.is_file() and path not in whole:
             path.unlink()
 
 
 def _read_record(path: Path) -> dict:
+    """Return the JSON object in a file, or {} if the file holds none."""
     try:
         found = json.loads(path.read_text())
     except ValueError:
@@ -237,6 +239,7 @@ def _read_record(path: Path) -> dict:
 
 
 def _check_room(directory: Path, needed: int) -> None:
+    """Raise ModelError unless the disk of ``directory`` has room for so many bytes."""
     free = shutil.disk_usage(next(path for path in directory.parents if path.exists())).free
     if free < needed + SPARE_BYTES:
         raise ModelError(
@@ -246,7 +249,7 @@ def _check_room(directory: Path, needed: int) -> None:
 
 
 def _write_parts(parts: dict[str, TensorRecipe], path: Path) -> None:
-    """Write beside, then rename; the source files are mapped while this one is written."""
+    """Write a file under another name, then rename it; meanwhile its sources are mapped."""
     read = cache(read_tensors)
     tensors = {name: part.make(read).to(part.dtype).contiguous() for name, part in parts.items()}
     beside = path.with_name(f"{path.name}.part")
@@ -255,7 +258,7 @@ def _write_parts(parts: dict[str, TensorRecipe], path: Path) -> None:
 
 
 def _hash_source(path: Path, record: dict, file: Path) -> None:
-    """Add a checksum to the record unless it is there."""
+    """Add a source's checksum to the record, and write the record, unless it is there."""
     if str(path) not in record["sha256"]:
         record["sha256"][str(path)] = sha256(path)
         _write_json(record, file)
@@ -264,7 +267,7 @@ def _hash_source(path: Path, record: dict, file: Path) -> None:
 def _write_llava(
     directory: Path, model: Vltp, files: dict[str, dict[str, TensorRecipe]], dtype: torch.dtype
 ) -> None:
-    """Index, configuration and tokenizer: what transformers needs beside the shards."""
+    """Write what transformers needs with the shards: index, configuration and tokenizer."""
     shards = {Path(file).name: parts for file, parts in files.items() if file not in PARTS}
     index = {
         "metadata": {"total_size": sum(p.bytes for s in shards.values() for p in s.values())},
@@ -279,6 +282,7 @@ def _write_llava(
 
 
 def _put_in_place(partial: Path, directory: Path) -> None:
+    """Move the files of ``partial`` to the model directory, and remove the rest."""
     with replacing(directory) as fresh:
         for path in partial.iterdir():
             if path.name != RECORD:
@@ -287,10 +291,12 @@ def _put_in_place(partial: Path, directory: Path) -> None:
 
 
 def _short(path: Path) -> str:
+    """Return the last folder and the name of a file."""
     return f"{path.parent.name}/{path.name}"
 
 
 def _write_json(content: dict, path: Path) -> None:
+    """Write a JSON file under another name, then rename it."""
     beside = path.with_name(f"{path.name}.part")
     beside.write_text(json.dumps(content, indent=1) + "\n")
     os.replace(beside, path)

@@ -1,4 +1,4 @@
-"""The public LISA checkpoints (LLaVA, [SEG] and SAM in one) -> a model directory.
+"""Conversion of the public LISA checkpoints (LLaVA, [SEG] and SAM in one) to model directories.
 
 LISA-7B-v1 holds LLaMA, one linear projector, the <SEG> projection and SAM, its mask decoder
 fine-tuned; CLIP, which it left as it was, comes from a directory of its own. Nobody has trained a
@@ -121,7 +121,7 @@ def convert_lisa(
 
 
 def _empty_lisa(directory: Path, clip: Path, config: ModelConfig) -> Vltp:
-    """The network in LISA's and CLIP's sizes, with LISA's tokenizer."""
+    """Build the network without memory, in LISA's and CLIP's sizes, with LISA's tokenizer."""
     path = directory / "config.json"
     values = read_json(path)
     vision = _read_vision(clip)
@@ -133,7 +133,7 @@ def _empty_lisa(directory: Path, clip: Path, config: ModelConfig) -> Vltp:
 
 
 def _find(model: Vltp, directory: Path, clip: Path) -> dict[str, TensorLocation]:
-    """LISA's and CLIP's tensors by plain name; ModelError unless they are the model's, all used."""
+    """Locate LISA's and CLIP's tensors by plain name; ModelError unless they fit the model."""
     lisa, tower = by_plain_name(locate(directory), directory), _clip_tensors(clip)
     expected = {_origin(name): p for name, p in model.state_dict().items() if IDENTITY not in name}
     of_clip = {name: expected.pop(name) for name in list(expected) if name.startswith(TOWER)}
@@ -144,6 +144,7 @@ def _find(model: Vltp, directory: Path, clip: Path) -> dict[str, TensorLocation]
 
 
 def _read_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
+    """Read LISA's tokenizer; ModelError unless it has all of :data:`TOKENS`."""
     tokenizer = read_tokenizer(directory)
     for token in TOKENS:
         try:
@@ -156,7 +157,7 @@ def _read_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
 
 
 def _read_vision(clip: Path) -> CLIPVisionConfig:
-    """Of the whole of CLIP, or of its vision tower alone."""
+    """Read the vision tower's configuration from that of CLIP, or of the tower alone."""
     path = clip / "config.json"
     values = read_json(path)
     return make_config(CLIPVisionConfig, values.get("vision_config", values), path)
@@ -165,7 +166,7 @@ def _read_vision(clip: Path) -> CLIPVisionConfig:
 def _llava_config(
     values: dict, vision: CLIPVisionConfig, tokenizer: PreTrainedTokenizerFast, path: Path
 ) -> LlavaConfig:
-    """Transformers' configuration of what LISA's config.json at ``path`` says in its own way."""
+    """Translate LISA's config.json at ``path`` to transformers' configuration."""
     missing = [name for name in SIZES if name not in values]
     if missing:
         raise ModelError(f"{path} does not say {', '.join(missing)}; LISA's does")
@@ -187,7 +188,7 @@ def _llava_config(
 
 
 def _image_tokens(vision: CLIPVisionConfig) -> int:
-    """The patches of an image; ModelError unless image and patch are squares."""
+    """Return the number of patches of an image; ModelError unless both are square."""
     side, patch = vision.image_size, vision.patch_size
     if not isinstance(side, int) or not isinstance(patch, int):
         raise ModelError(
@@ -198,14 +199,14 @@ def _image_tokens(vision: CLIPVisionConfig) -> int:
 
 
 def _clip_tensors(clip: Path) -> dict[str, TensorLocation]:
-    """The vision tower's, by plain name after :data:`TOWER`; the rest of CLIP is left out."""
+    """Locate the vision tower's tensors in CLIP, by :data:`TOWER` and plain name."""
     located = locate(clip)
     vision = {k: v for k, v in located.items() if k.startswith("vision_model.")} or located
     return {f"{TOWER}{name}": v for name, v in by_plain_name(vision, clip).items()}
 
 
 def _check_width(found: dict[str, TensorLocation], width: int, directory: Path, clip: Path) -> None:
-    """ModelError if LISA's projector takes tokens of another width than CLIP gives."""
+    """Raise ModelError if LISA's projector takes tokens of another width than CLIP gives."""
     projector = found.get("mm_projector.weight")
     if projector is not None and projector.shape[1:] != (width,):
         raise ModelError(
@@ -215,7 +216,7 @@ def _check_width(found: dict[str, TensorLocation], width: int, directory: Path, 
 
 
 def _part(name: str, parameter: Tensor, found: dict[str, TensorLocation]) -> TensorRecipe:
-    """What to write for a parameter: LLaVA in bfloat16, the rest as it is."""
+    """Return what to write for a parameter: LLaVA in bfloat16, the rest as it is."""
     if IDENTITY in name:
         make = torch.eye if name.endswith("weight") else torch.zeros
         return TensorRecipe(parameter.shape, torch.bfloat16, lambda read: make(*parameter.shape))
@@ -223,7 +224,7 @@ def _part(name: str, parameter: Tensor, found: dict[str, TensorLocation]) -> Ten
 
 
 def _origin(name: str) -> str:
-    """Plain name, among LISA's and CLIP's tensors, of the one that a parameter comes from."""
+    """Return the plain name of the tensor, LISA's or CLIP's, that a parameter comes from."""
     if not name.startswith("reasoner."):
         return f"visual_model.{name}"
     name = plain(name.removeprefix(LLAVA).removeprefix("reasoner."))

@@ -1,6 +1,6 @@
-"""LLaVA-1.5 and SAM -> a model directory to train from.
+"""Conversion of LLaVA-1.5 and SAM to a model directory to train from.
 
-LLaVA knows no [SEG] yet: its vocabulary gets one more row, and the <SEG> projection is random.
+LLaVA has no [SEG] yet: its vocabulary gets one more row, and the <SEG> projection is random.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ def convert_llava(directory: Path, sam: Path, out: Path) -> ModelConfig:
 
 
 def _check_tokens(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig, directory: Path) -> None:
+    """Raise ModelError unless the vocabulary holds the tokenizer's and the image token."""
     vocabulary = text_config(llava).vocab_size
     if len(tokenizer) > vocabulary:
         raise ModelError(
@@ -98,7 +99,7 @@ def _check_tokens(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig, direct
 
 
 def _llava_tensors(llava: LlavaConfig, directory: Path) -> dict[str, TensorLocation]:
-    """By plain name; ModelError unless they are those of the configuration."""
+    """Locate LLaVA's tensors by plain name; ModelError unless they fit its configuration."""
     found = by_plain_name(locate(directory), directory)
     expected = {plain(name): p for name, p in empty_llava(llava).state_dict().items()}
     check_tensors(found, expected, f"{directory} is not a LLaVA of its config.json's sizes")
@@ -106,7 +107,7 @@ def _llava_tensors(llava: LlavaConfig, directory: Path) -> dict[str, TensorLocat
 
 
 def _sam_tensors(model: Vltp, path: Path) -> dict[str, TensorLocation]:
-    """By name; ModelError unless they are those of the model."""
+    """Locate SAM's tensors by name; ModelError unless they fit the model."""
     found = stored_tensors(path)
     parameters = model.state_dict().items()
     expected = {name: p for name, p in parameters if not name.startswith("reasoner.")}
@@ -115,7 +116,7 @@ def _sam_tensors(model: Vltp, path: Path) -> dict[str, TensorLocation]:
 
 
 def _add_seg(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig) -> range:
-    """The ids of what is new: ``[SEG]``, unless the tokenizer has it."""
+    """Add ``[SEG]`` to the vocabulary; return the new ids, none if the tokenizer has it."""
     known = len(tokenizer)
     tokenizer.add_tokens([SEG_TOKEN], special_tokens=True)
     text = text_config(llava)
@@ -126,7 +127,7 @@ def _add_seg(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig) -> range:
 def _new_reasoner(
     llava: LlavaConfig, tokenizer: PreTrainedTokenizerFast, config: ModelConfig
 ) -> Reasoner:
-    """LLaVA without memory; the <SEG> projection random, the same each time."""
+    """Build LLaVA without memory, and a random <SEG> projection, the same each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         return Reasoner(empty_llava(llava), tokenizer, config.prompt, config.framing)
@@ -135,7 +136,7 @@ def _new_reasoner(
 def _part(
     name: str, parameter: Tensor, found: dict[str, TensorLocation], new: range
 ) -> TensorRecipe:
-    """What to write for a parameter."""
+    """Return what to write for a parameter."""
     if name.startswith("reasoner.projection."):
         return TensorRecipe(parameter.shape, parameter.dtype, lambda read: parameter)
     origin = plain(name.removeprefix(LLAVA))
@@ -143,7 +144,7 @@ def _part(
 
 
 def _grown(stored: TensorLocation, new: range) -> TensorRecipe:
-    """A table in which new tokens start as the mean of the known ones."""
+    """Return the recipe of a table whose new tokens start as the mean of the known ones."""
     shape = torch.Size((max(stored.shape[0], new.stop), stored.shape[1]))
 
     def make(read: Read) -> Tensor:

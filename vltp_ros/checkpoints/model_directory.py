@@ -1,4 +1,4 @@
-"""A model directory <-> modules.
+"""Model directories, which hold a network's modules: written and loaded.
 
 model.yaml           sizes, stages, rates, preprocessing; licence; files with SHA-256
 dense.safetensors    image encoder, prompt encoder, mask decoder, <SEG> projection
@@ -101,7 +101,7 @@ def save_model(
 
 @contextmanager
 def replacing(directory: Path) -> Iterator[Path]:
-    """A copy of ``directory`` to write to, which takes its place unless something is raised."""
+    """Give a copy of ``directory`` to write to, and replace it unless something is raised."""
     directory = Path(directory).resolve()
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
@@ -117,7 +117,7 @@ def replacing(directory: Path) -> Iterator[Path]:
 
 
 def _check_whole(model: Vltp) -> None:
-    """ModelError unless LLaVA can be written as it is."""
+    """Raise ModelError unless LLaVA can be written as it is."""
     if getattr(model.reasoner.llava, "is_quantized", False):
         raise ModelError(
             f"{model.config.name} was loaded with quantization {model.config.quantization}; only "
@@ -128,6 +128,7 @@ def _check_whole(model: Vltp) -> None:
 
 
 def _write_llava(reasoner: Reasoner, directory: Path, dtype: torch.dtype) -> None:
+    """Write LLaVA, its weights in the given type, and its tokenizer as transformers does."""
     weights = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in reasoner.llava.state_dict().items()
@@ -137,7 +138,7 @@ def _write_llava(reasoner: Reasoner, directory: Path, dtype: torch.dtype) -> Non
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    """Weights are large and never written in place: two directories can share them."""
+    """Link a weight file, which is large and never written in place; copy any other."""
     if source.endswith(".safetensors"):
         with suppress(OSError):  # another file system, or one without links
             os.link(source, target)
@@ -203,12 +204,12 @@ def load_model(
 
 
 def parts_of(pruned_half: bool) -> dict[str, tuple[str, ...]]:
-    """The files of :data:`PARTS` that a model with or without the pruned half has."""
+    """Return the files of :data:`PARTS` that a model with or without the pruned half has."""
     return {name: modules for name, modules in PARTS.items() if pruned_half or name != PRUNED_FILE}
 
 
 def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
-    """``model.yaml``'s sizes and checksums; ModelError if it is missing or says nonsense."""
+    """Return ``model.yaml``'s sizes and checksums; ModelError if it is missing or not valid."""
     path = directory / "model.yaml"
     if not path.is_file():
         raise ModelError(
@@ -224,14 +225,17 @@ def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
 
 
 def read_provenance(directory: Path) -> dict[str, Any]:
-    """Licence and sources in ``model.yaml``, None and [] where unsaid; errors as for loading."""
+    """Return licence and sources from ``model.yaml``, None and [] where it names none.
+
+    Errors are those of :func:`read_description`.
+    """
     read_description(directory)
     description = yaml.safe_load((directory / "model.yaml").read_text())
     return {"licence": description.get("licence"), "sources": description.get("sources", [])}
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The files of a model directory that carry checksums."""
+    """Return the files of a model directory that ``model.yaml`` lists with checksums."""
     return sorted(directory.glob("*.safetensors")) + [
         path
         for folder in ("llava", ADAPTER)
@@ -241,13 +245,13 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Return the hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(directory: Path, checksums: dict[str, str]) -> None:
-    """ModelError unless every file that ``model.yaml`` lists is there and unaltered."""
+    """Raise ModelError unless every file that ``model.yaml`` lists is there and unaltered."""
     for name, expected in checksums.items():
         path = directory / name
         if not path.is_file():
@@ -292,7 +296,7 @@ def fill(model: nn.Module, modules: tuple[str, ...], path: Path, assign: bool = 
 
 
 def load_reasoner(directory: Path, config: ModelConfig, device: torch.device) -> Reasoner:
-    """LLaVA and its tokenizer from a transformers directory; the projection is random.
+    """Load LLaVA and its tokenizer from a transformers directory; the projection is random.
 
     Raises:
         ModelError: for a directory that cannot be read, too little memory, or no bitsandbytes.
@@ -317,6 +321,7 @@ def load_reasoner(directory: Path, config: ModelConfig, device: torch.device) ->
 
 
 def _gather(model: Vltp, modules: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return the parameters of some modules in half precision, by their names in the model."""
     return {
         f"{name}.{key}": value.half().contiguous().cpu()
         for name in modules
@@ -325,7 +330,7 @@ def _gather(model: Vltp, modules: tuple[str, ...]) -> dict[str, Tensor]:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples to lists, for YAML."""
+    """Turn tuples into lists, for YAML."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -37,7 +37,7 @@ UNCAPTURABLE = ("int8",)
 
 
 def quantized(name: str) -> dict[str, Any]:
-    """Arguments of ``from_pretrained`` for one of QUANTIZATIONS.
+    """Return the arguments of ``from_pretrained`` for one of QUANTIZATIONS.
 
     Raises:
         ModelError: if it needs bitsandbytes, which is not installed.
@@ -64,7 +64,7 @@ def quantized(name: str) -> dict[str, Any]:
 
 
 def check_memory(directory: Path, name: str, device: torch.device) -> None:
-    """Refuse to load what does not fit.
+    """Refuse to load a model that does not fit into memory.
 
     Args:
         directory: LLaVA as transformers saves it.
@@ -85,7 +85,7 @@ def check_memory(directory: Path, name: str, device: torch.device) -> None:
 
 
 def needed_bytes(shapes: list[tuple[str, tuple[int, ...]]], name: str) -> float:
-    """Memory for loading tensors of these names and shapes."""
+    """Return the bytes that loading tensors of these names and shapes takes."""
     full = BYTES["float32" if name == "float32" else "bfloat16"]
     total = 0.0
     for key, shape in shapes:
@@ -95,14 +95,14 @@ def needed_bytes(shapes: list[tuple[str, tuple[int, ...]]], name: str) -> float:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free for this process."""
+    """Return the bytes that are free for this process."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available
 
 
 def _shapes(directory: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes in the headers of the safetensors files."""
+    """Read names and shapes from the headers of the safetensors files."""
     for path in sorted(directory.glob("*.safetensors")):
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))

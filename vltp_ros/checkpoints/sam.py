@@ -1,4 +1,4 @@
-"""Meta's SAM checkpoints -> a model directory that holds SAM alone -> modules.
+"""Conversion of Meta's SAM checkpoints to model directories that hold SAM alone.
 
 model.yaml         sizes, default stages and rates; licence, source, SHA-256
 sam.safetensors    image encoder, prompt encoder, mask decoder, as precise as their source
@@ -51,7 +51,7 @@ class Release:
 
     @property
     def url(self) -> str:
-        """Where to get it."""
+        """Address to download it from."""
         return f"https://dl.fbaipublicfiles.com/segment_anything/{self.file}"
 
 
@@ -110,7 +110,7 @@ def convert_sam(
 def load_sam(
     directory: Path | str, device: str | torch.device = "cpu"
 ) -> tuple[ModelConfig, ImageEncoderViT, PromptEncoder, MaskDecoder]:
-    """Load what :func:`convert_sam` wrote in full precision, ready for inference.
+    """Load what :func:`convert_sam` wrote, in full precision and ready for inference.
 
     Raises:
         ModelError: for a missing, truncated, altered or mismatching file.
@@ -125,7 +125,7 @@ def load_sam(
 
 
 def read_sam_description(directory: Path) -> ModelConfig:
-    """What ``model.yaml`` says of SAM; ModelError unless its files are there and unaltered."""
+    """Return ``model.yaml``'s sizes of SAM; ModelError unless its files are there, unaltered."""
     config, checksums = read_description(directory)
     if SAM_FILE not in checksums:
         raise ModelError(
@@ -137,7 +137,7 @@ def read_sam_description(directory: Path) -> ModelConfig:
 
 
 def identify(file: Path, sam: str | None, checksum: str | None) -> tuple[str, dict[str, Any]]:
-    """Name of the size and provenance of a checkpoint, by its SHA-256.
+    """Identify a checkpoint by its SHA-256: the name of its size, and its provenance.
 
     Arguments and errors are :func:`convert_sam`'s.
     """
@@ -160,6 +160,7 @@ def identify(file: Path, sam: str | None, checksum: str | None) -> tuple[str, di
 
 
 def _check_arguments(sam: str | None, checksum: str | None) -> None:
+    """Raise ValueError for a size or checksum that is not allowed."""
     if (sam is None) != (checksum is None):
         raise ValueError("--sam and --sha256 go together; give both, or neither for Meta's files")
     if sam is not None and sam not in RELEASES:
@@ -169,6 +170,7 @@ def _check_arguments(sam: str | None, checksum: str | None) -> None:
 
 
 def _release_of_size(file: Path) -> str:
+    """Return the name of Meta's checkpoint of a file's size; ModelError if there is none."""
     size = file.stat().st_size
     for name, release in RELEASES.items():
         if release.bytes == size:
@@ -181,7 +183,7 @@ def _release_of_size(file: Path) -> str:
 
 
 def _empty(config: ModelConfig) -> nn.ModuleDict:
-    """The modules without memory for their parameters."""
+    """Build the modules without memory for their parameters."""
     with torch.device("meta"):
         modules = (
             build_image_encoder(config.encoder),

@@ -1,4 +1,4 @@
-"""What other tools wrote: tensors, configuration, tokenizer; errors name the file."""
+"""Files that other tools wrote: tensors, configuration, tokenizer; errors name the file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class TensorLocation:
-    """Where a tensor lies, and its form."""
+    """The file and name of a tensor, and its form."""
 
     path: Path
     name: str
@@ -36,10 +36,10 @@ class TensorLocation:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` or PyTorch file by name.
+    """Return the tensors of a ``.safetensors`` or PyTorch file by name.
 
-    They are mapped: what is not looked at is not read, and what is stays in memory until the last
-    of the file's tensors is gone.
+    They are mapped: only those that are used are read, and stay in memory until the last of the
+    file's tensors is freed.
 
     Raises:
         ModelError: for a file that is truncated, is none, or holds anything else.
@@ -59,14 +59,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def stored_tensors(path: Path) -> dict[str, TensorLocation]:
-    """The forms of a file's tensors by name; errors as for :func:`read_tensors`."""
+    """Locate a file's tensors by name; errors are those of :func:`read_tensors`."""
     return {
         key: TensorLocation(path, key, t.shape, t.dtype) for key, t in read_tensors(path).items()
     }
 
 
 def locate(directory: Path) -> dict[str, TensorLocation]:
-    """Every tensor of a transformers directory by name, in one weight file or in shards.
+    """Locate every tensor of a transformers directory by name, in one weight file or in shards.
 
     Raises:
         ModelError: for a file or index that is missing, truncated, is none, or an index that does
@@ -84,7 +84,7 @@ def locate(directory: Path) -> dict[str, TensorLocation]:
 def check_tensors(
     found: Mapping[str, Tensor | TensorLocation], expected: Mapping[str, Tensor], what: str
 ) -> None:
-    """ModelError, which starts with ``what``, unless names and shapes fit and all are floats."""
+    """Raise ModelError, its message starting with ``what``, unless all fit and are floats."""
     wrong = {
         "missing": [key for key in expected if key not in found],
         "unknown": [key for key in found if key not in expected],
@@ -101,7 +101,7 @@ def check_tensors(
 
 
 def read_json(path: Path) -> dict:
-    """A JSON object; ModelError for a file that is missing or holds none."""
+    """Read a JSON object; ModelError for a file that is missing or holds none."""
     if not path.is_file():
         raise ModelError(f"{path} does not exist; a directory of transformers has one")
     try:
@@ -114,7 +114,7 @@ def read_json(path: Path) -> dict:
 
 
 def make_config(kind: type[Config], values: dict, source: Path) -> Config:
-    """A configuration of transformers; ModelError that names their source for bad values."""
+    """Build a configuration of transformers; ModelError naming ``source`` for bad values."""
     try:
         return kind.from_dict(values)
     except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
@@ -122,7 +122,7 @@ def make_config(kind: type[Config], values: dict, source: Path) -> Config:
 
 
 def read_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a directory with tokenizer.json or LLaMA's own tokenizer.model.
+    """Read the tokenizer of a directory with tokenizer.json or LLaMA's own tokenizer.model.
 
     Raises:
         ModelError: for a file that is missing or invalid, or if a package is missing that is
@@ -141,7 +141,7 @@ def read_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
 
 
 def _read_sentencepiece(directory: Path) -> PreTrainedTokenizerFast:
-    """LLaMA's tokenizer as its first users had it: each text begins with the start of a word."""
+    """Read LLaMA's tokenizer in its first form: each text begins with the start of a word."""
     if not (is_sentencepiece_available() and is_protobuf_available()):
         raise ModelError(
             f"{directory / 'tokenizer.model'} needs two packages that are missing; "
@@ -163,10 +163,12 @@ def _read_sentencepiece(directory: Path) -> PreTrainedTokenizerFast:
 
 
 def _line(error: Exception) -> str:
+    """Return the first line of an error's message."""
     return str(error).strip().partition("\n")[0]
 
 
 def _locate_shards(index: Path) -> dict[str, TensorLocation]:
+    """Locate the tensors that an index of shards lists; ModelError unless it fits them."""
     try:
         listed = set(json.loads(index.read_text())["weight_map"].items())
         paths = [index.parent / name for name in sorted({name for _, name in listed})]

@@ -1,4 +1,4 @@
-"""Loading, running and timing a model. Import this room before PyTorch."""
+"""Loading, running and timing a model. Import this package before PyTorch."""
 
 import os
 

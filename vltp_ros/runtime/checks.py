@@ -1,4 +1,4 @@
-"""What a session refuses: images and tasks that are not of their form."""
+"""Checks of the images and tasks that a session is given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_image(image: np.ndarray) -> None:
 
 
 def check_task(task: str) -> str:
-    """The task without surrounding space; ValueError if nothing is left or it is too long."""
+    """Return the task without surrounding space; ValueError if it is empty or too long."""
     if not isinstance(task, str) or not task.strip():
         raise ValueError(f"task is {task!r}; it must be a sentence")
     if len(task) > MAX_TASK_CHARACTERS:

@@ -1,4 +1,4 @@
-"""Where a model runs, and in which precision."""
+"""The device that a model runs on, and its precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 def resolve_device(name: str) -> torch.device:
     """Return the device of a name, a GPU with its number; ``auto`` is the GPU where there is one.
 
-    ValueError for a device that is not there.
+    Raises:
+        ValueError: for another name, or a device that this machine does not have.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -40,10 +41,13 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return what a model computes in on a device.
+    """Return the type that a model computes in on a device.
 
     ``auto`` is bfloat16 on a GPU that has it, else float32: float16's range ends at 65504, which
-    activations exceed. ValueError for any name that is not one of PRECISIONS.
+    activations exceed.
+
+    Raises:
+        ValueError: for any name that is not one of PRECISIONS.
     """
     if name not in PRECISIONS:
         raise ValueError(f"precision is {name!r}; allowed: {', '.join(PRECISIONS)}")

@@ -20,17 +20,17 @@ log = logging.getLogger(__name__)
 
 
 class Captured(Protocol):
-    """A function whose work was recorded for inputs of certain shapes."""
+    """A function recorded for inputs of certain shapes."""
 
     def replay(self, tensors: tuple[Tensor, ...]) -> Any:
-        """Return what the function makes of these tensors."""
+        """Return the function's result for these tensors."""
 
 
 class GraphRunner:
-    """Replays functions of tensors as CUDA graphs; a :data:`vltp_ros.network.run.Run`.
+    """Replays functions of tensors as CUDA graphs; a :class:`vltp_ros.network.run.Run`.
 
     A function that cannot be captured for some shapes runs as it is for those, after one warning.
-    Of one thread only.
+    Not thread-safe: one thread owns it.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class GraphRunner:
         return bool(self._eager)
 
     def __call__(self, key: Hashable, function: Callable[..., Result], *tensors: Tensor) -> Result:
-        """``function(*tensors)``."""
+        """Return ``function(*tensors)``, from a graph unless it cannot be captured."""
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
         reduced = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda")
         whole = (key, shapes, reduced)
@@ -78,14 +78,14 @@ class GraphRunner:
         return self._graphs[whole].replay(tensors)
 
     def flush(self) -> None:
-        """Drop all graphs and the memory that they share; what is asked for is captured anew."""
+        """Drop all graphs and the memory that they share; later calls capture anew."""
         self._graphs.clear()
         self._capturer.reset()
 
     def _capture(
         self, key: Hashable, function: Callable[..., Result], tensors: tuple[Tensor, ...]
     ) -> Captured | None:
-        """The captured function; None, after a warning, where there can be none."""
+        """Capture a function; return None, after a warning, where that fails."""
         if len(self._graphs) >= self.limit:
             self.flush()
         try:
@@ -169,20 +169,21 @@ class Capturer:
         self._begin()
 
     def _begin(self) -> None:
+        """Take a new memory pool and a new stream."""
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(self.device)
 
 
 @dataclass(frozen=True)
 class CudaGraph:
-    """A captured function."""
+    """A captured function with its static buffers."""
 
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor]
     outputs: Tensor | tuple[Tensor, ...]
 
     def replay(self, tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-        """Return what the function makes of these tensors, in new memory."""
+        """Return the function's result for these tensors, in new memory."""
         for static, tensor in zip(self.inputs, tensors, strict=True):
             static.copy_(tensor)
         self.graph.replay()

@@ -1,4 +1,4 @@
-"""How much of a GPU's memory this process holds, and how it lets go of it."""
+"""GPU memory of this process: how much it has reserved, and how to free it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 
 
 def gpu_memory_mib(device: torch.device) -> float | None:
-    """MiB that PyTorch holds on the device, tensors and what it keeps for them; None on a CPU."""
+    """Return the MiB that PyTorch has reserved on a GPU, its cache included; None on a CPU."""
     if device.type != "cuda":
         return None
     return torch.cuda.memory_reserved(device) / 2**20
 
 
 def release_memory(device: torch.device) -> None:
-    """Give memory that nobody uses back to a GPU; nothing to do on a CPU."""
+    """Give unused memory back to a GPU; do nothing on a CPU."""
     if device.type != "cuda":
         return
     gc.collect()  # bitsandbytes' layers and their weights refer to each other

@@ -1,4 +1,4 @@
-"""<SEG> embeddings that serve for more than one image of a stream."""
+"""Reuse of <SEG> embeddings for more than one image of a stream."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CELLS = 16
 
 @dataclass(frozen=True)
 class View:
-    """What tells whether two images of a stream are alike: their time and their brightness."""
+    """Time and brightness of an image, by which it is compared with others of its stream."""
 
     stamp: float  # seconds
     cells: np.ndarray  # float32 [CELLS, CELLS], 0..1
@@ -42,7 +42,7 @@ class View:
 
 @dataclass(frozen=True)
 class CachedSeg:
-    """What LLaVA made of one task on one image."""
+    """LLaVA's output for one task on one image."""
 
     seg: Tensor  # [1, 1, 256]
     attention: Tensor | None  # [1, g, g]

@@ -91,7 +91,7 @@ class Session:
 
     @property
     def name(self) -> str:
-        """The model's name."""
+        """Name of the model."""
         return self.model.config.name
 
     @property
@@ -106,7 +106,7 @@ class Session:
 
     @property
     def device_name(self) -> str:
-        """The device in words, and what it computes in."""
+        """The device in words, with the type that SAM computes in."""
         if self.device.type == "cuda":
             return f"{torch.cuda.get_device_name(self.device)} ({self.precision})"
         return f"cpu ({torch.get_num_threads()} threads, {self.precision})"
@@ -125,7 +125,7 @@ class Session:
         self.settings = settings
 
     def warm_up(self) -> None:
-        """Run once on a blank image, so that the first real one takes no longer than the rest."""
+        """Segment a blank image, so that the first real one takes no longer than the rest."""
         self.segment(np.zeros((480, 640, 3), np.uint8), ["warm up"])
 
     @torch.inference_mode()
@@ -139,7 +139,7 @@ class Session:
         stamp: float | None = None,
         stream: str = "",
     ) -> list[Segmentation]:
-        """Find what serves each task.
+        """Segment what can be used for each task.
 
         Args:
             image: uint8 [H, W, 3] RGB.
@@ -147,8 +147,8 @@ class Session:
             score: ranks image tokens instead of the selector, for baselines.
             prior: bool [T, H, W], the last mask of each task in a video; what was part of it, or
                 is next to it, is more likely to be kept.
-            stamp: when the image was taken, seconds; what LLaVA made of an earlier image of the
-                stream is used again where ``reuse`` allows it. None: it thinks anew.
+            stamp: when the image was taken, seconds; the embedding of an earlier image of the
+                stream is used again where ``reuse`` allows it. None: LLaVA runs for this image.
             stream: name of the camera, where there are several.
 
         Returns:
@@ -194,7 +194,7 @@ class Session:
         prior: np.ndarray | None,
         times: StageTimes,
     ) -> tuple[Encoded, Tensor]:
-        """Encode an image for each task, and draw its mask logits [T, S/4, S/4].
+        """Encode an image for each of T tasks, and draw its mask logits [T, S/4, S/4].
 
         Args:
             square: the encoder's input [1, 3, S, S].
@@ -219,7 +219,7 @@ class Session:
     def _segs(
         self, pixels: Tensor, tasks: list[str], view: View | None, stream: str
     ) -> list[CachedSeg]:
-        """What LLaVA makes of each task, or has made of it on an earlier image of the stream."""
+        """Return each task's embedding, of this image or of an earlier one of the stream."""
         segs = {}
         for task in tasks:
             cached = self._seg_cache.get(stream, task, view)
@@ -234,7 +234,7 @@ class Session:
     def _new_segs(
         self, pixels: Tensor, tasks: list[str], view: View | None
     ) -> dict[str, CachedSeg]:
-        """What LLaVA makes of each of some different tasks."""
+        """Run LLaVA for some tasks, each different from the others."""
         reasoner = self.model.reasoner
         by_cls = self._csp is not None and self._csp.selector == "cls"
         output = reasoner.reason(
@@ -253,7 +253,7 @@ class Session:
         }
 
     def _score(self, segs: list[CachedSeg], seg: Tensor, size: tuple[int, int]) -> Score:
-        """The selector's ranking for an image of ``size``."""
+        """Return the selector's ranking of the tokens of an image of ``size``."""
         if self.settings.selector == "prune_decoder":
             return self.model.score(seg)
         encoder = self.model.config.encoder
@@ -263,18 +263,20 @@ class Session:
         return lambda stage, tokens: scores
 
     def _pixels(self, image: np.ndarray) -> Tensor:
-        """uint8 [1, 3, H, W] on the device."""
+        """Return uint8 [1, 3, H, W] on the device."""
         # A copy: PyTorch warns of an array that nobody may write to, as a message's is.
         channels_last = torch.tensor(np.ascontiguousarray(image))
         return channels_last.permute(2, 0, 1).unsqueeze(0).to(self.device)
 
     def _budget(self) -> Budget:
+        """Return the budget of the settings: how many tokens each stage keeps."""
         pruning = self.model.config.pruning
         if self.settings.adaptive:
             return adaptive_budget(pruning.shares, pruning.relevance, pruning.multiple)
         return fixed_budget(self.settings.rates, pruning.multiple)
 
     def _with_prior(self, score: Score, prior: np.ndarray, shape: tuple[int, int, int]) -> Score:
+        """Add hysteresis for the last masks [T, H, W]; ValueError for another form."""
         if prior.shape != shape or prior.dtype != bool:
             raise ValueError(f"prior is {prior.dtype} {prior.shape}; allowed: bool {shape}")
         config = self.model.config
@@ -283,6 +285,7 @@ class Session:
         return with_prior(score, square.to(self.device), grid, config.pruning.hysteresis)
 
     def _autocast(self) -> AbstractContextManager:
+        """Return a context that computes in the precision of the settings."""
         reduced = self._dtype is not torch.float32
         return torch.autocast(
             self.device.type,
@@ -292,7 +295,7 @@ class Session:
         )
 
     def _kept_map(self, index: Tensor, size: tuple[int, int]) -> np.ndarray:
-        """bool [T, rows, columns] of the patches that hold some of the image."""
+        """Return which patches were kept, bool [T, rows, columns] of those with some image."""
         config = self.model.config.encoder
         kept = torch.zeros(len(index), config.grid**2, dtype=torch.bool, device=index.device)
         kept.scatter_(1, index, True)
@@ -308,7 +311,7 @@ class Session:
         ages: list[float],
         times_ms: dict[str, float],
     ) -> list[Segmentation]:
-        """One for each of T tasks.
+        """Return one result for each of T tasks.
 
         Args:
             tasks: sentences.
@@ -336,12 +339,12 @@ class Session:
 
 
 def _age(cached: CachedSeg, view: View | None) -> float:
-    """Seconds between the image that an embedding is of and the one that it is used for."""
+    """Return the seconds between the image of an embedding and that of ``view``."""
     return 0.0 if view is None or cached.view is None else view.stamp - cached.view.stamp
 
 
 def _attention(cached: CachedSeg) -> Tensor:
-    """LLaVA's attention [1, g, g]; RuntimeError where the selector did not ask for it."""
+    """Return LLaVA's attention [1, g, g]; RuntimeError if LLaVA ran without returning it."""
     if cached.attention is None:
         raise RuntimeError("LLaVA has run without returning its attention")
     return cached.attention

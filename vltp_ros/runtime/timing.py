@@ -1,4 +1,4 @@
-"""How long each stage of an inference took."""
+"""Durations of the stages of an inference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StageTimes:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the body."""
+        """Time the body of a ``with`` statement."""
         if self.device.type == "cuda":
             start_event = self._record_event()
             yield
