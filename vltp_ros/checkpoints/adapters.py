@@ -151,18 +151,19 @@ def _inject(llava: LlavaForConditionalGeneration, config: object) -> None:
 
 def _tensors(llava: LlavaForConditionalGeneration) -> dict[str, Tensor]:
     """Return the adapter's tensors by their names in the file."""
-    held = _peft().get_peft_model_state_dict(llava, save_embedding_layers=False)
-    return {f"{PREFIX}{name}": tensor for name, tensor in held.items()}
+    state = _peft().get_peft_model_state_dict(llava, save_embedding_layers=False)
+    return {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
 
 
-def _check_fit(stored: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
+def _check_fit(stored: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:
     """Raise ModelError naming the first tensor that is missing, unknown or of another shape."""
-    for name in sorted(stored.keys() | wanted.keys()):
-        found, expected = (
-            list(some[name].shape) if name in some else "missing" for some in (stored, wanted)
+    for name in sorted(stored.keys() | expected.keys()):
+        shape, expected_shape = (
+            list(tensors[name].shape) if name in tensors else "missing"
+            for tensors in (stored, expected)
         )
-        if found != expected:
+        if shape != expected_shape:
             raise ModelError(
                 f"{path} does not fit {CONFIG_FILE} beside it and LLaVA: "
-                f"{name} is {found}, expected {expected}"
+                f"{name} is {shape}, expected {expected_shape}"
             )

@@ -71,10 +71,10 @@ class TensorRecipe:
         return self.shape.numel() * self.dtype.itemsize
 
 
-def copied(stored: TensorLocation, dtype: torch.dtype | None = None) -> TensorRecipe:
+def copied(location: TensorLocation, dtype: torch.dtype | None = None) -> TensorRecipe:
     """Return the recipe of a stored tensor, in another type if one is given."""
     return TensorRecipe(
-        stored.shape, dtype or stored.dtype, lambda read: read(stored.path)[stored.name]
+        location.shape, dtype or location.dtype, lambda read: read(location.path)[location.name]
     )
 
 
@@ -115,14 +115,14 @@ def by_plain_name(located: dict[str, TensorLocation], directory: Path) -> dict[s
     Raises:
         ModelError: if two have the same.
     """
-    found: dict[str, TensorLocation] = {}
-    for name, stored in located.items():
+    by_name: dict[str, TensorLocation] = {}
+    for name, location in located.items():
         if name.endswith(COMPUTED):
             continue
-        if plain(name) in found:
-            raise ModelError(f"{directory} has {name} twice, also as {found[plain(name)].name}")
-        found[plain(name)] = stored
-    return found
+        if plain(name) in by_name:
+            raise ModelError(f"{directory} has {name} twice, also as {by_name[plain(name)].name}")
+        by_name[plain(name)] = location
+    return by_name
 
 
 def write_model(
@@ -148,23 +148,23 @@ def write_model(
     files = _files(parts)
     partial = directory.with_name(f"{directory.name}.partial")
     record = _resume(partial, _record(files, sources))
-    left = {name: held for name, held in files.items() if not (partial / name).exists()}
-    _check_room(directory, sum(part.bytes for held in left.values() for part in held.values()))
+    missing = {name: group for name, group in files.items() if not (partial / name).exists()}
+    _check_room(directory, sum(part.bytes for group in missing.values() for part in group.values()))
     (partial / "llava").mkdir(parents=True, exist_ok=True)
     _write_json(record, partial / RECORD)
     size = sum(part.bytes for part in parts.values()) + sum(p.stat().st_size for p in sources)
     with tqdm(total=size, unit="B", unit_scale=True, mininterval=2) as bar:
-        for name, held in files.items():
-            if name in left:
-                _write_parts(held, partial / name)
-            bar.update(sum(part.bytes for part in held.values()))
+        for name, group in files.items():
+            if name in missing:
+                _write_parts(group, partial / name)
+            bar.update(sum(part.bytes for part in group.values()))
         for path in sources:
             _hash_source(path, record, partial / RECORD)
             bar.update(path.stat().st_size)
     _write_llava(partial / "llava", model, files, parts[f"{LLAVA}lm_head.weight"].dtype)
     log.info("checksums of %s", partial)
-    listed = [{"file": _short(path), "sha256": record["sha256"][str(path)]} for path in sources]
-    write_description(partial, model.config, {"licence": licence, "sources": listed})
+    origins = [{"file": _short(path), "sha256": record["sha256"][str(path)]} for path in sources]
+    write_description(partial, model.config, {"licence": licence, "sources": origins})
     _put_in_place(partial, directory)
 
 
@@ -212,11 +212,11 @@ def _resume(partial: Path, record: dict) -> dict:
     if partial.exists() and not path.is_file():
         raise ModelError(f"{partial} is in the way: it is no interrupted conversion; remove it")
     if partial.exists():
-        found = _read_record(path)
-        if {key: found.get(key) for key in record} == record:
+        previous = _read_record(path)
+        if {key: previous.get(key) for key in record} == record:
             log.info("going on with %s", partial)
             _remove_all_but(partial, {path, *(partial / name for name in record["files"])})
-            return found
+            return previous
         log.warning("%s was made of something else; starting afresh", partial)
         shutil.rmtree(partial)
     return {**record, "sha256": {}}
@@ -232,10 +232,10 @@ def _remove_all_but(directory: Path, whole: set[Path]) -> None:
 def _read_record(path: Path) -> dict:
     """Return the JSON object in a file, or {} if the file holds none."""
     try:
-        found = json.loads(path.read_text())
+        record = json.loads(path.read_text())
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 def _check_room(directory: Path, needed: int) -> None:
@@ -252,9 +252,9 @@ def _write_parts(parts: dict[str, TensorRecipe], path: Path) -> None:
     """Write a file under another name, then rename it; meanwhile its sources are mapped."""
     read = cache(read_tensors)
     tensors = {name: part.make(read).to(part.dtype).contiguous() for name, part in parts.items()}
-    beside = path.with_name(f"{path.name}.part")
-    write_tensors(tensors, beside)
-    os.replace(beside, path)
+    temporary = path.with_name(f"{path.name}.part")
+    write_tensors(tensors, temporary)
+    os.replace(temporary, path)
 
 
 def _hash_source(path: Path, record: dict, file: Path) -> None:
@@ -297,6 +297,6 @@ def _short(path: Path) -> str:
 
 def _write_json(content: dict, path: Path) -> None:
     """Write a JSON file under another name, then rename it."""
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(beside, path)
+    temporary = path.with_name(f"{path.name}.part")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(temporary, path)

@@ -114,9 +114,10 @@ def convert_lisa(
     check_unoccupied(out)
     config = whole_config(sam or model_config("vit_h"), directory.name, PROMPT, "crop")
     model = _empty_lisa(directory, clip, config)
-    found = _find(model, directory, clip)
-    parts = {name: _part(name, value, found) for name, value in model.state_dict().items()}
-    write_model(out, model, parts, sorted({stored.path for stored in found.values()}), LICENCE)
+    tensors = _locate_tensors(model, directory, clip)
+    parts = {name: _part(name, value, tensors) for name, value in model.state_dict().items()}
+    files = sorted({location.path for location in tensors.values()})
+    write_model(out, model, parts, files, LICENCE)
     return config
 
 
@@ -132,7 +133,7 @@ def _empty_lisa(directory: Path, clip: Path, config: ModelConfig) -> Vltp:
     return empty_model(config, reasoner)
 
 
-def _find(model: Vltp, directory: Path, clip: Path) -> dict[str, TensorLocation]:
+def _locate_tensors(model: Vltp, directory: Path, clip: Path) -> dict[str, TensorLocation]:
     """Locate LISA's and CLIP's tensors by plain name; ModelError unless they fit the model."""
     lisa, tower = by_plain_name(locate(directory), directory), _clip_tensors(clip)
     expected = {_origin(name): p for name, p in model.state_dict().items() if IDENTITY not in name}
@@ -205,9 +206,9 @@ def _clip_tensors(clip: Path) -> dict[str, TensorLocation]:
     return {f"{TOWER}{name}": v for name, v in by_plain_name(vision, clip).items()}
 
 
-def _check_width(found: dict[str, TensorLocation], width: int, directory: Path, clip: Path) -> None:
+def _check_width(lisa: dict[str, TensorLocation], width: int, directory: Path, clip: Path) -> None:
     """Raise ModelError if LISA's projector takes tokens of another width than CLIP gives."""
-    projector = found.get("mm_projector.weight")
+    projector = lisa.get("mm_projector.weight")
     if projector is not None and projector.shape[1:] != (width,):
         raise ModelError(
             f"{clip} gives tokens of width {width}, the mm_projector in {directory} takes "
@@ -215,12 +216,12 @@ def _check_width(found: dict[str, TensorLocation], width: int, directory: Path, 
         )
 
 
-def _part(name: str, parameter: Tensor, found: dict[str, TensorLocation]) -> TensorRecipe:
+def _part(name: str, parameter: Tensor, tensors: dict[str, TensorLocation]) -> TensorRecipe:
     """Return what to write for a parameter: LLaVA in bfloat16, the rest as it is."""
     if IDENTITY in name:
         make = torch.eye if name.endswith("weight") else torch.zeros
         return TensorRecipe(parameter.shape, torch.bfloat16, lambda read: make(*parameter.shape))
-    return copied(found[_origin(name)], torch.bfloat16 if name.startswith(LLAVA) else None)
+    return copied(tensors[_origin(name)], torch.bfloat16 if name.startswith(LLAVA) else None)
 
 
 def _origin(name: str) -> str:

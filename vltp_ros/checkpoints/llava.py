@@ -74,12 +74,13 @@ def convert_llava(directory: Path, sam: Path, out: Path) -> ModelConfig:
     llava = make_config(LlavaConfig, read_json(directory / "config.json"), directory)
     tokenizer = read_tokenizer(directory)
     _check_tokens(tokenizer, llava, directory)
-    found = _llava_tensors(llava, directory)
+    tensors = _llava_tensors(llava, directory)
     new = _add_seg(tokenizer, llava)
     model = empty_model(config, _new_reasoner(llava, tokenizer, config))
-    found |= _sam_tensors(model, sam / SAM_FILE)
-    parts = {name: _part(name, value, found, new) for name, value in model.state_dict().items()}
-    write_model(out, model, parts, sorted({stored.path for stored in found.values()}), LICENCE)
+    tensors |= _sam_tensors(model, sam / SAM_FILE)
+    parts = {name: _part(name, value, tensors, new) for name, value in model.state_dict().items()}
+    files = sorted({location.path for location in tensors.values()})
+    write_model(out, model, parts, files, LICENCE)
     return config
 
 
@@ -100,19 +101,19 @@ def _check_tokens(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig, direct
 
 def _llava_tensors(llava: LlavaConfig, directory: Path) -> dict[str, TensorLocation]:
     """Locate LLaVA's tensors by plain name; ModelError unless they fit its configuration."""
-    found = by_plain_name(locate(directory), directory)
+    tensors = by_plain_name(locate(directory), directory)
     expected = {plain(name): p for name, p in empty_llava(llava).state_dict().items()}
-    check_tensors(found, expected, f"{directory} is not a LLaVA of its config.json's sizes")
-    return found
+    check_tensors(tensors, expected, f"{directory} is not a LLaVA of its config.json's sizes")
+    return tensors
 
 
 def _sam_tensors(model: Vltp, path: Path) -> dict[str, TensorLocation]:
     """Locate SAM's tensors by name; ModelError unless they fit the model."""
-    found = stored_tensors(path)
+    tensors = stored_tensors(path)
     parameters = model.state_dict().items()
     expected = {name: p for name, p in parameters if not name.startswith("reasoner.")}
-    check_tensors(found, expected, f"{path} does not fit the model.yaml beside it")
-    return found
+    check_tensors(tensors, expected, f"{path} does not fit the model.yaml beside it")
+    return tensors
 
 
 def _add_seg(tokenizer: PreTrainedTokenizerFast, llava: LlavaConfig) -> range:
@@ -134,24 +135,24 @@ def _new_reasoner(
 
 
 def _part(
-    name: str, parameter: Tensor, found: dict[str, TensorLocation], new: range
+    name: str, parameter: Tensor, tensors: dict[str, TensorLocation], new: range
 ) -> TensorRecipe:
     """Return what to write for a parameter."""
     if name.startswith("reasoner.projection."):
         return TensorRecipe(parameter.shape, parameter.dtype, lambda read: parameter)
     origin = plain(name.removeprefix(LLAVA))
-    return _grown(found[origin], new) if origin in TABLES else copied(found[origin])
+    return _grown(tensors[origin], new) if origin in TABLES else copied(tensors[origin])
 
 
-def _grown(stored: TensorLocation, new: range) -> TensorRecipe:
+def _grown(location: TensorLocation, new: range) -> TensorRecipe:
     """Return the recipe of a table whose new tokens start as the mean of the known ones."""
-    shape = torch.Size((max(stored.shape[0], new.stop), stored.shape[1]))
+    shape = torch.Size((max(location.shape[0], new.stop), location.shape[1]))
 
     def make(read: Read) -> Tensor:
-        old = read(stored.path)[stored.name]
+        old = read(location.path)[location.name]
         table = old.new_zeros(shape)
         table[: len(old)] = old
         table[new.start : new.stop] = old[: new.start].float().mean(0)
         return table
 
-    return TensorRecipe(shape, stored.dtype, make)
+    return TensorRecipe(shape, location.dtype, make)

@@ -256,10 +256,10 @@ def verify(directory: Path, checksums: dict[str, str]) -> None:
         path = directory / name
         if not path.is_file():
             raise ModelError(f"{path} is missing; model.yaml beside it lists it")
-        found = sha256(path)
-        if found != expected:
+        checksum = sha256(path)
+        if checksum != expected:
             raise ModelError(
-                f"{path} is truncated or altered: its SHA-256 is {found[:12]}…, "
+                f"{path} is truncated or altered: its SHA-256 is {checksum[:12]}…, "
                 f"model.yaml says {expected[:12]}…"
             )
 

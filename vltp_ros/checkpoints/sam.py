@@ -143,19 +143,19 @@ def identify(file: Path, sam: str | None, checksum: str | None) -> tuple[str, di
     """
     _check_arguments(sam, checksum)
     if not file.is_file():
-        places = ", ".join(release.url for release in RELEASES.values())
-        raise ModelError(f"{file} does not exist or is no file; Meta's checkpoints are {places}")
+        urls = ", ".join(release.url for release in RELEASES.values())
+        raise ModelError(f"{file} does not exist or is no file; Meta's checkpoints are {urls}")
     name = sam or _release_of_size(file)
-    release, found = RELEASES[name], sha256(file)
-    if found != (checksum or release.sha256).lower():
+    release, digest = RELEASES[name], sha256(file)
+    if digest != (checksum or release.sha256).lower():
         wanted = f"--sha256 is {checksum}" if checksum else f"{release.file}'s is {release.sha256}"
         hint = "" if checksum else f"; {OWN_CHECKPOINT}"
         raise ModelError(
-            f"{file} is altered or another file: its SHA-256 is {found}, {wanted}{hint}"
+            f"{file} is altered or another file: its SHA-256 is {digest}, {wanted}{hint}"
         )
-    if found != release.sha256:
-        return name, {"licence": "unknown", "sources": [{"file": file.name, "sha256": found}]}
-    source = {"file": release.file, "url": release.url, "sha256": found}
+    if digest != release.sha256:
+        return name, {"licence": "unknown", "sources": [{"file": file.name, "sha256": digest}]}
+    source = {"file": release.file, "url": release.url, "sha256": digest}
     return name, {"licence": "Apache-2.0", "sources": [source]}
 
 

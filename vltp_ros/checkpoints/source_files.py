@@ -82,17 +82,17 @@ def locate(directory: Path) -> dict[str, TensorLocation]:
 
 
 def check_tensors(
-    found: Mapping[str, Tensor | TensorLocation], expected: Mapping[str, Tensor], what: str
+    tensors: Mapping[str, Tensor | TensorLocation], expected: Mapping[str, Tensor], what: str
 ) -> None:
     """Raise ModelError, its message starting with ``what``, unless all fit and are floats."""
     wrong = {
-        "missing": [key for key in expected if key not in found],
-        "unknown": [key for key in found if key not in expected],
+        "missing": [key for key in expected if key not in tensors],
+        "unknown": [key for key in tensors if key not in expected],
         "of another shape or type": [
-            f"{key} {list(found[key].shape)} instead of {list(value.shape)}"
+            f"{key} {list(tensors[key].shape)} instead of {list(value.shape)}"
             for key, value in expected.items()
-            if key in found
-            and not (found[key].shape == value.shape and found[key].dtype.is_floating_point)
+            if key in tensors
+            and not (tensors[key].shape == value.shape and tensors[key].dtype.is_floating_point)
         ],
     }
     if any(wrong.values()):
@@ -177,9 +177,9 @@ def _locate_shards(index: Path) -> dict[str, TensorLocation]:
     for path in paths:
         if not path.is_file():
             raise ModelError(f"{path} is missing; {index.name} beside it lists it")
-    found = [stored for path in paths for stored in stored_tensors(path).values()]
-    odd = sorted(listed ^ {(stored.name, stored.path.name) for stored in found})
-    if odd:
-        example = ", ".join(f"{key} in {name}" for key, name in odd[:3])
-        raise ModelError(f"{index} does not fit its shards in {len(odd)} tensors: {example}")
-    return {stored.name: stored for stored in found}
+    locations = [location for path in paths for location in stored_tensors(path).values()]
+    differing = sorted(listed ^ {(location.name, location.path.name) for location in locations})
+    if differing:
+        examples = ", ".join(f"{key} in {name}" for key, name in differing[:3])
+        raise ModelError(f"{index} does not fit its shards in {len(differing)} tensors: {examples}")
+    return {location.name: location for location in locations}

@@ -1,9 +1,9 @@
 """One pass of LLaVA's language model over prompt, image and task; a single state is read out.
 
-A row of the batch is ``prompt | image tokens | words``: the prompt is the same in all rows, the
+A row of the batch is ``prompt | image tokens | text``: the prompt is the same in all rows, the
 image tokens are the same for all tasks on one image. Attention is causal, so what comes first does
 not depend on what follows. The prompt runs once for all rows, or not at all where its keys and
-values are cached; the image tokens run once for each image, the words once for each task. Linear
+values are cached; the image tokens run once for each image, the text once for each task. Linear
 layers, nearly all of the work, take all of them in one product: 4-bit weights are unpacked once.
 """
 
@@ -69,7 +69,7 @@ def prefill(
     model: LlamaModel,
     prompt: Tensor,
     image: Tensor,
-    words: Tensor,
+    text: Tensor,
     last: Tensor,
     *,
     cache: Sequence[KeysAndValues] = (),
@@ -82,8 +82,8 @@ def prefill(
         model: in any precision, adapters included.
         prompt: embeddings [p, D] before the image.
         image: embeddings [B, N, D] of the image tokens.
-        words: embeddings [R, m, D] after the image, padded on the right.
-        last: int64 [R], which word of each row to read out.
+        text: embeddings [R, m, D] after the image, padded on the right.
+        last: int64 [R], which token of each row of the text to read out.
         cache: of each layer, from :func:`cache_prompt` for the same prompt, which is not run then.
         schedule: which image tokens each layer processes; None: all of them.
         output_attentions: also return the attention: the mean over heads, and over the layers of
@@ -93,15 +93,15 @@ def prefill(
     layers = _decoder_layers(model)
     start, stop = len(prompt), len(prompt) + image.shape[1]
     before = [] if cache else [_part(model, prompt.unsqueeze(0), 0)]
-    whole, after = _part(model, image, start), _part(model, words, stop)
+    whole, after = _part(model, image, start), _part(model, text, stop)
     visible = _first_tokens(whole, schedule)
     averaged = _attention_layers(len(layers), schedule) if output_attentions else range(0)
     needed = {*averaged, schedule.spans.prune_from - 1} if schedule else {*averaged}
     attentions: list[Tensor] = []
     for number, layer in enumerate(layers[:-1]):
         parts, past = [*before, visible, after], cache[number : number + 1]
-        asked = last if number in needed else None
-        (*before, visible, after), attention, _ = _run(layer, parts, past, asked)
+        read_out = last if number in needed else None
+        (*before, visible, after), attention, _ = _run(layer, parts, past, read_out)
         scores = None if attention is None else attention[:, start:stop]
         if scores is not None and number in averaged:
             attentions.append(scores)
@@ -232,14 +232,14 @@ def _read_out(
     return state, weights.mean(1)
 
 
-def _attend(attn: LlamaAttention, query: Tensor, others: KeysAndValues) -> Tensor:
+def _attend(attn: LlamaAttention, query: Tensor, cache: KeysAndValues) -> Tensor:
     """Return the output [B * n, D] of causal attention for queries [B, heads, n, d].
 
     The last n keys are the queries' own.
     """
-    count, keys = query.shape[2], others[0].shape[2]
+    count, keys = query.shape[2], cache[0].shape[2]
     visible = torch.ones(count, keys, dtype=torch.bool, device=query.device).tril(keys - count)
-    out = F.scaled_dot_product_attention(query, *others, visible, scale=attn.scaling)
+    out = F.scaled_dot_product_attention(query, *cache, visible, scale=attn.scaling)
     return out.transpose(1, 2).flatten(2).flatten(0, 1)
 
 

@@ -29,8 +29,8 @@ from vltp_ros.network.token_selection import top_k
 
 SEG_TOKEN = "[SEG]"
 
-WORDS_MULTIPLE = 8
-"""The words after the image are padded to a multiple of this."""
+TEXT_MULTIPLE = 8
+"""The tokens after the image are padded to a multiple of this."""
 
 
 @dataclass(frozen=True)
@@ -157,20 +157,20 @@ class Reasoner(nn.Module):
         """
         total = features.tokens.shape[1]
         language_model = self.llava.model.language_model
-        before, words, last = self._words(tasks, total, features.tokens.device)
+        before, text, last = self._embed_prompts(tasks, total, features.tokens.device)
         cache = self._prompt_cache(before)
         schedule = None
         if csp:
             schedule = _schedule(csp, len(language_model.layers), features, instances)
 
         def work(
-            image: Tensor, words: Tensor, last: Tensor, *representatives: Tensor
+            image: Tensor, text: Tensor, last: Tensor, *representatives: Tensor
         ) -> tuple[Tensor, ...]:
             output = prefill(
                 language_model,
                 before,
                 image,
-                words,
+                text,
                 last,
                 cache=cache,
                 schedule=TokenSchedule(schedule.spans, *representatives) if schedule else None,
@@ -181,7 +181,7 @@ class Reasoner(nn.Module):
 
         key = ("reason", self._changes, schedule and schedule.spans, output_attentions)
         chosen = [schedule.representatives] if schedule else []
-        seg, *attentions = self.run(key, work, features.tokens, words, last, *chosen)
+        seg, *attentions = self.run(key, work, features.tokens, text, last, *chosen)
         side = math.isqrt(total)
         return ReasonerOutput(seg, attentions[0].unflatten(1, (side, side)) if attentions else None)
 
@@ -211,30 +211,30 @@ class Reasoner(nn.Module):
             self._prompt_caches[dtype] = cache_prompt(self.llava.model.language_model, before)
         return self._prompt_caches[dtype]
 
-    def _words(
+    def _embed_prompts(
         self, tasks: list[list[str]], image_tokens: int, device: torch.device
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Embed the prompts before the image [p, D] and after it [B * T, m, D].
 
         Returns:
-            Both embeddings, and int64 [B * T]: which word of each row to read out.
+            Both embeddings, and int64 [B * T]: which token after the image to read out.
         """
         prompts = [self._prompt_ids(task) for row in tasks for task in row]
         before, rows = prompts[0][0], [after for _, after in prompts]
         self._check_length(rows, tasks, len(before) + image_tokens)
         # Padding on the right has no effect: attention is causal and each row is read at its end.
         # Few different lengths are few graphs to capture.
-        longest = -(-max(map(len, rows)) // WORDS_MULTIPLE) * WORDS_MULTIPLE
+        longest = -(-max(map(len, rows)) // TEXT_MULTIPLE) * TEXT_MULTIPLE
         padded = [row + [0] * (longest - len(row)) for row in rows]
         embed = self.llava.get_input_embeddings()
         last = torch.tensor([len(row) - 1 for row in rows], device=device)
-        words = embed(torch.tensor(padded, device=device))
-        return embed(torch.tensor(before, device=device)), words, last
+        text = embed(torch.tensor(padded, device=device))
+        return embed(torch.tensor(before, device=device)), text, last
 
     def _prompt_ids(self, task: str) -> tuple[list[int], list[int]]:
         """Return the token ids before the image, and those after it to just before ``[SEG]``."""
-        text = self.prompt.replace("{image}", self.image_token).replace("{task}", task)
-        ids = self.tokenizer(text).input_ids
+        prompt = self.prompt.replace("{image}", self.image_token).replace("{task}", task)
+        ids = self.tokenizer(prompt).input_ids
         image = token_id(self.tokenizer, self.image_token)
         seg = token_id(self.tokenizer, SEG_TOKEN)
         if ids.count(image) != 1 or ids.count(seg) != 1:

@@ -80,12 +80,14 @@ class Session:
             ModelError: for a missing, truncated or mismatching file.
             ValueError: for a bad device or setting.
         """
-        place = resolve_device(device)
-        if place.type == "cuda":
-            torch.cuda.set_device(place)  # graphs are captured on the thread's current device
+        torch_device = resolve_device(device)
+        if torch_device.type == "cuda":
+            torch.cuda.set_device(
+                torch_device
+            )  # graphs are captured on the thread's current device
         if threads:
             torch.set_num_threads(threads)
-        session = cls(load_model(model_dir, place, quantization), place)
+        session = cls(load_model(model_dir, torch_device, quantization), torch_device)
         session.configure(InferenceSettings(**settings))
         return session
 
