@@ -53,8 +53,8 @@ def seg(model):
     return model.reasoner(image, [["something to drive a nail", "a thing that cuts"]]).float()
 
 
-def distance(found, expected):
-    return ((found - expected).norm() / expected.norm()).item()
+def distance(value, expected):
+    return ((value - expected).norm() / expected.norm()).item()
 
 
 def test_a_new_adapter_is_in_the_language_model_only_and_changes_nothing(base):
@@ -73,19 +73,19 @@ def test_a_new_adapter_is_in_the_language_model_only_and_changes_nothing(base):
 @pytest.mark.parametrize("quantization", ["float32", "bfloat16", "int8"])  # nf4: see below
 def test_an_adapter_is_read_back_on_weights_of_any_kind(base, adapted, plain_seg, quantization):
     model = random_adapter(load_model(base, quantization=quantization))
-    found = load_model(adapted, quantization=quantization)
-    assert distance(seg(found), seg(model)) < TOLERANCE[quantization]
-    assert distance(seg(found), plain_seg) > 0.5
-    assert {p.dtype for p in adapter_parameters(found.reasoner.llava)} == {torch.float32}
-    assert not any(p.requires_grad for p in found.parameters())
+    loaded = load_model(adapted, quantization=quantization)
+    assert distance(seg(loaded), seg(model)) < TOLERANCE[quantization]
+    assert distance(seg(loaded), plain_seg) > 0.5
+    assert {p.dtype for p in adapter_parameters(loaded.reasoner.llava)} == {torch.float32}
+    assert not any(p.requires_grad for p in loaded.parameters())
 
 
 def test_a_quantised_model_with_adapters_is_saved_around_its_base(base, tmp_path):
     model = random_adapter(load_model(base, quantization="nf4"))
     save_model(model, tmp_path / "model", PROVENANCE, base=base)
-    found = load_model(tmp_path / "model")
-    assert found.config.quantization == "nf4"
-    assert distance(seg(found), seg(model)) < TOLERANCE["nf4"]
+    loaded = load_model(tmp_path / "model")
+    assert loaded.config.quantization == "nf4"
+    assert distance(seg(loaded), seg(model)) < TOLERANCE["nf4"]
     for path in (base / "llava").iterdir():
         assert path.read_bytes() == (tmp_path / "model" / "llava" / path.name).read_bytes()
     files = set(read_description(tmp_path / "model")[1])
@@ -116,7 +116,7 @@ def test_a_model_without_adapters_replaces_one_with(broken, plain_seg):
     assert distance(seg(load_model(broken)), plain_seg) < 1e-5
 
 
-def test_merged_weights_think_as_the_adapter_does(adapted, tmp_path):
+def test_merged_weights_embed_as_the_adapter_does(adapted, tmp_path):
     run(Merge(adapted, tmp_path / "exact", "float32"))
     merged, expected = load_model(tmp_path / "exact"), seg(load_model(adapted))
     assert not adapter_parameters(merged.reasoner.llava)

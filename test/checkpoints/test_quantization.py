@@ -100,8 +100,8 @@ def test_memory_is_counted_from_the_files(saved):
 @pytest.mark.requires_cuda
 @pytest.mark.parametrize("name", QUANTIZATIONS)
 def test_gpu_stays_close_to_the_cpu(saved, name):
-    exact, found = seg(load_model(saved)), seg(load_model(saved, "cuda", name))
-    assert ((found - exact).norm() / exact.norm()).item() < TOLERANCE.get(name, 1e-3)
+    exact, rough = seg(load_model(saved)), seg(load_model(saved, "cuda", name))
+    assert ((rough - exact).norm() / exact.norm()).item() < TOLERANCE.get(name, 1e-3)
 
 
 def test_model_yaml_decides_unless_told_otherwise(saved, tmp_path):

@@ -90,8 +90,8 @@ def test_the_parts_compute_what_the_official_ones_do(official, converted):
         return decoder(features, prompts.get_dense_pe(), sparse, dense, True)[0]
 
     with torch.no_grad():
-        found, expected = masks(prompts, decoder), masks(sam.prompt_encoder, sam.mask_decoder)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        logits, expected = masks(prompts, decoder), masks(sam.prompt_encoder, sam.mask_decoder)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_directory_says_where_it_came_from(official, converted):

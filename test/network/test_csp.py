@@ -32,30 +32,30 @@ def reference(reasoner, image_tokens, task, plan, representatives):
     total = len(image_tokens)
     text = reasoner.prompt.replace("{image}", "<image>" * total).replace("{task}", task)
     ids = tokenizer(text, return_tensors="pt").input_ids[0]
-    seen = (ids == tokenizer.convert_tokens_to_ids("<image>")).nonzero().flatten()
+    positions = (ids == tokenizer.convert_tokens_to_ids("<image>")).nonzero().flatten()
     read_out = (ids == tokenizer.convert_tokens_to_ids("[SEG]")).nonzero().item() - 1
     embedded = reasoner.llava.get_input_embeddings()(ids)
-    embedded[seen] = image_tokens
+    embedded[positions] = image_tokens
     states, best = embedded.unsqueeze(0), None
     angles = model.rotary_emb(states, torch.arange(len(ids)).unsqueeze(0))
     model.set_attn_implementation("eager")
     for number, layer in enumerate(model.layers):
         present = torch.ones(len(ids), dtype=torch.bool)
         if number < plan.scatter_from:
-            present[seen] = False
-            present[seen[representatives]] = True
+            present[positions] = False
+            present[positions[representatives]] = True
         elif number >= plan.prune_from:
-            present[seen] = False
-            present[seen[best]] = True
+            present[positions] = False
+            present[positions[best]] = True
         mask = torch.full((len(ids), len(ids)), float("-inf")).triu(1)
         mask[:, ~present] = float("-inf")
-        mask[range(len(ids)), range(len(ids))] = 0.0  # an absent query must see something
+        mask[range(len(ids)), range(len(ids))] = 0.0  # an absent query must attend to something
         normed = layer.input_layernorm(states)
         _, weights = layer.self_attn(normed, angles, mask[None, None])
         after = layer(states, attention_mask=mask[None, None], position_embeddings=angles)
         states = torch.where(present[:, None], after, states)
         if number == plan.prune_from - 1:
-            best = weights[0, :, read_out, seen].mean(0).topk(plan.kept).indices.sort().values
+            best = weights[0, :, read_out, positions].mean(0).topk(plan.kept).indices.sort().values
     model.set_attn_implementation("sdpa")
     return reasoner.projection(model.norm(states[:, read_out])), best
 
@@ -108,7 +108,7 @@ def test_tasks_and_images_together_equal_one_at_a_time(reasoner):
         assert torch.allclose(together.attention[number], alone.attention[0], atol=1e-5)
 
 
-def test_the_prompt_is_remembered_and_forgotten(image):
+def test_the_prompt_is_cached_until_weights_change(image):
     reasoner = tiny_model().reasoner
     with torch.no_grad():
         features = reasoner.encode_image(image)
@@ -163,15 +163,15 @@ def test_cls_attention_is_that_of_the_tower(reasoner, image):
     model = reasoner.llava.model
     with_cls = reasoner.encode_image(image, cls=True)
     reasoner.llava.set_attn_implementation("eager")
-    heard = {}
+    output = {}
     encoder = next(m for m in model.vision_tower.modules() if isinstance(m, CLIPEncoder))
     last = encoder.layers[-1].self_attn  # the feature layer is -1
-    hook = last.register_forward_hook(lambda m, args, out: heard.update(weights=out[1]))
+    hook = last.register_forward_hook(lambda m, args, out: output.update(weights=out[1]))
     features = reasoner.encode_image(image)
     hook.remove()
     reasoner.llava.set_attn_implementation("sdpa")
     assert features.cls is None and torch.allclose(features.tokens, with_cls.tokens, atol=1e-5)
-    assert torch.allclose(with_cls.cls, heard["weights"][:, :, 0, 1:].mean(1), atol=1e-6)
+    assert torch.allclose(with_cls.cls, output["weights"][:, :, 0, 1:].mean(1), atol=1e-6)
 
 
 def test_selectors_that_lack_what_they_need_say_so(reasoner, image):

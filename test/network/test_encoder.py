@@ -15,8 +15,8 @@ from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.token_selection import oracle_scores, top_k
 
 
-def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return ((found - expected).norm() / expected.norm()).item()
+def relative_error(value: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((value - expected).norm() / expected.norm()).item()
 
 
 def keep_all(stage: int, tokens: torch.Tensor) -> torch.Tensor:
@@ -53,8 +53,8 @@ def reference_block(block, tokens, grid, present):
     attn, heads = block.attn, block.attn.num_heads
     padded = torch.zeros(rows, columns, tokens.shape[-1])
     padded[:height, :width] = block.norm1(tokens).view(height, width, -1)
-    seen = torch.ones(rows, columns, dtype=torch.bool)  # pads are keys
-    seen[:height, :width] = present.view(height, width)
+    keys = torch.ones(rows, columns, dtype=torch.bool)  # pads are keys
+    keys[:height, :width] = present.view(height, width)
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     y, x = y.flatten(), x.flatten()
     q, k, v = attn.qkv(padded.flatten(0, 1)).view(rows * columns, 3, heads, -1).permute(1, 2, 0, 3)
@@ -64,7 +64,7 @@ def reference_block(block, tokens, grid, present):
     logits += torch.einsum("hqc,qkc->hqk", q, table_h[(y % size)[:, None], (y % size)[None]])
     logits += torch.einsum("hqc,qkc->hqk", q, table_w[(x % size)[:, None], (x % size)[None]])
     same = (y[:, None] // size == y[None] // size) & (x[:, None] // size == x[None] // size)
-    logits = logits.masked_fill(~(same & seen.flatten()[None]), float("-inf"))
+    logits = logits.masked_fill(~(same & keys.flatten()[None]), float("-inf"))
     out = (logits.softmax(-1) @ v).transpose(0, 1).reshape(rows, columns, -1)
     out = attn.proj(out[:height, :width].flatten(0, 1))
     active = tokens + out
@@ -81,7 +81,7 @@ def test_pruned_forward_equals_explicit_masks_over_all_tokens(keep, tile, monkey
     encoder = PrunedImageEncoder(official, (2, 3))
     images = torch.randn(2, 3, 160, 160)
     chosen = [random_keep(2, 100, keep, seed) for seed in (1, 2)]
-    found = encoder(images, lambda stage, tokens: chosen[stage])
+    output = encoder(images, lambda stage, tokens: chosen[stage])
     for item in range(2):
         tokens = official.patch_embed(images[item : item + 1]) + official.pos_embed
         tokens = tokens.view(100, -1)
@@ -92,7 +92,7 @@ def test_pruned_forward_equals_explicit_masks_over_all_tokens(keep, tile, monkey
                 present[chosen[layer - 3][item]] = True
             tokens = reference_block(block, tokens, (10, 10), present)
         expected = official.neck(tokens.view(1, 10, 10, -1).permute(0, 3, 1, 2))
-        assert relative_error(found.features[item : item + 1], expected) < 1e-5
+        assert relative_error(output.features[item : item + 1], expected) < 1e-5
 
 
 @torch.inference_mode()
@@ -100,16 +100,16 @@ def test_frozen_tokens_keep_their_value_and_can_return():
     encoder = PrunedImageEncoder(random_encoder(), (2, 3))
     images = torch.randn(1, 3, 160, 160)
     first, second = torch.arange(50).unsqueeze(0), torch.arange(30, 80).unsqueeze(0)
-    seen = []
+    inputs = []
 
     def select(stage, tokens):
-        seen.append(tokens.clone())
+        inputs.append(tokens.clone())
         return (first, second)[stage]
 
     final = {}
     encoder.image_encoder.neck.register_forward_pre_hook(lambda m, args: final.update(x=args[0]))
     out = encoder(images, select)
-    before, after = seen
+    before, after = inputs
     final = final["x"].permute(0, 2, 3, 1).flatten(1, 2)
     assert torch.equal(before[:, 50:], after[:, 50:])
     assert not torch.isclose(before[:, :50], after[:, :50]).all(-1).any()
@@ -137,8 +137,9 @@ def test_oracle_with_all_tokens_equals_dense():
     mask = torch.zeros(2, 160, 160)
     mask[:, 30:70, 50:120] = 1
     scores = oracle_scores(mask, (10, 10))
-    found = PrunedImageEncoder(official, (2, 3))(images, lambda stage, t: top_k(scores, 100))
-    assert relative_error(found.features, PrunedImageEncoder(official, ())(images).features) < 1e-5
+    dense = PrunedImageEncoder(official, ())(images).features
+    pruned = PrunedImageEncoder(official, (2, 3))(images, lambda stage, t: top_k(scores, 100))
+    assert relative_error(pruned.features, dense) < 1e-5
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -125,7 +125,7 @@ def test_the_last_mask_lifts_its_patches_and_their_neighbours():
 def test_spreading_gives_neighbours_a_share_and_keeps_what_is_even():
     peak = torch.zeros(2, 4, 5)
     peak[0, 1, 2] = 9.0
-    found = spread(peak)
-    assert found.shape == peak.shape and found[0, 1, 2] == found[0, 0, 1] == 1.0
-    assert found[0, 3].sum() == 0 and found[1].sum() == 0
+    mean = spread(peak)
+    assert mean.shape == peak.shape and mean[0, 1, 2] == mean[0, 0, 1] == 1.0
+    assert mean[0, 3].sum() == 0 and mean[1].sum() == 0
     assert torch.allclose(spread(torch.ones(1, 3, 3)), torch.ones(1, 3, 3))

@@ -59,8 +59,8 @@ def test_prune_decoder_refuses_shapes_that_do_not_fit():
 def test_positions_are_exact_under_autocast():
     embedding = PositionEmbeddingRandom(16)
     with torch.autocast("cpu", torch.bfloat16):
-        found = dense_positions(embedding, (5, 6))
-    torch.testing.assert_close(found, embedding((5, 6)))
+        positions = dense_positions(embedding, (5, 6))
+    torch.testing.assert_close(positions, embedding((5, 6)))
 
 
 @torch.inference_mode()
@@ -92,8 +92,8 @@ def test_embedding_is_the_state_that_predicts_seg(model):
     ids = reasoner.tokenizer(prompt, return_tensors="pt").input_ids
     pixels = llava_input(image, llava.config.vision_config.image_size, "pad")
     out = llava(input_ids=ids, pixel_values=pixels, output_hidden_states=True)
-    place = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("[SEG]")).nonzero().item()
-    expected = reasoner.projection(out.hidden_states[-1][:, place - 1])
+    seg = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("[SEG]")).nonzero().item()
+    expected = reasoner.projection(out.hidden_states[-1][:, seg - 1])
     assert torch.allclose(reasoner(image, [[task]])[:, 0], expected, atol=1e-5)
 
 
@@ -123,8 +123,8 @@ def test_attention_is_that_of_the_position_that_predicts_seg(model):
     out = reasoner.llava(input_ids=ids, pixel_values=pixels, output_attentions=True)
     reasoner.llava.set_attn_implementation("sdpa")
     read_out = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("[SEG]")).nonzero().item() - 1
-    seen = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("<image>")).nonzero().flatten()
-    late = torch.stack([layer[0, :, read_out, seen] for layer in out.attentions[4:]])
+    positions = (ids[0] == reasoner.tokenizer.convert_tokens_to_ids("<image>")).nonzero().flatten()
+    late = torch.stack([layer[0, :, read_out, positions] for layer in out.attentions[4:]])
     tasks = [[task, "a longer task than the other one is"]]
     output = reasoner.reason(features, tasks, output_attentions=True)
     assert output.attention.shape == (2, 8, 8)
@@ -137,23 +137,23 @@ def test_attention_is_that_of_the_position_that_predicts_seg(model):
 def test_maps_over_llavas_square_find_their_place_in_the_image(size, framing):
     image = torch.zeros(1, 3, *size, dtype=torch.uint8)
     image[..., 200:280, 300:380] = 255
-    seen = llava_input(image, 192, framing).mean(1)
-    patches = torch.nn.functional.avg_pool2d(seen.unsqueeze(1), 24).squeeze(1)
-    found = from_llava_frame(patches, size, framing)
-    assert found.shape[1] / found.shape[2] == pytest.approx(size[0] / size[1], rel=0.02)
-    brightest = np.unravel_index(found[0].argmax(), found[0].shape)
-    place = np.array(brightest) / found.shape[1:] * size
-    assert np.abs(place - (240, 340)).max() < 640 / 8  # one of LLaVA's patches
+    square = llava_input(image, 192, framing).mean(1)
+    patches = torch.nn.functional.avg_pool2d(square.unsqueeze(1), 24).squeeze(1)
+    values = from_llava_frame(patches, size, framing)
+    assert values.shape[1] / values.shape[2] == pytest.approx(size[0] / size[1], rel=0.02)
+    brightest = np.unravel_index(values[0].argmax(), values[0].shape)
+    position = np.array(brightest) / values.shape[1:] * size
+    assert np.abs(position - (240, 340)).max() < 640 / 8  # one of LLaVA's patches
 
 
 @pytest.mark.parametrize("framing", ["pad", "crop"])
-def test_masks_go_where_llava_sees_their_pixels(framing):
+def test_masks_go_where_llava_gets_their_pixels(framing):
     image = torch.zeros(1, 3, 480, 640, dtype=torch.uint8)
     image[..., 200:300, 250:400] = 255
-    seen = llava_input(image, 192, framing)[0, 0]
+    square = llava_input(image, 192, framing)[0, 0]
     mask = to_llava_frame((image[:, 0] > 0).float(), 192, framing)[0]
     assert mask.shape == (192, 192)
-    bright = seen > (seen.max() + seen[96, 10]) / 2
+    bright = square > (square.max() + square[96, 10]) / 2
     assert ((mask > 0.5) == bright).float().mean() > 0.995
 
 
@@ -247,6 +247,13 @@ def test_reasoner_refuses_a_tokenizer_without_seg(model):
     )
     with pytest.raises(ValueError, match=r"no token \[SEG\]"):
         Reasoner(model.reasoner.llava, bare, model.config.prompt, "pad")
+
+
+def test_reasoner_refuses_a_tokenizer_without_the_image_token(model):
+    llava = copy.deepcopy(model.reasoner.llava)
+    llava.config.image_token_id = 9999
+    with pytest.raises(ValueError, match="no token 9999, the model's image token"):
+        Reasoner(llava, model.reasoner.tokenizer, model.config.prompt, "pad")
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,12 @@ def test_replay_equals_eager_for_changing_inputs_and_rates(runner, precision):
             for tasks in (1, 2):
                 square = torch.randn(1, 3, 160, 160, device=DEVICE)
                 seg = torch.randn(tasks, 1, 256, device=DEVICE)
-                for found, expected in zip(
+                for value, expected in zip(
                     pipeline(model, square, seg, rate, runner),
                     pipeline(model, square, seg, rate, eager),
                     strict=True,
                 ):
-                    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+                    torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-3)
     assert not runner.failed and len(runner) > 0
 
 
@@ -61,13 +61,13 @@ def test_the_language_model_replays_as_eager(runner, csp):
     reasoner = tiny_model().reasoner.to(DEVICE)
     for tasks in (["cut"], ["drink", "something to drive a nail"], ["sit"]):
         image = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8, device=DEVICE)
-        seen = reasoner.encode_image(image)
+        features = reasoner.encode_image(image)
         reasoner.run = runner
-        found = reasoner.reason(seen, [tasks], csp=csp, output_attentions=True)
+        replayed = reasoner.reason(features, [tasks], csp=csp, output_attentions=True)
         reasoner.run = eager
-        expected = reasoner.reason(seen, [tasks], csp=csp, output_attentions=True)
-        torch.testing.assert_close(found.seg, expected.seg, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(found.attention, expected.attention, rtol=1e-3, atol=1e-5)
+        expected = reasoner.reason(features, [tasks], csp=csp, output_attentions=True)
+        torch.testing.assert_close(replayed.seg, expected.seg, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(replayed.attention, expected.attention, rtol=1e-3, atol=1e-5)
     assert not runner.failed and len(runner) > 0
 
 
@@ -114,8 +114,8 @@ def test_products_replay_as_eager_whatever_was_captured_or_dropped_meanwhile(lim
             other.flush()
         poison = [torch.full((size,), torch.nan, device=DEVICE) for size in (2**18, 2**20, 2**23)]
         del poison  # what is freed too early is overwritten by the next of these
-        found, expected = runner("work", work, x), work(x)
-        assert (found - expected).norm() <= 1e-3 * expected.norm()
+        replayed, expected = runner("work", work, x), work(x)
+        assert (replayed - expected).norm() <= 1e-3 * expected.norm()
     assert not runner.failed and len(runner) <= limit
 
 

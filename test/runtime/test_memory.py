@@ -1,4 +1,4 @@
-"""What a model holds on a GPU, and lets go of."""
+"""The memory of a model, and that it is freed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_closing_a_session_frees_the_gpu(tmp_path, quantization):
     def use() -> float:
         session = Session.load(tmp_path, "cuda", quantization=quantization)
         session.warm_up()
-        held = gpu_memory_mib(device)
+        before = gpu_memory_mib(device)
         gc.disable()  # what lives only until it next runs is to be freed too
         session.close()
         gc.enable()
-        assert gpu_memory_mib(device) < held
+        assert gpu_memory_mib(device) < before
         return gpu_memory_mib(device)
 
     use()  # what the libraries keep for themselves

@@ -1,4 +1,4 @@
-"""<SEG> for a stream of images: thought anew when the task, the time or the view asks for it."""
+"""<SEG> for a stream of images: computed anew when the task, the time or the view asks for it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ TASK = "something to drive a nail"
 
 @pytest.fixture
 def session(monkeypatch):
-    """A session that counts the tasks LLaVA thinks about."""
+    """A session that records the tasks that LLaVA runs for."""
     session = Session(tiny_model(), torch.device("cpu"))
     session.configure(InferenceSettings(reuse=ReuseConfig(max_age=1.0, max_change=0.1)))
     reason = session.model.reasoner.reason
-    session.thoughts = []
+    session.prefills = []
 
-    def counted(seen, tasks, **rest):
-        session.thoughts.append([task for row in tasks for task in row])
-        return reason(seen, tasks, **rest)
+    def recorded(features, tasks, **rest):
+        session.prefills.append([task for row in tasks for task in row])
+        return reason(features, tasks, **rest)
 
-    monkeypatch.setattr(session.model.reasoner, "reason", counted)
+    monkeypatch.setattr(session.model.reasoner, "reason", recorded)
     return session
 
 
@@ -43,19 +43,19 @@ def ages(session, image, stamp, tasks=(TASK,), stream=""):
 
 
 def test_age_decides(session, image):
-    found = [ages(session, image, stamp)[0] for stamp in (5.0, 5.5, 6.0, 6.25, 6.5)]
-    assert found == [0.0, 0.5, 1.0, 0.0, 0.25]
-    assert len(session.thoughts) == 2
+    stamps = (5.0, 5.5, 6.0, 6.25, 6.5)
+    assert [ages(session, image, stamp)[0] for stamp in stamps] == [0.0, 0.5, 1.0, 0.0, 0.25]
+    assert len(session.prefills) == 2
 
 
-def test_an_older_image_does_not_use_a_newer_thought(session, image):
+def test_an_older_image_does_not_use_a_newer_embedding(session, image):
     assert ages(session, image, 5.0) + ages(session, image, 4.5) == [0.0, 0.0]
 
 
-def test_a_new_task_is_thought_about_and_the_old_one_is_not(session, image):
+def test_llava_runs_for_a_new_task_and_not_for_the_old_one(session, image):
     ages(session, image, 5.0)
     assert ages(session, image, 5.5, (TASK, "drink", TASK)) == [0.5, 0.0, 0.5]
-    assert session.thoughts == [[TASK], ["drink"]]
+    assert session.prefills == [[TASK], ["drink"]]
 
 
 def test_the_view_decides(session, image):
@@ -68,7 +68,7 @@ def test_the_view_decides(session, image):
     assert ages(session, image[::-1], 5.3) == [0.0]
 
 
-def test_streams_do_not_share_thoughts(session, image):
+def test_streams_do_not_share_embeddings(session, image):
     assert ages(session, image, 5.0, stream="left") == [0.0]
     assert ages(session, image, 5.1, stream="right") == [0.0]
     assert ages(session, image, 5.2, stream="left") == [pytest.approx(0.2)]
@@ -78,21 +78,21 @@ def test_nothing_is_reused_without_a_stamp_or_unasked(session, image):
     assert [session.segment(image, [TASK])[0].seg_age_s for _ in range(2)] == [0.0, 0.0]
     session.configure(InferenceSettings())
     assert ages(session, image, 5.0) + ages(session, image, 5.1) == [0.0, 0.0]
-    assert len(session.thoughts) == 4
+    assert len(session.prefills) == 4
 
 
-def test_settings_that_thoughts_depend_on_drop_them(session, image):
+def test_settings_that_embeddings_depend_on_drop_them(session, image):
     ages(session, image, 5.0)
     session.configure(replace(session.settings, csp="65"))
     assert ages(session, image, 5.1) == [0.0]
 
 
 @pytest.mark.parametrize("selector", ["prune_decoder", "attention"])
-def test_a_reused_thought_gives_the_same_answer(session, image, selector):
+def test_a_reused_embedding_gives_the_same_answer(session, image, selector):
     session.configure(replace(session.settings, selector=selector))
     fresh = session.segment(image, [TASK], stamp=5.0)[0]
     again = session.segment(image, [TASK], stamp=5.1)[0]
-    assert len(session.thoughts) == 1
+    assert len(session.prefills) == 1
     np.testing.assert_allclose(again.probability, fresh.probability, atol=1e-5)
 
 

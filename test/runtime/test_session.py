@@ -136,6 +136,13 @@ def test_what_is_not_given_is_the_models(session):
     assert settings.threshold == session.model.config.threshold
 
 
+def test_a_closed_session_cannot_be_used(image):
+    session = Session(tiny_model(), torch.device("cpu"))
+    session.close()
+    with pytest.raises(AttributeError):
+        session.segment(image, ["drink"])
+
+
 def test_devices():
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     for bad in ("toaster", "cuda:99", "mps"):
@@ -181,9 +188,9 @@ def test_the_last_mask_keeps_its_place_in_the_next_frame(session, image):
     prior = np.zeros((1, 90, 120), bool)
     prior[:, :20, :30] = True
     without = session.segment(image, ["drink"], score)[0]
-    held = session.segment(image, ["drink"], score, prior)[0]
+    steadied = session.segment(image, ["drink"], score, prior)[0]
     assert not any(stage[:2, :3].any() for stage in without.kept)
-    assert all(stage[:2, :3].all() for stage in held.kept)
+    assert all(stage[:2, :3].all() for stage in steadied.kept)
     with pytest.raises(
         ValueError, match=r"prior is bool \(90, 120\); allowed: bool \(1, 90, 120\)"
     ):
