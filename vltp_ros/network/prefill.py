@@ -124,8 +124,8 @@ def cache_prompt(model: LlamaModel, prompt: Tensor) -> list[KeysAndValues]:
 
 
 def _decoder_layers(model: LlamaModel) -> list[LlamaDecoderLayer]:
-    # A ModuleList does not say what it holds.
     """Return the decoder layers with their type."""
+    # A ModuleList does not say what it holds.
     return list(cast(Iterable[LlamaDecoderLayer], model.layers))
 
 
