@@ -48,6 +48,10 @@ class CachedSeg:
     attention: Tensor | None  # [1, g, g]
     view: View | None  # of the image; None: it serves for no other
 
+    def age(self, view: View | None) -> float:
+        """Return the seconds from the embedding's image to that of ``view``."""
+        return 0.0 if view is None or self.view is None else view.stamp - self.view.stamp
+
 
 class SegCache:
     """Keeps the <SEG> embeddings of the last image of each stream, by task."""

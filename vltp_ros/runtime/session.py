@@ -179,7 +179,7 @@ class Session:
             probability = drawn.sigmoid().cpu().numpy()
             kept = [self._kept_map(index, size) for index in encoded.kept]
         tokens = tuple(index.shape[1] for index in encoded.kept)
-        ages = [_age(cached, view) for cached in segs]
+        ages = [cached.age(view) for cached in segs]
         return self._results(tasks, probability, kept, tokens, ages, times.milliseconds())
 
     def close(self) -> None:
@@ -338,11 +338,6 @@ class Session:
             )
             results.append(result)
         return results
-
-
-def _age(cached: CachedSeg, view: View | None) -> float:
-    """Return the seconds between the image of an embedding and that of ``view``."""
-    return 0.0 if view is None or cached.view is None else view.stamp - cached.view.stamp
 
 
 def _attention(cached: CachedSeg) -> Tensor:
