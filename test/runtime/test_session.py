@@ -139,6 +139,7 @@ def test_what_is_not_given_is_the_models(session):
 def test_a_closed_session_cannot_be_used(image):
     session = Session(tiny_model(), torch.device("cpu"))
     session.close()
+    session.close()
     with pytest.raises(AttributeError):
         session.segment(image, ["drink"])
 

@@ -137,7 +137,8 @@ def _bias(rel_h: Tensor, rel_w: Tensor, keys: Tensor | None = None) -> Tensor:
     """Return each query's bias against each key: those against its row and column added up.
 
     Args:
-        rel_h, rel_w: [B, heads, n, H] and [B, heads, n, W].
+        rel_h: bias against each row, [B, heads, n, H].
+        rel_w: bias against each column, [B, heads, n, W].
         keys: row and column of each key, one-hot [B, 1, H + W, keys]; None for the whole grid.
 
     Returns:

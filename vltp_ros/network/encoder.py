@@ -31,7 +31,9 @@ class PrunedImageEncoder(nn.Module):
     """
 
     def __init__(self, image_encoder: ImageEncoderViT, prune_after: Sequence[int]) -> None:
-        """Args:
+        """Lay the stages over an encoder.
+
+        Args:
             image_encoder: whose parameters are used, not copied.
             prune_after: ascending 1-based layer numbers; () never prunes.
 

@@ -23,7 +23,8 @@ def sam_input(image: Tensor, side: int, mean: Tensor, std: Tensor) -> Tensor:
     Args:
         image: uint8 [B, 3, H, W] RGB.
         side: of the square, pixels.
-        mean, std: [3], in 0..255.
+        mean: [3], in 0..255.
+        std: [3], in 0..255.
 
     Returns:
         float [B, 3, side, side].
@@ -40,6 +41,7 @@ def llava_input(image: Tensor, side: int, framing: str) -> Tensor:
 
     Args:
         image: uint8 [B, 3, H, W] RGB.
+        side: of the square, pixels.
         framing: "pad" keeps the whole image, centred on the mean colour; "crop" takes the middle.
 
     Returns:

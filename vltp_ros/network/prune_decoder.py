@@ -32,9 +32,11 @@ class PruneDecoder(nn.Module):
     """Scores image tokens against a <SEG> embedding; one module serves every stage."""
 
     def __init__(self, embed_dim: int, config: PruneDecoderConfig) -> None:
-        """Args:
-        embed_dim: width C of the encoder's tokens.
-        config: width d and sizes of the two-way transformer.
+        """Make the modules, with random weights.
+
+        Args:
+            embed_dim: width C of the encoder's tokens.
+            config: width d and sizes of the two-way transformer.
         """
         super().__init__()
         width = config.width

@@ -63,7 +63,9 @@ class Reasoner(nn.Module):
         prompt: str,
         framing: str,
     ) -> None:
-        """Args:
+        """Check that the parts fit together.
+
+        Args:
             llava: in any size; its parameters are used, not copied.
             tokenizer: with ``[SEG]`` as one token.
             prompt: template with ``{image}``, ``{task}`` and ``[SEG]``, once each.

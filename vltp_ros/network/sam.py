@@ -49,9 +49,11 @@ class PrunedSam(nn.Module):
     pixel_std: Tensor
 
     def __init__(self, config: ModelConfig, pruned_half: bool = True) -> None:
-        """Args:
-        config: sizes; weights are random.
-        pruned_half: with prune decoder and ``pruned_mask_decoder``.
+        """Make the modules, with random weights.
+
+        Args:
+            config: sizes; weights are random.
+            pruned_half: with prune decoder and ``pruned_mask_decoder``.
         """
         super().__init__()
         self.config = config

@@ -11,10 +11,12 @@ class Vltp(PrunedSam):
     """SAM that prunes, and the LLaVA whose <SEG> embeddings it draws."""
 
     def __init__(self, config: ModelConfig, reasoner: Reasoner, pruned_half: bool = True) -> None:
-        """Args:
-        config: sizes; SAM's weights are random.
-        reasoner: used, not copied.
-        pruned_half: with prune decoder and ``pruned_mask_decoder``.
+        """Make SAM around a reasoner.
+
+        Args:
+            config: sizes; SAM's weights are random.
+            reasoner: used, not copied.
+            pruned_half: with prune decoder and ``pruned_mask_decoder``.
         """
         super().__init__(config, pruned_half)
         self.reasoner = reasoner

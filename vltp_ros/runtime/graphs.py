@@ -40,12 +40,14 @@ class GraphRunner:
         fall_back: bool = True,
         capturer: Capturer | None = None,
     ) -> None:
-        """Args:
-        device: a GPU.
-        limit: graphs to hold. One more, and all are dropped: resetting one graph alone may
-            free what the others read (PyTorch issue 193402).
-        fall_back: when a capture fails, run the function as it is; else raise the RuntimeError.
-        capturer: records functions; default: one for the device.
+        """Hold no graphs yet.
+
+        Args:
+            device: a GPU.
+            limit: graphs to hold. One more, and all are dropped: resetting one graph alone may
+                free what the others read (PyTorch issue 193402).
+            fall_back: when a capture fails, run the function as it is; else raise the RuntimeError.
+            capturer: records functions; default: one for the device.
         """
         self.device = device
         self.limit = limit

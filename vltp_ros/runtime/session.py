@@ -184,7 +184,8 @@ class Session:
 
     def close(self) -> None:
         """Drop the model and free the memory that it holds; a closed session cannot be used."""
-        del self.model, self._seg_cache
+        for name in ("model", "_seg_cache"):
+            vars(self).pop(name, None)  # closing twice does no harm
         release_memory(self.device)
 
     def _draw(
@@ -202,7 +203,8 @@ class Session:
             square: the encoder's input [1, 3, S, S].
             segs: one for each of T tasks.
             size: of the image, rows and columns, pixels.
-            score, prior: as for :meth:`segment`.
+            score: as for :meth:`segment`.
+            prior: as for :meth:`segment`.
             times: to which the stages are added.
         """
         model, settings = self.model, self.settings
