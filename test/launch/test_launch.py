@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from vltp_ros.rig.processes import free_domain
+
 pytest.importorskip("launch_ros", reason="launch_ros is missing: source a ROS 2 distribution")
 rclpy = pytest.importorskip("rclpy", reason="rclpy is missing: run `make test`")
 messages = pytest.importorskip("vltp_ros.msg", reason="the messages are not built: `make test`")
@@ -18,8 +20,10 @@ pytestmark = [pytest.mark.requires_ros, pytest.mark.slow]
 @pytest.fixture
 def network(monkeypatch):
     """A ROS domain of the test's own."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(101 + os.getpid() % 100))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    with free_domain() as domain:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        yield
 
 
 def launch(*arguments: str) -> subprocess.Popen:

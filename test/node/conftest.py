@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import itertools
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for bench and fake_session
-
-# One after the other; another run on this machine takes those that are free.
-DOMAINS = itertools.cycle(range(1, 101))
-for _ in range(os.getpid() % 100):
-    next(DOMAINS)
-
-
-@contextlib.contextmanager
-def ros_domain():
-    """A ROS domain that no other test on this machine is in."""
-    for domain in DOMAINS:
-        with Path(tempfile.gettempdir(), f"vltp_ros_domain_{domain}").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue
-            yield domain
-            return
 
 
 def pytest_pycollect_makemodule():
@@ -51,7 +28,9 @@ def bench(monkeypatch):
     import rclpy
     from bench import Bench
 
-    with ros_domain() as domain:
+    from vltp_ros.rig.processes import free_domain
+
+    with free_domain() as domain:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
         monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         rclpy.init()

@@ -10,7 +10,7 @@ import numpy as np
 from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.rig.demo_video import VideoFrame, write_gif, write_video
-from vltp_ros.rig.processes import running, use_own_network
+from vltp_ros.rig.processes import own_network, running
 from vltp_ros.runtime.device import resolve_device
 
 PATIENCE = 120.0  # seconds for the model to load and the first mask to come
@@ -36,7 +36,6 @@ def run(args: Demo) -> dict:
         raise ValueError(f"--seconds is {args.seconds}; it must be above 0")
     machine = measured_on(resolve_device(args.device))
     args.out.mkdir(parents=True, exist_ok=True)
-    use_own_network()
     parameters: dict[str, dict[str, object]] = {
         "node": {
             "device": args.device,
@@ -48,20 +47,14 @@ def run(args: Demo) -> dict:
         "planner": {},
     }
     try:
-        import rclpy
-
         from vltp_ros.rig.recorder import record
     except ImportError as error:
         raise RuntimeError(
             f"the demo needs ROS 2 and the built messages ({error}); run `make demo`, or build "
             "the package with colcon and source install/setup.bash"
         ) from error
-    rclpy.init()
-    try:
-        with running(parameters) as processes:
-            recorded = record(args.seconds, PATIENCE, processes.check)
-    finally:
-        rclpy.try_shutdown()
+    with own_network(), running(parameters) as processes:
+        recorded = record(args.seconds, PATIENCE, processes.check)
     if not recorded.frames:
         raise RuntimeError(f"no mask came within {PATIENCE:.0f} s; the nodes' messages are above")
     video, gif = args.out / "demo.mp4", args.out / "demo.gif"

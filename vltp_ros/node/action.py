@@ -31,6 +31,7 @@ class FindAction:
     """
 
     def __init__(self, node: Node, cameras: Cameras, health: Health) -> None:
+        self._node = node
         self._cameras = cameras
         self._health = health
         self._running = 0
@@ -84,6 +85,10 @@ class FindAction:
     def _execute(self, handle: ServerGoalHandle) -> FindAffordance.Result:
         try:
             return self._follow(handle)
+        except Exception:
+            if self._node.context.ok():  # or a signal came: nobody hears feedback or result
+                raise
+            return FindAffordance.Result()
         finally:
             self._count(-1)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.rig.processes import running, use_own_network
+from vltp_ros.rig.processes import own_network, running
 
 if TYPE_CHECKING:
     from vltp_ros.rig.measurement import Measurement
@@ -45,22 +45,18 @@ def benchmark_node(
         RuntimeError: when ROS 2 is missing, a process ends, or no mask comes.
     """
     try:
-        import rclpy
+        import vltp_ros.rig.measurement  # noqa: F401
     except ImportError as error:
         raise RuntimeError(
             f"the benchmark needs ROS 2 and the built messages ({error}); see the README"
         ) from error
-    use_own_network()
-    rclpy.init()
-    try:
+    with own_network():
         rows = [
             _measured(width, height, rate, seconds, model, device, module)
             for width, height in sizes
             for rate in rates
             for module in ("node", "stub")
         ]
-    finally:
-        rclpy.try_shutdown()
     return {**measured_on(device), "seconds": seconds, "rows": rows}
 
 

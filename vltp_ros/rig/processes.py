@@ -3,20 +3,56 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 END_SECONDS = 15  # for a process that was told to end
+DOMAINS = 100  # 1 to this; more would need ports that Linux gives to others
+
+_TAKEN = itertools.count()
 
 
-def use_own_network() -> None:
-    """Keep the ROS messages of this process and its children on this machine, to themselves."""
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+@contextlib.contextmanager
+def own_network() -> Iterator[None]:
+    """Run rclpy with messages that stay between this process and its children.
+
+    Raises ImportError without ROS 2.
+    """
+    import rclpy
+
+    with free_domain() as domain:
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        rclpy.init()
+        try:
+            yield
+        finally:
+            rclpy.try_shutdown()
+
+
+@contextlib.contextmanager
+def free_domain() -> Iterator[int]:
+    """Take a ROS domain that nothing else which asks here has on this machine."""
+    for offset in range(DOMAINS):
+        # Not always the first: rclpy lets go of a domain some time after its end.
+        domain = 1 + (os.getpid() + next(_TAKEN) + offset) % DOMAINS
+        with contextlib.ExitStack() as stack:
+            try:
+                path = Path(tempfile.gettempdir(), f"vltp_ros_domain_{domain}")
+                file = stack.enter_context(path.open("a"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # locked, or the file is another user's
+                continue
+            yield domain
+            return
+    raise RuntimeError(f"all of the ROS domains 1 to {DOMAINS} are taken on this machine")
 
 
 class Processes:
