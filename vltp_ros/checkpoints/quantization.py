@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import psutil
 import torch
@@ -16,7 +16,8 @@ from transformers import BitsAndBytesConfig
 from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.network.config import QUANTIZATIONS
 
-TRAINING_QUANTIZATIONS = ("float32", "bfloat16", "nf4")
+TrainingQuantization = Literal["float32", "bfloat16", "nf4"]
+TRAINING_QUANTIZATIONS = get_args(TrainingQuantization)
 """LLaVA's weights where it is frozen, or only adapters on it learn; int8 computes in float16, whose
 range is too small for training."""
 

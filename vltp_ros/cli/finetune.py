@@ -11,9 +11,9 @@ import tyro
 
 from vltp_ros.checkpoints.adapters import LoraConfig, add_adapter
 from vltp_ros.checkpoints.model_directory import save_model
+from vltp_ros.checkpoints.quantization import TrainingQuantization
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.data.scenes import TabletopDataset
-from vltp_ros.network.config import Quantization
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
@@ -40,7 +40,7 @@ class Finetune(DeviceOption, Command):
     """Directory for the checkpoint and losses.jsonl."""
     out: Path
     """Model directory to write when done, with the adapters in a folder of their own."""
-    quantization: Quantization | None = None
+    quantization: TrainingQuantization | None = None
     """LLaVA's frozen weights: float32, bfloat16 or nf4 (QLoRA); as the model says if not given."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = FINETUNING

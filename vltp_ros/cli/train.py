@@ -12,9 +12,9 @@ import tyro
 from torch import nn
 
 from vltp_ros.checkpoints.model_directory import save_model
+from vltp_ros.checkpoints.quantization import TrainingQuantization
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.data.scenes import TabletopDataset
-from vltp_ros.network.config import Quantization
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
@@ -53,9 +53,8 @@ class Train(DeviceOption, Command):
     """Model directory to start from, which the attention and prune stages need; a new model if not
     given."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
-    quantization: Quantization | None = None
-    """LLaVA's weights in a stage that leaves them frozen: float32, bfloat16 or nf4; as the model
-    says if not given."""
+    quantization: TrainingQuantization | None = None
+    """LLaVA's weights in a stage that leaves them frozen; as the model says if not given."""
 
 
 def run(args: Train) -> dict:

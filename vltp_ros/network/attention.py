@@ -49,8 +49,8 @@ class TokenPositions:
 
 
 @dataclass(frozen=True)
-class Tiles:
-    """Tiles of windows that miss some tokens: a window has as many as its queries fill."""
+class QueryTiles:
+    """The queries of windows that miss some tokens: a window has as many tiles as they fill."""
 
     window: Tensor  # int64 [tiles]: the window of each tile
     coordinates: tuple[Tensor, Tensor]  # int64 [tiles, length]: each query's row, column in it
@@ -70,7 +70,7 @@ class WindowLayout:
     windows: int  # B * W
     query_slots: Tensor  # int64 [B * n]: the token's slot in the tiles
     length: int  # slots of a tile
-    tiles: Tiles | None = None  # None: each window is one tile
+    tiles: QueryTiles | None = None  # None: each window is one tile
 
 
 def run_block(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
@@ -255,7 +255,7 @@ def _lay_out(indices: Tensor, grid: tuple[int, int], size: int) -> WindowLayout:
         windows=batch * windows,
         query_slots=_rows(query_slots, tiles * length),
         length=length,
-        tiles=Tiles(
+        tiles=QueryTiles(
             window=of_tile,
             coordinates=(inside // size, inside % size),
             absent=absent.index_select(0, of_tile),

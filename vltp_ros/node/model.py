@@ -122,7 +122,7 @@ class Model:
 
     # --- the watch over it -------------------------------------------------------------------
 
-    def look(self) -> None:
+    def give_up_if_stuck(self) -> None:
         """Give the session up when its work takes longer than ``watchdog`` allows."""
         worker, limit = self._worker, self._parameters.config.watchdog
         if worker is not None and 0 < limit < (seconds := worker.busy_seconds):

@@ -189,7 +189,7 @@ class VltpNode(LifecycleNode):
 
     def _watch(self) -> None:
         """Notice a model that is stuck, and the end of one that was given up."""
-        self._model.look()
+        self._model.give_up_if_stuck()
         if self._model.is_given_up:
             self._leave()
         elif self._model.has_come_back():

@@ -1,4 +1,4 @@
-"""Shapes of other things about the house; lengths in metres."""
+"""Shapes of other household objects; lengths in metres."""
 
 import numpy as np
 
