@@ -12,11 +12,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 END_SECONDS = 15  # for a process that was told to end
 DOMAINS = 100  # 1 to this; more would need ports that Linux gives to others
 
-_TAKEN = itertools.count()
+_ASKED = itertools.count()
 
 
 @contextlib.contextmanager
@@ -40,19 +41,28 @@ def own_network() -> Iterator[None]:
 @contextlib.contextmanager
 def free_domain() -> Iterator[int]:
     """Take a ROS domain that nothing else which asks here has on this machine."""
+    first = os.getpid() + next(_ASKED)  # not always 1: rclpy lets go of a domain after its end
     for offset in range(DOMAINS):
-        # Not always the first: rclpy lets go of a domain some time after its end.
-        domain = 1 + (os.getpid() + next(_TAKEN) + offset) % DOMAINS
-        with contextlib.ExitStack() as stack:
-            try:
-                path = Path(tempfile.gettempdir(), f"vltp_ros_domain_{domain}")
-                file = stack.enter_context(path.open("a"))
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:  # locked, or the file is another user's
-                continue
-            yield domain
+        domain = 1 + (first + offset) % DOMAINS
+        lock = _lock(Path(tempfile.gettempdir(), f"vltp_ros_domain_{domain}"))
+        if lock is not None:
+            with lock:
+                yield domain
             return
     raise RuntimeError(f"all of the ROS domains 1 to {DOMAINS} are taken on this machine")
+
+
+def _lock(path: Path) -> IO | None:
+    """Lock a file until it is closed; None when somebody else has. It may be another user's."""
+    if not path.exists():
+        path.touch()
+    file = path.open()
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 class Processes:
