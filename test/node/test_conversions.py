@@ -18,7 +18,8 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from vltp_ros.imaging.images import ENCODINGS, ConversionError, decompress, to_rgb
-from vltp_ros.msg import Task
+from vltp_ros.imaging.messages import affordance_fields
+from vltp_ros.msg import AffordanceMask, Task
 from vltp_ros.node.conversions import to_affordance, to_image, to_kept
 from vltp_ros.types import Segmentation
 
@@ -205,6 +206,8 @@ def test_affordance_describes_its_mask():
     mask[1:4, 2:7] = True
     header = Header(frame_id="eye")
     sent = to_affordance(segmentation(mask), header, Task(id=3, text="cut"), "tabletop")
+    fields = affordance_fields(segmentation(mask), "cut", 3, "tabletop")
+    AffordanceMask(check_fields=True, **fields)  # as with ROS_PYTHON_CHECK_FIELDS=1
     box = sent.box
     assert (box.x_offset, box.y_offset, box.width, box.height) == (2, 1, 5, 3)
     assert (sent.centroid_x, sent.centroid_y, sent.area) == (4, 2, 15)

@@ -10,6 +10,7 @@ import pytest
 from bench import PIXELS, Camera, diagnosis, good_image, start
 from diagnostic_msgs.msg import DiagnosticStatus
 from encoded_images import encode
+from fake_session import FakeSession
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -17,6 +18,7 @@ from std_msgs.msg import String
 from vltp_ros.imaging.images import ENCODINGS, to_rgb
 from vltp_ros.msg import AffordanceMask, InferenceTiming, Task, TaskList
 from vltp_ros.node.config import MAX_TASKS
+from vltp_ros.node.node import VltpNode
 from vltp_ros.node.qos import LATCHED, NEWEST
 
 
@@ -87,6 +89,16 @@ def test_a_publisher_that_does_not_match_is_reported(bench, make_vltp):
     bench.node.create_publisher(Image, "image", BEST_EFFORT)
     status = diagnosis(bench, lambda status: "quality of service" in status.message)
     assert "/image:" in status.message and "set image_reliability" in status.message
+
+
+def test_names_are_remapped_once(bench):
+    swapped = {"left/image": "/right/image", "right/image": "/left/image"}
+    arguments = [part for old, new in swapped.items() for part in ("-r", f"{old}:={new}")]
+    parameters = ["-p", "cameras:=[left, right]", "-p", "model:=/fake"]
+    start(bench.add(VltpNode(FakeSession.load, cli_args=["--ros-args", *arguments, *parameters])))
+    camera, masks = Camera(bench, "/right/image"), bench.listen(Image, "vltp/left/mask")
+    bench.wait(lambda: masks, meanwhile=camera)
+    assert diagnosis(bench, bool, "/left/image").message == "no image yet"
 
 
 def test_cameras_share_the_model(bench, make_vltp):

@@ -76,7 +76,7 @@ class Camera:
     def _on_image(self, frame: Frame) -> None:
         """Leave an image for the model's thread, where the newest one wins."""
         self.newest = frame
-        is_wanted = bool(self._tasks.wanted or self._watches)
+        is_wanted = bool(self._tasks.wanted) or self.is_watched
         dropped = is_wanted and self._slot.put(ImageWork(self, frame))
         self._counts.arrival(dropped)
 

@@ -33,13 +33,11 @@ class Cameras:
         self._cameras: tuple[Camera, ...] = ()
 
     def create(self) -> None:
-        """Create the cameras and their publishers. Raises RuntimeError while no model is loaded."""
-        self._cameras = tuple(
-            Camera(
-                self._node, name, self._parameters, self._tasks, self._health, self._model.slot()
-            )
-            for name in self._parameters.config.cameras or ("",)
-        )
+        """Create the cameras and their publishers. Raises NoModelError while no model is loaded."""
+        for name in self._parameters.config.cameras or ("",):
+            slot = self._model.slot()
+            camera = Camera(self._node, name, self._parameters, self._tasks, self._health, slot)
+            self._cameras = (*self._cameras, camera)  # one by one: the next may fail
 
     def destroy(self) -> None:
         """Take the cameras and their publishers down."""

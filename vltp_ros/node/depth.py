@@ -57,9 +57,9 @@ class DepthInput:
         self._images.clear()  # one may have come while the last subscription was destroyed
         self._info = None
         self._subscriptions = tuple(
-            SensorSubscription(node, kind, topic, take, config, volatile, health, group)
-            for kind, topic, take in zip(
-                (Image, CameraInfo), self.topics, (self._take_image, self._take_info), strict=True
+            SensorSubscription(node, kind, name, take, config, volatile, health, group)
+            for kind, name, take in zip(
+                (Image, CameraInfo), names, (self._take_image, self._take_info), strict=True
             )
         )
 
@@ -83,15 +83,20 @@ class DepthInput:
     def _take_info(self, message: CameraInfo) -> None:
         self._info = message
 
-    def of(self, header: Header, tolerance: float) -> tuple[np.ndarray, Pinhole]:
+    def of(
+        self, topics: tuple[str, ...], header: Header, tolerance: float
+    ) -> tuple[np.ndarray, Pinhole]:
         """Return depth (float32 [h, w], metres or NaN) and camera of an image.
+
+        Args:
+            topics: of depth and calibration, for errors.
+            header: of the image.
+            tolerance: seconds by which the stamps of image and depth may differ.
 
         Raises ConversionError when there is no depth within ``tolerance`` seconds of the image, or
         it is not in the image's frame, or the camera is unknown.
         """
-        if not self.topics:
-            raise ConversionError("the node was deactivated meanwhile")
-        depth_topic, info_topic = self.topics
+        depth_topic, info_topic = topics
         info = self._info
         if info is None:
             raise ConversionError(f"{info_topic}: no message yet")
@@ -140,11 +145,13 @@ class DepthOutputs:
 
     def publish(self, inference: Inference, config: NodeConfig) -> None:
         """Publish where the answers are, in the frame of their image."""
-        if not any(publisher.get_subscription_count() for publisher in self._publishers):
+        topics = self._depth.topics  # another thread may deactivate the node at any moment
+        wanted = any(publisher.get_subscription_count() for publisher in self._publishers)
+        if not (topics and wanted):
             return
         header = inference.frame.message.header
         try:
-            depth, camera = self._depth.of(header, config.depth_tolerance)
+            depth, camera = self._depth.of(topics, header, config.depth_tolerance)
         except ConversionError as error:
             self._health.warn(str(error))
             return

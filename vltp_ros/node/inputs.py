@@ -44,12 +44,13 @@ class ImageInput:
     def subscribe(self, config: NodeConfig, group: CallbackGroup) -> None:
         """Listen, by the transport and quality of service of the parameters."""
         kind, suffix = TRANSPORTS[config.transport]
+        name = f"{self._prefix}image{suffix}"
         # Before the first image, which may come while the subscription is made.
-        self.topic = self._node.resolve_topic_name(f"{self._prefix}image{suffix}")
+        self.topic = self._node.resolve_topic_name(name)
         self._subscription = SensorSubscription(
             self._node,
             kind,
-            self.topic,
+            name,
             self._take,
             config,
             DurabilityPolicy[config.image_durability.upper()],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,8 +27,8 @@ class Load(Protocol):
         """Load a model directory; raises ValueError."""
 
 
-class GivenUpError(RuntimeError):
-    """The model did not come back from its work and was given up."""
+class NoModelError(RuntimeError):
+    """There is no session."""
 
 
 class Model:
@@ -41,9 +42,11 @@ class Model:
         self._load = load
         self._parameters = parameters
         self._health = health
+        self._lock = threading.Lock()  # for those that replace the worker
         self._worker: Worker | None = None
         self._session: Segmenter | None = None  # once it is loaded and warm
-        self._given_up = ""  # why; empty: it was not
+        self.given_up = ""
+        """Why the session was given up since :meth:`start` or :meth:`stop`; empty: it was not."""
         self._abandoned: list[Worker] = []
 
     def start(self) -> None:
@@ -55,7 +58,10 @@ class Model:
             ValueError: for a model or a setting that is refused, and what else loading it raises.
         """
         if any(worker.is_alive for worker in self._abandoned):
-            raise RuntimeError("the one that was given up still runs; end the process if it stays")
+            raise RuntimeError(
+                "the model that was given up still runs; end the process if it never ends"
+            )
+        self.given_up = ""
         config = self._parameters.config
         worker = self._worker = Worker(Loading(self._load, config, self._health))
         self._session = worker.session()
@@ -68,8 +74,8 @@ class Model:
 
         None: after ``watchdog`` seconds.
         """
-        worker, self._worker, self._session = self._worker, None, None
-        self._given_up = ""
+        worker = self._release()
+        self.given_up = ""
         if patience is None:
             patience = self._parameters.config.watchdog or None
         if worker is not None and not worker.stop(patience):
@@ -87,7 +93,7 @@ class Model:
         return session.gpu_memory_mib if session is not None else None
 
     def slot(self) -> Slot:
-        """Return room for the newest image of a camera. Raises RuntimeError without a session."""
+        """Return room for the newest image of a camera. Raises NoModelError without a session."""
         return self._working().slot()
 
     def clear(self) -> None:
@@ -100,6 +106,7 @@ class Model:
 
         Raises:
             ValueError: for settings that the model does not have.
+            NoModelError: when there is no session.
             CancelledError: when it is stopped first.
         """
         self._working().ask(_configure, config.inference).result()
@@ -108,7 +115,7 @@ class Model:
         """Wait for the answer about one image.
 
         Raises:
-            RuntimeError: when there is no session.
+            NoModelError: when there is no session.
             CancelledError: when it is stopped first.
             ValueError: for an image or a task that is refused.
         """
@@ -117,7 +124,13 @@ class Model:
     def _working(self) -> Worker:
         worker = self._worker
         if worker is None or self._session is None:
-            raise RuntimeError(f"the node is {self._health.state}; it has no model")
+            raise NoModelError(f"the node is {self._health.state}; it has no model")
+        return worker
+
+    def _release(self) -> Worker | None:
+        """Return the worker to whoever asks first, and let nobody else work with it."""
+        with self._lock:
+            worker, self._worker, self._session = self._worker, None, None
         return worker
 
     # --- the watch over it -------------------------------------------------------------------
@@ -125,22 +138,15 @@ class Model:
     def give_up_if_stuck(self) -> None:
         """Give the session up when its work takes longer than ``watchdog`` allows."""
         worker, limit = self._worker, self._parameters.config.watchdog
-        if worker is not None and 0 < limit < (seconds := worker.busy_seconds):
-            self.stop(patience=0.0)
-            self._given_up = (
+        if worker is None or not 0 < limit < (seconds := worker.busy_seconds):
+            return
+        if self._release() is not None:  # or it is being stopped, which has the same patience
+            worker.stop(patience=0.0)
+            self._abandoned.append(worker)
+            self.given_up = (
                 f"an inference was stuck for {seconds:.1f} s, watchdog allows {limit:g} s; "
                 "the model is given up"
             )
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether it was given up and has not been stopped or started since."""
-        return bool(self._given_up)
-
-    def check(self) -> None:
-        """Raise GivenUpError when it was given up."""
-        if self._given_up:
-            raise GivenUpError(self._given_up)
 
     def has_come_back(self) -> bool:
         """Say once that the work of all sessions that were given up has ended after all."""

@@ -24,7 +24,7 @@ from vltp_ros.node.action import FindAction
 from vltp_ros.node.cameras import Cameras
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.diagnostics import Health, diagnostic_array
-from vltp_ros.node.model import GivenUpError, Load, Model
+from vltp_ros.node.model import Load, Model, NoModelError
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import EXIT_SECONDS, run
 from vltp_ros.node.services import EnableService, SegmentService
@@ -45,8 +45,6 @@ def reporting(transition: Transition) -> Transition:
     def wrapped(node: VltpNode, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             return transition(node, state)
-        except GivenUpError as error:
-            node.health.fail(str(error))
         except Exception as error:
             node.health.fail(f"{transition.__name__}: {error!r}")
         return TransitionCallbackReturn.ERROR
@@ -148,7 +146,6 @@ class VltpNode(LifecycleNode):
     @reporting
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening; the model stays loaded."""
-        self._model.check()
         self._unsubscribe()
         self.health.enter("inactive")
         return super().on_deactivate(state)
@@ -156,7 +153,6 @@ class VltpNode(LifecycleNode):
     @reporting
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model."""
-        self._model.check()
         self._release()
         self.health.reset()
         self.health.enter("unconfigured")
@@ -190,20 +186,22 @@ class VltpNode(LifecycleNode):
     def _watch(self) -> None:
         """Notice a model that is stuck, and the end of one that was given up."""
         self._model.give_up_if_stuck()
-        if self._model.is_given_up:
-            self._leave()
+        if reason := self._model.given_up:
+            self._leave(reason)
         elif self._model.has_come_back():
             self.get_logger().info("the model that was given up has ended")
             if self.config.autostart:
                 self._configure_and_activate()
 
-    def _leave(self) -> None:
-        """Go to the error state, as the transitions do without a model, and so to unconfigured."""
-        with contextlib.suppress(RuntimeError):  # within another transition: until the next look
+    def _leave(self, reason: str) -> None:
+        """Become unconfigured without a model, and say why; another look tries again."""
+        with contextlib.suppress(RuntimeError):  # another transition is under way
             if self.health.state == "active":
                 self.trigger_deactivate()
-            else:
-                self.trigger_cleanup()
+            self.trigger_cleanup()
+        if self.health.state == "unconfigured":
+            self._model.stop()
+            self.health.fail(reason)
 
     def _apply(self, new: NodeConfig, old: NodeConfig) -> None:
         """Put a live change of parameters into effect, or raise ValueError and change nothing."""
@@ -211,7 +209,7 @@ class VltpNode(LifecycleNode):
         if self._model.is_loaded:
             try:
                 self._model.configure(new)
-            except (CancelledError, RuntimeError) as error:
+            except (CancelledError, NoModelError) as error:
                 raise ValueError("the model was freed meanwhile") from error
         if task:
             self._tasks.set_sentence(task)

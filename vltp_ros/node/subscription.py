@@ -73,11 +73,11 @@ class SensorSubscription:
         self._publishers: frozenset[bytes] = frozenset()  # those that are there, by their ids,
         self._since = 0.0  # since this time, seconds,
         self._received = self._lost = 0  # and what came, and what did not, of theirs
-        self._told: set[bytes] = set()  # publishers whose trouble the log has
+        self._told: set[str] = set()  # causes of trouble that the log has
         self.lost = 0  # messages that the middleware could not deliver, of all publishers so far
         self.trouble = ""  # why messages do not arrive; empty while they do
-        publishers = node.get_publishers_info_by_topic(topic)
-        self._subscription = self._subscribe(topic, publishers)
+        self._name = topic  # rclpy remaps it wherever it is given, so never what it becomes
+        self._subscription = self._subscribe(node.get_publishers_info_by_topic(topic))
         self.topic: str = self._subscription.topic_name
         # Not the node's clock: simulated time may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -90,12 +90,12 @@ class SensorSubscription:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
-    def _subscribe(self, topic: str, publishers: list[TopicEndpointInfo]) -> Any:
+    def _subscribe(self, publishers: list[TopicEndpointInfo]) -> Any:
         if self._follow:
             self._quality.reliability = common_reliability(publishers)
         return self._node.create_subscription(
             self._kind,
-            topic,
+            self._name,
             self._on_message,
             self._quality,
             callback_group=self._group,
@@ -125,10 +125,10 @@ class SensorSubscription:
         with self._lock:
             if self._subscription is None:
                 return
-            publishers = self._node.get_publishers_info_by_topic(self.topic)
+            publishers = self._node.get_publishers_info_by_topic(self._name)
             if self._follow and common_reliability(publishers) != self._quality.reliability:
                 old = self._subscription
-                self._subscription = self._subscribe(self.topic, publishers)
+                self._subscription = self._subscribe(publishers)
                 self._node.destroy_subscription(old)
             self._judge(publishers)
 
@@ -145,9 +145,10 @@ class SensorSubscription:
         if publishers and (silent or lossy):
             counts = f"{self._received} of {sent} messages arrive"
             what = "is published, but nothing arrives" if silent else counts
-            self.trouble = f"{self.topic} {what}: {self._cause(publishers)}"
-            if not ids <= self._told:  # straight to the log: a limit on warnings could swallow it
-                self._told |= ids
+            cause = self._cause(publishers)
+            self.trouble = f"{self.topic} {what}: {cause}"
+            if cause not in self._told:  # straight to the log: a limit could swallow it
+                self._told.add(cause)
                 self._node.get_logger().warning(self.trouble)
 
     def _cause(self, publishers: list[TopicEndpointInfo]) -> str:
