@@ -5,7 +5,7 @@
 #                       make test JOBS=0 ARGS="-m requires_cuda"    one process; for a GPU
 #   make bench          the encoder against the official one; for a GPU:
 #                       make bench ARGS="--sam vit_h --device cuda --dtype bfloat16"
-#   make lint           ruff, rules and format, and mypy
+#   make lint           ruff, rules and format, and mypy; ARGS are passed on to ruff check
 # ROS_WHEELS=jazzy works with Jazzy's wheels, in directories of their own, instead of Kilted's:
 #                       make test ROS_WHEELS=jazzy ARGS="-m requires_ros"
 # A sourced ROS 2 is used in any case.

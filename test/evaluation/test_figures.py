@@ -16,6 +16,7 @@ from vltp_ros.evaluation.figures import PANEL_WIDTH, draw_figures, every_stage, 
 from vltp_ros.imaging.pictures import read_picture
 from vltp_ros.network.config import SAM_ENCODERS
 from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,12 @@ def test_two_figures_for_each_scene(session, tmp_path):
     assert width == low_width > 5 * PANEL_WIDTH  # the small encoder prunes everywhere already
     panel = PANEL_WIDTH * 3 // 4
     assert height > 3 * panel and panel < low_height < 2 * panel
+
+
+def test_only_stages_and_rates_are_replaced(tmp_path):
+    session = Session(tiny_model(), torch.device("cpu"), InferenceSettings(csp="65", threshold=0.4))
+    draw_figures(session, tmp_path, 1, progress=False)
+    assert (session.settings.csp, session.settings.threshold) == ("65", 0.4)
 
 
 def test_the_same_seed_draws_the_same(session, tmp_path):

@@ -109,6 +109,13 @@ def test_a_bag_of_answers(bag, tmp_path, model, capsys, caplog):
     assert cv2.imdecode(overlay.data, cv2.IMREAD_COLOR).shape == (48, 64, 3)
 
 
+def test_a_seg_of_a_bag_is_reused_by_the_images_stamps(bag, tmp_path, model, capsys):
+    options = ("--image-topic", "/camera", "--task", "cut", "--reuse.max-age", "5")
+    assert segment(bag, tmp_path / "out", model, *options) == 0
+    ages = [message.seg_age.sec for _, message in read(tmp_path / "out")["/vltp/affordance"]]
+    assert ages == [0, 2]
+
+
 def test_compressed_images_of_a_bag(bag, tmp_path, model, capsys):
     options = ("--image-topic", "/other/compressed", "--task", "cut")
     assert segment(bag, tmp_path / "out", model, *options) == 0

@@ -81,6 +81,12 @@ def test_nothing_is_reused_without_a_stamp_or_unasked(session, image):
     assert len(session.prefills) == 4
 
 
+def test_an_image_that_stands_for_itself_leaves_the_streams_alone(session, image):
+    ages(session, image, 5.0)
+    session.segment(image, ["drink"])
+    assert ages(session, image, 5.5) == [0.5]
+
+
 def test_settings_that_embeddings_depend_on_drop_them(session, image):
     ages(session, image, 5.0)
     session.configure(replace(session.settings, csp="65"))

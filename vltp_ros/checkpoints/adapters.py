@@ -25,12 +25,16 @@ from vltp_ros.settings import check, documented, setting
 class LoraConfig:
     """LoRA adapters on LLaVA's language model; the defaults are the paper's."""
 
-    rank: int = setting(8, "of what they add to a weight matrix", low=1)
-    alpha: float = setting(16.0, "what they add is scaled by alpha / rank", low=0.0)
-    dropout: float = setting(0.05, "share of their input dropped in training", low=0.0, high=0.99)
+    rank: int = setting(8, "rank of the matrix that an adapter adds to a weight matrix", low=1)
+    alpha: float = setting(
+        16.0, "numerator of the scale of what an adapter adds, alpha / rank", low=0.0
+    )
+    dropout: float = setting(
+        0.05, "share of an adapter's input that is dropped in training", low=0.0, high=0.99
+    )
     targets: tuple[str, ...] = setting(
         ("q_proj", "v_proj"),
-        "the linear layers that get one",
+        "linear layers that get an adapter",
         choices=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     )
 

@@ -41,9 +41,9 @@ class ModelOptions(DeviceOption):
     def load(self, settings: InferenceSettings) -> Session:
         """Load the model. Raises ValueError for a bad model, device or setting."""
         directory = self.model or default_model()
-        session = Session.load(directory, self.device, quantization=self.quantization)
-        session.configure(settings)
-        return session
+        return Session.load(
+            directory, self.device, quantization=self.quantization, **vars(settings)
+        )
 
 
 @dataclass(kw_only=True)

@@ -16,7 +16,7 @@ from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run
 from vltp_ros.network.sam import PrunedSam
 from vltp_ros.network.token_selection import fixed_budget
-from vltp_ros.runtime.device import dtype_name
+from vltp_ros.runtime.device import autocast, dtype_name
 
 
 def benchmark_encoder(
@@ -55,12 +55,7 @@ def benchmark_encoder(
     entered = [official, *ours] if baseline else ours
     with (
         torch.inference_mode(),
-        torch.autocast(
-            device.type,
-            torch.bfloat16 if dtype is torch.float32 else dtype,
-            enabled=dtype is not torch.float32,
-            cache_enabled=False,
-        ),
+        autocast(device, dtype),
     ):
         rows = benchmark(
             entered,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from vltp_ros.network.config import EncoderConfig
 from vltp_ros.network.preprocessing import fitted_size, to_square_frame, valid_grid
 from vltp_ros.network.token_selection import oracle_scores
 from vltp_ros.runtime.session import Session
-from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.simulation import Split
 from vltp_ros.types import Segmentation
 
@@ -89,7 +89,7 @@ def draw_sheet(
     titles = ["image", "ground truth", *(f"kept after layer {layer}" for layer in stages), "mask"]
     labels, rows = [], []
     for rate in rates:
-        settings = InferenceSettings(prune_after=stages, rates=(rate,), adaptive=False)
+        settings = replace(session.settings, prune_after=stages, rates=(rate,), adaptive=False)
         session.configure(settings)
         result = session.segment(sample.image, [sample.text])[0]
         metrics = MaskMetrics()

@@ -95,9 +95,9 @@ def _segment(
                 images += 1
                 if pixels is None:
                     continue
-                writer.write(
-                    time_ns, message.header, pixels, session.segment(pixels, tasks), session
-                )
+                stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+                results = session.segment(pixels, tasks, stamp=stamp, stream=topic)
+                writer.write(time_ns, message.header, pixels, results, session)
                 answered += 1
         (folder / out.name).rename(out)
     finally:
@@ -200,11 +200,14 @@ class BagWriter:
         )
 
     def _affordance(self, result: Segmentation, number: int, header: Any, model: str) -> Any:
+        seconds, nanoseconds = divmod(round(result.seg_age_s * 1e9), 10**9)
+        fields = affordance_fields(result, result.task, number, model)
+        fields["kept_tokens"] = np.array(fields["kept_tokens"], np.uint32)
         return self._make(
             "vltp_ros/msg/AffordanceMask",
             header=header,
             box=self._make("sensor_msgs/msg/RegionOfInterest", **box_fields(result)),
-            seg_age=self._make("builtin_interfaces/msg/Duration", sec=0, nanosec=0),
+            seg_age=self._make("builtin_interfaces/msg/Duration", sec=seconds, nanosec=nanoseconds),
             mask=self._image(to_grey(result.mask), header),
-            **affordance_fields(result, result.task, number, model),
+            **fields,
         )

@@ -54,7 +54,7 @@ def affordance_fields(result: Segmentation, task: str, number: int, model: str) 
         "centroid_x": column,
         "centroid_y": row,
         "area": result.area,
-        "kept_tokens": np.array([kept.sum() for kept in result.kept], np.uint32),
+        "kept_tokens": [int(kept.sum()) for kept in result.kept],
         "total_tokens": result.kept[0].size if result.kept else 0,
         "model": model,
     }

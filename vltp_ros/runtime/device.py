@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Literal, get_args
 
 import torch
@@ -55,3 +56,14 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         return DTYPES[name]
     fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return torch.bfloat16 if fast else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Return a context that computes in a type; for float32 it changes nothing."""
+    reduced = dtype is not torch.float32
+    return torch.autocast(
+        device.type,
+        dtype if reduced else torch.bfloat16,
+        enabled=reduced,
+        cache_enabled=False,  # a captured graph would outlive the cache
+    )

@@ -21,8 +21,15 @@ class ReuseConfig:
     cells by much; noise and a flicker change all of them by little.
     """
 
-    max_age: float = setting(0.0, "seconds between the images; 0: never", low=0.0, high=3600.0)
-    max_change: float = setting(0.1, "largest change of the image", low=0.0, high=1.0)
+    max_age: float = setting(
+        0.0, "seconds for which a <SEG> is reused for later images; 0: never", low=0.0, high=3600.0
+    )
+    max_change: float = setting(
+        0.1,
+        "change of the image up to which a <SEG> is reused, share of the whole scale",
+        low=0.0,
+        high=1.0,
+    )
 
     def __post_init__(self) -> None:
         check(self)

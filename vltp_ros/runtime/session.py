@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from vltp_ros.network.preprocessing import (
     to_square_frame,
     valid_grid,
 )
+from vltp_ros.network.run import eager
 from vltp_ros.network.sam import Encoded
 from vltp_ros.network.token_selection import (
     Budget,
@@ -33,7 +33,7 @@ from vltp_ros.network.token_selection import (
 )
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.checks import check_image, check_task
-from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
+from vltp_ros.runtime.device import autocast, dtype_name, resolve_device, resolve_precision
 from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
 from vltp_ros.runtime.reuse import CachedSeg, SegCache, View
@@ -45,12 +45,14 @@ from vltp_ros.types import Segmentation
 class Session:
     """A loaded model and its settings. Not thread-safe: one thread owns it."""
 
-    def __init__(self, model: Vltp, device: torch.device) -> None:
+    def __init__(
+        self, model: Vltp, device: torch.device, settings: InferenceSettings | None = None
+    ) -> None:
         """Take a model that is on ``device`` already; most callers want :meth:`load`."""
         self.model = model
         self.device = device
         self.settings: ResolvedSettings
-        self.configure(InferenceSettings())
+        self.configure(settings or InferenceSettings())
         if device.type == "cuda":
             model.run = GraphRunner(device)
             if model.config.quantization not in UNCAPTURABLE:
@@ -82,14 +84,12 @@ class Session:
         """
         torch_device = resolve_device(device)
         if torch_device.type == "cuda":
-            torch.cuda.set_device(
-                torch_device
-            )  # graphs are captured on the thread's current device
+            # Graphs are captured on the thread's current device.
+            torch.cuda.set_device(torch_device)
         if threads:
             torch.set_num_threads(threads)
-        session = cls(load_model(model_dir, torch_device, quantization), torch_device)
-        session.configure(InferenceSettings(**settings))
-        return session
+        model = load_model(model_dir, torch_device, quantization)
+        return cls(model, torch_device, InferenceSettings(**settings))
 
     @property
     def name(self) -> str:
@@ -166,7 +166,7 @@ class Session:
         height, width = image.shape[:2]
         size = (height, width)
         times = StageTimes(self.device)
-        with self._autocast():
+        with autocast(self.device, self._dtype):
             with times.stage("preprocess"):
                 pixels = self._pixels(image)
                 square = self.model.preprocess(pixels)
@@ -184,8 +184,9 @@ class Session:
 
     def close(self) -> None:
         """Drop the model and free the memory that it holds; a closed session cannot be used."""
-        for name in ("model", "_seg_cache"):
-            vars(self).pop(name, None)  # closing twice does no harm
+        if hasattr(self, "model"):  # closing twice does no harm
+            self.model.run = self.model.reasoner.run = eager
+            del self.model, self._seg_cache
         release_memory(self.device)
 
     def _draw(
@@ -232,7 +233,8 @@ class Session:
         missing = [task for task in dict.fromkeys(tasks) if task not in segs]
         if missing:
             segs |= self._new_segs(pixels, missing, view)
-        self._seg_cache.put(stream, segs)
+        if view is not None:  # an image that stands for itself leaves the stream's alone
+            self._seg_cache.put(stream, segs)
         return [segs[task] for task in tasks]
 
     def _new_segs(
@@ -287,16 +289,6 @@ class Session:
         square = to_square_frame(torch.from_numpy(prior), config.encoder.img_size)
         grid = (config.encoder.grid, config.encoder.grid)
         return with_prior(score, square.to(self.device), grid, config.pruning.hysteresis)
-
-    def _autocast(self) -> AbstractContextManager:
-        """Return a context that computes in the precision of the settings."""
-        reduced = self._dtype is not torch.float32
-        return torch.autocast(
-            self.device.type,
-            self._dtype if reduced else torch.bfloat16,
-            enabled=reduced,
-            cache_enabled=False,  # a captured graph would outlive the cache
-        )
 
     def _kept_map(self, index: Tensor, size: tuple[int, int]) -> np.ndarray:
         """Return which patches were kept, bool [T, rows, columns] of those with some image."""
