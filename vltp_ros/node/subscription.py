@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +28,41 @@ PERIOD = 0.1  # seconds between looks at the publishers
 SILENCE_SECONDS = 5.0  # without any message, of a topic that has publishers
 MANY_LOST = 5  # messages; fewer say nothing
 LOSSY = 0.25  # share of a publisher's messages
+RECENT_SECONDS = 10.0  # in which messages are counted
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+
+
+class Tally:
+    """What came of late, and what did not, while a publisher was there."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._ever = False  # a message has come
+        self._events: deque[tuple[float, int, int]] = deque()  # seconds, received, lost
+
+    def add(self, received: int, lost: int) -> None:
+        """Count messages."""
+        self._ever = self._ever or received > 0
+        self._events.append((time.monotonic(), received, lost))
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Messages received and lost in the last RECENT_SECONDS."""
+        while self._events and time.monotonic() - self._events[0][0] > RECENT_SECONDS:
+            self._events.popleft()
+        return sum(event[1] for event in self._events), sum(event[2] for event in self._events)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing has come since the publisher did, some time ago."""
+        return not self._ever and time.monotonic() - self._began > SILENCE_SECONDS
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether many messages were lost of late."""
+        received, lost = self.counts
+        return lost >= max(MANY_LOST, LOSSY * (received + lost))
 
 
 class SensorSubscription:
@@ -70,9 +104,8 @@ class SensorSubscription:
         self._health = health
         self._group = group
         self._lock = threading.Lock()  # between the timer and whoever destroys
-        self._publishers: frozenset[bytes] = frozenset()  # those that are there, by their ids,
-        self._since = 0.0  # since this time, seconds,
-        self._received = self._lost = 0  # and what came, and what did not, of theirs
+        # By publisher: one that has crashed stays in the graph for a while beside the next.
+        self._tallies: dict[bytes, Tally] = {}
         self._told: set[str] = set()  # causes of trouble that the log has
         self.lost = 0  # messages that the middleware could not deliver, of all publishers so far
         self.trouble = ""  # why messages do not arrive; empty while they do
@@ -105,11 +138,13 @@ class SensorSubscription:
         )
 
     def _on_message(self, message: Any) -> None:
-        self._received += 1
+        for tally in self._tallies.values():
+            tally.add(received=1, lost=0)
         self._receive(message)
 
     def _on_lost(self, event: QoSMessageLostInfo) -> None:
-        self._lost += event.total_count_change
+        for tally in self._tallies.values():
+            tally.add(received=0, lost=event.total_count_change)
         self.lost += event.total_count_change
 
     def _on_incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
@@ -134,18 +169,16 @@ class SensorSubscription:
 
     def _judge(self, publishers: list[TopicEndpointInfo]) -> None:
         """Find out whether what is published arrives."""
-        ids = frozenset(bytes(publisher.endpoint_gid) for publisher in publishers)
-        if ids != self._publishers:
-            self._publishers, self._since = ids, time.monotonic()
-            self._received = self._lost = 0
-        silent = not self._received and time.monotonic() - self._since > SILENCE_SECONDS
-        sent = self._received + self._lost
-        lossy = self._lost >= max(MANY_LOST, LOSSY * sent)
+        ids = {bytes(publisher.endpoint_gid): publisher for publisher in publishers}
+        self._tallies = {number: self._tallies.get(number) or Tally() for number in ids}
+        bad = {number: t for number, t in self._tallies.items() if t.is_silent or t.is_lossy}
         self.trouble = ""
-        if publishers and (silent or lossy):
-            counts = f"{self._received} of {sent} messages arrive"
-            what = "is published, but nothing arrives" if silent else counts
-            cause = self._cause(publishers)
+        if bad:
+            tally = next(iter(bad.values()))
+            received, lost = tally.counts
+            counts = f"{received} of {received + lost} messages arrive"
+            what = "is published, but nothing arrives" if tally.is_silent else counts
+            cause = self._cause([ids[number] for number in bad])
             self.trouble = f"{self.topic} {what}: {cause}"
             if cause not in self._told:  # straight to the log: a limit could swallow it
                 self._told.add(cause)
