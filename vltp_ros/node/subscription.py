@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from rclpy import get_rmw_implementation_identifier
 from rclpy.callback_groups import CallbackGroup
@@ -29,6 +29,8 @@ SILENCE_SECONDS = 5.0  # without any message, of a topic that has publishers
 MANY_LOST = 5  # messages; fewer say nothing
 LOSSY = 0.25  # share of a publisher's messages
 RECENT_SECONDS = 10.0  # in which messages are counted
+
+Cause = Literal["type", "best effort", "unknown"]
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 
@@ -106,7 +108,7 @@ class SensorSubscription:
         self._lock = threading.Lock()  # between the timer and whoever destroys
         # By publisher: one that has crashed stays in the graph for a while beside the next.
         self._tallies: dict[bytes, Tally] = {}
-        self._told: set[str] = set()  # causes of trouble that the log has
+        self._told: set[Cause] = set()  # what the log has
         self.lost = 0  # messages that the middleware could not deliver, of all publishers so far
         self.trouble = ""  # why messages do not arrive; empty while they do
         self._name = topic  # rclpy remaps it wherever it is given, so never what it becomes
@@ -178,28 +180,29 @@ class SensorSubscription:
             received, lost = tally.counts
             counts = f"{received} of {received + lost} messages arrive"
             what = "is published, but nothing arrives" if tally.is_silent else counts
-            cause = self._cause([ids[number] for number in bad])
-            self.trouble = f"{self.topic} {what}: {cause}"
+            cause, words = self._cause([ids[number] for number in bad])
+            self.trouble = f"{self.topic} {what}: {words}"
             if cause not in self._told:  # straight to the log: a limit could swallow it
                 self._told.add(cause)
                 self._node.get_logger().warning(self.trouble)
 
-    def _cause(self, publishers: list[TopicEndpointInfo]) -> str:
-        """Name the likeliest cause, and what mends it."""
+    def _cause(self, publishers: list[TopicEndpointInfo]) -> tuple[Cause, str]:
+        """Return the likeliest cause, and in words what mends it."""
         kind = f"{self._kind.__module__.partition('.')[0]}/msg/{self._kind.__name__}"
         for publisher in publishers:
             if publisher.topic_type != kind:
-                return f"{_full_name(publisher)} sends {publisher.topic_type}, not {kind}"
+                words = f"{_full_name(publisher)} sends {publisher.topic_type}, not {kind}"
+                return "type", words
         lossy = [p for p in publishers if p.qos_profile.reliability == BEST_EFFORT]
         if lossy and "fastrtps" in get_rmw_implementation_identifier():
-            return (
+            return "best effort", (
                 f"{_full_name(lossy[0])} sends best effort, and its Fast DDS has less shared "
                 "memory than an image takes; set FASTDDS_DEFAULT_PROFILES_FILE="
                 f"{shipped('config/fastdds.xml')} for it, or have it send reliably"
             )
         if lossy:
-            return f"{_full_name(lossy[0])} sends best effort; have it send reliably"
-        return (
+            return "best effort", f"{_full_name(lossy[0])} sends best effort; have it send reliably"
+        return "unknown", (
             f"{_full_name(publishers[0])} may be idle, or a firewall in the way; "
             f"ros2 topic hz {self.topic} tells whether others receive it"
         )
