@@ -8,11 +8,10 @@ from typing import Annotated
 
 import tyro
 
-from vltp_ros.cli.options import Command, SplitOption
+from vltp_ros.cli.options import Command, ModelOption, SplitOption
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.table7 import VLTP_RATES, table7
-from vltp_ros.paths import default_model
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
@@ -20,8 +19,8 @@ from vltp_ros.training.config import TrainConfig
 
 
 @dataclass
-class Baselines(SplitOption, Command):
-    """Train and compare CTS, DToP, SViT, random pruning and VLTP around a model's encoder.
+class Baselines(ModelOption, SplitOption, Command):
+    """Train and compare CTS, DToP, SViT, random pruning and VLTP around a model's dense half.
 
     All are trained alike, VLTP once for each of --rates. A killed run continues when the same
     command is given again.
@@ -31,8 +30,6 @@ class Baselines(SplitOption, Command):
     """Data set written by `vltp scenes`, to train on."""
     run: Path
     """Directory for checkpoints and losses, with a folder for each method."""
-    model: Path | None = None
-    """Model directory, of which the dense half is used; the tabletop model if not given."""
     count: int = 300
     """Number of scenes, one task each."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(
@@ -51,7 +48,7 @@ class Baselines(SplitOption, Command):
 
 def run(args: Baselines) -> dict:
     """Train and evaluate; ValueError for a bad model, data set, split or count."""
-    session = Session.load(args.model or default_model(), "cpu")
+    session = Session.load(args.model_directory, "cpu")
     source = BatchSource(TabletopDataset(args.data), TASKS, args.config)
     rows = table7(session, source, args.config, args.run, args.split, args.count)
     return {"model": session.name, **measured_on(session.device), "rows": rows}

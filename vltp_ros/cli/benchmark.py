@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 import tyro
 
-from vltp_ros.cli.options import Command, DeviceOption
+from vltp_ros.cli.options import Command, DeviceOption, ModelOption
 from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
 from vltp_ros.evaluation.reasoner_benchmark import benchmark_reasoner
 from vltp_ros.network.config import Quantization
@@ -83,7 +82,7 @@ class Reasoner(DeviceOption):
 
 
 @dataclass
-class Node(DeviceOption):
+class Node(ModelOption, DeviceOption):
     """Measure the ROS 2 node at fixed rates of a camera, with real processes."""
 
     rate: tuple[float, ...] = (10.0, 30.0)
@@ -92,8 +91,6 @@ class Node(DeviceOption):
     """Sizes of the camera's images, WIDTHxHEIGHT."""
     seconds: float = 20.0
     """Time to measure each rate and resolution for, in seconds."""
-    model: Path | None = None
-    """Model directory; the tabletop model if not given."""
 
     def measure(self) -> dict:
         """Run the benchmark; RuntimeError when the node does not work."""

@@ -30,19 +30,29 @@ class DeviceOption:
 
 
 @dataclass(kw_only=True)
-class ModelOptions(DeviceOption):
-    """Which model to load, and how."""
+class ModelOption:
+    """Which model."""
 
     model: Path | None = None
     """Model directory; the tabletop model if not given."""
+
+    @property
+    def model_directory(self) -> Path:
+        """The one that was given, or the tabletop model's."""
+        return self.model or default_model()
+
+
+@dataclass(kw_only=True)
+class ModelOptions(ModelOption, DeviceOption):
+    """Which model to load, and how."""
+
     quantization: Quantization | None = None
     """LLaVA's weights in memory; as the model says if not given."""
 
     def load(self, settings: InferenceSettings) -> Session:
         """Load the model. Raises ValueError for a bad model, device or setting."""
-        directory = self.model or default_model()
         return Session.load(
-            directory, self.device, quantization=self.quantization, **vars(settings)
+            self.model_directory, self.device, quantization=self.quantization, **vars(settings)
         )
 
 
