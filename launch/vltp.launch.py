@@ -15,6 +15,8 @@ PARAMETERS = {
     "model": "Model directory",
     "device": "auto, cpu, cuda or cuda:N",
     "precision": "auto, float32, bfloat16 or float16: what SAM computes in",
+    "runner": "auto, eager or compiled: how the model runs",
+    "max_latency_ms": "Milliseconds that an image may take in the model; 0: as long as it takes",
     "autostart": "true: configure and activate at the start; false: a manager does",
     "cameras": "Namespaces of the cameras, joined by commas",
     "transport": "raw or compressed: how the images come",

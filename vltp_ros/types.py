@@ -1,10 +1,15 @@
-"""What passes between the rooms: plain data, no behaviour."""
+"""What passes between the rooms: plain data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+
+Box = tuple[int, int, int, int]
+"""x, y, width, height, pixels; all zero around nothing."""
 
 
 @dataclass(frozen=True)
@@ -12,24 +17,31 @@ class Segmentation:
     """The answer to one task on one image, at the size of that image."""
 
     task: str
-    mask: np.ndarray  # bool [H, W]
-    probability: np.ndarray  # float32 [H, W], 0..1; the mask is where it exceeds the threshold
+    levels: np.ndarray  # uint8 [H, W]: probability in steps of 1 / 255
+    mask: np.ndarray  # bool [H, W]: where the probability exceeds the threshold
+    area: int  # mask pixels
+    box: Box  # around the mask
     score: float  # mean probability inside the mask, 0..1; 1 - max probability when it is empty
     kept: tuple[np.ndarray, ...]  # per pruning stage: bool [gh, gw] over the valid image patches
     times_ms: dict[str, float]  # per stage, in order of execution; the shared ones are not divided
     tokens: tuple[int, ...]  # per pruning stage: tokens that ran, those of the padding included
     seg_age_s: float = 0.0  # from the image on which <SEG> was computed to this one, seconds
+    rates: tuple[float, ...] = ()  # share of tokens frozen at each stage, as it was chosen
+    csp: str = "off"  # preset of LVLM_CSP, as it was chosen
 
-    @property
-    def area(self) -> int:
-        """Return the number of mask pixels."""
-        return int(self.mask.sum())
+    @classmethod
+    def certain(cls, task: str, mask: np.ndarray, score: float = 1.0, **rest: Any) -> Segmentation:
+        """Return an answer without a model: bool [H, W], every pixel of it with probability 1."""
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = (0, 0, 0, 0)
+        if len(rows):
+            x, y = int(columns[0]), int(rows[0])
+            box = (x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)
+        levels = np.where(mask, np.uint8(255), np.uint8(0))
+        defaults: dict[str, Any] = {"kept": (), "times_ms": {}, "tokens": ()}
+        return cls(task, levels, mask, int(mask.sum()), box, score, **defaults | rest)
 
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        """Return x, y, width, height of the mask in pixels; all zero when it is empty."""
-        rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
-        if not len(rows):
-            return (0, 0, 0, 0)
-        x, y = int(columns[0]), int(rows[0])
-        return (x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)
+    @cached_property
+    def probability(self) -> np.ndarray:
+        """How likely each pixel serves the task, float32 [H, W]."""
+        return self.levels.astype(np.float32) / 255

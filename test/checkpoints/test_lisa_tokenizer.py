@@ -60,7 +60,7 @@ def test_llamas_own_tokenizer_gives_the_tokens_that_lisa_was_trained_on(
         ),
     )
     convert_lisa(copy, lisa.clip, tmp_path / "out", SAM)
-    before, after = whole(tmp_path / "out").reasoner._prompt_ids(TASK)
+    before, after = whole(tmp_path / "out").reasoner.prompts.tokenise(TASK)
     # LISA split at the added tokens, without the space around them, and encoded each piece alone.
     start, end = SENTENCE.split("<im_start><im_patch><im_end> ")
     assert before == [pieces.bos_id(), *pieces.encode(start), numbers["<im_start>"]]

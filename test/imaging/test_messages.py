@@ -14,7 +14,7 @@ from vltp_ros.types import Segmentation
 
 def segmentation(mask: np.ndarray) -> Segmentation:
     kept = (np.eye(3, dtype=bool), np.ones((3, 3), bool))
-    return Segmentation("cut", mask, mask.astype(np.float32), 0.75, kept, {}, (4, 10))
+    return Segmentation.certain("cut", mask, 0.75, kept=kept, tokens=(4, 10))
 
 
 @pytest.mark.parametrize(

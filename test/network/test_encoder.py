@@ -107,7 +107,8 @@ def test_frozen_tokens_keep_their_value_and_can_return():
         return (first, second)[stage]
 
     final = {}
-    encoder.image_encoder.neck.register_forward_pre_hook(lambda m, args: final.update(x=args[0]))
+    neck = encoder.image_encoder.neck
+    neck[0].register_forward_pre_hook(lambda m, args: final.update(x=args[0]))
     out = encoder(images, select)
     before, after = inputs
     final = final["x"].permute(0, 2, 3, 1).flatten(1, 2)

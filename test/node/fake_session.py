@@ -19,12 +19,12 @@ class FakeSession:
     """Masks the pixels whose red is above 127; whose green is, for a task that says green."""
 
     name, device_name = "fake", "no device"
-    gpu_memory_mib = None
+    gpu_memory_mib, fault, late_captures, missed_deadlines = None, "", 0, 0
     open = 0  # sessions loaded and not closed
     released = threading.Event()  # lets go of who hangs
 
     @classmethod
-    def load(cls, model_dir, device="cpu", threads=0, quantization=None) -> FakeSession:
+    def load(cls, model_dir, **options) -> FakeSession:
         FakeSession.open += 1
         return cls()
 
@@ -47,8 +47,8 @@ class FakeSession:
 
     @staticmethod
     def _answer(mask: np.ndarray, task: str, age: float) -> Segmentation:
-        probability = mask.astype(np.float32)
-        return Segmentation(task, mask, probability, 0.5, KEPT, {"encode": 1.0}, (4, 10), age)
+        rest = {"kept": KEPT, "times_ms": {"encode": 1.0}, "tokens": (4, 10), "seg_age_s": age}
+        return Segmentation.certain(task, mask, 0.5, **rest)
 
     def close(self) -> None:
         FakeSession.open -= 1

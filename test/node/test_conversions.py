@@ -198,7 +198,8 @@ def test_images_there_and_back(width, height, colour):
 
 def segmentation(mask: np.ndarray) -> Segmentation:
     kept = (np.eye(3, dtype=bool), np.ones((3, 3), bool))
-    return Segmentation("cut", mask, mask.astype(np.float32), 0.75, kept, {"encode": 2.0}, (4, 10))
+    times = {"encode": 2.0}
+    return Segmentation.certain("cut", mask, 0.75, kept=kept, times_ms=times, tokens=(4, 10))
 
 
 def test_affordance_describes_its_mask():

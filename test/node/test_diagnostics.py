@@ -40,7 +40,7 @@ def test_a_camera_s_limits(monkeypatch):
 
 
 def node_status(health: Health, memory: float | None = None, **limits) -> DiagnosticStatus:
-    return health.status("/vltp", 1, True, memory, NodeConfig(**limits))
+    return health.status("/vltp", 1, True, memory, 0, NodeConfig(**limits))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from vltp_ros.network.token_selection import kept_count
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
+from vltp_ros.types import Segmentation
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +65,38 @@ def test_rate_zero_does_not_prune(session, image):
     assert result.kept == () and "pruned blocks" not in result.times_ms
 
 
-def test_bfloat16_stays_close_to_float32(session, image):
-    session.configure(InferenceSettings(rates=(0.0,), precision="float32"))
-    exact = session.segment(image, ["drink"])[0].probability
-    session.configure(InferenceSettings(rates=(0.0,), precision="bfloat16"))
-    rough = session.segment(image, ["drink"])[0].probability
-    assert 0 < np.abs(exact - rough).mean() < 0.02
+@pytest.mark.parametrize("rates", [(0.0,), (0.5,)])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_stays_close_to_float32(image, precision, rates):
+    exact, rough = (
+        Session(tiny_model(), torch.device("cpu"), InferenceSettings(rates=rates, precision=name))
+        for name in ("float32", precision)
+    )
+    assert rough.precision == precision and rough.device_name.endswith(f"{precision})")
+    expected = exact.segment(image, ["drink"])[0].probability
+    assert 0 < np.abs(expected - rough.segment(image, ["drink"])[0].probability).mean() < 0.02
+
+
+def test_precision_is_chosen_when_the_model_is_loaded(session):
+    before = session.settings
+    with pytest.raises(
+        ValueError, match="precision is 'bfloat16'; the model was loaded in float32"
+    ):
+        session.configure(InferenceSettings(precision="bfloat16"))
+    assert session.settings == before
+    session.configure(InferenceSettings(precision="float32"))  # what auto means here
+
+
+def test_scores_areas_and_boxes_are_those_of_the_masks(session, image):
+    session.configure(InferenceSettings(threshold=0.5))
+    middle = session.segment(image, ["drink"])[0].probability
+    for threshold in (0.0, float(np.median(middle)), 1.0):
+        session.configure(InferenceSettings(threshold=threshold))
+        r = session.segment(image, ["drink"])[0]
+        plain = Segmentation.certain("drink", r.probability > threshold)
+        assert np.array_equal(r.mask, plain.mask) and r.area == plain.area and r.box == plain.box
+        expected = r.probability[r.mask].mean() if r.area else 1 - r.probability.max()
+        assert abs(r.score - expected) < 0.003  # the probabilities are rounded, the score is not
 
 
 @pytest.mark.parametrize(
@@ -111,6 +138,7 @@ def test_bad_tasks_are_refused(session, image, task, reason):
         ({"prune_after": (99,), "rates": (0.5,)}, r"prune_after is \(99,\); allowed"),
         ({"threshold": 1.5}, "threshold is 1.5"),
         ({"precision": "int3"}, "precision is 'int3'"),
+        ({"runner": "fast"}, "runner is 'fast'; allowed: auto, eager, compiled"),
         ({"selector": "magic"}, "selector is 'magic'; allowed: prune_decoder, attention"),
         ({"selector": "attention", "adaptive": True}, "adaptive needs prune_decoder"),
         ({"csp": "99"}, "csp is '99'; allowed: off, 65, 70"),
@@ -202,8 +230,8 @@ def test_the_last_mask_keeps_its_place_in_the_next_frame(session, image):
 def test_gpu_equals_cpu(image):
     results = []
     for device in ("cpu", "cuda"):
-        session = Session(tiny_model().to(device), torch.device(device))
-        session.configure(InferenceSettings(rates=(0.5,), precision="float32"))
+        settings = InferenceSettings(rates=(0.5,), precision="float32")
+        session = Session(tiny_model().to(device), torch.device(device), settings)
         results.append(session.segment(image, ["drink", "cut bread"]))
     for cpu, cuda in zip(*results, strict=True):
         assert np.abs(cpu.probability - cuda.probability).max() < 1e-3

@@ -36,7 +36,8 @@ from vltp_ros.checkpoints.source_files import (
 )
 from vltp_ros.network.config import ModelConfig, model_config
 from vltp_ros.network.llava import token_id, vision_config
-from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
+from vltp_ros.network.prompts import SEG_TOKEN
+from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
 
 SYSTEM = (

@@ -38,7 +38,8 @@ from vltp_ros.checkpoints.source_files import (
 )
 from vltp_ros.network.config import ModelConfig
 from vltp_ros.network.llava import text_config
-from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
+from vltp_ros.network.prompts import SEG_TOKEN
+from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
 
 PROMPT = f"{SYSTEM} USER: {{image}}\n{{task}} {REQUEST} ASSISTANT:{SEG_TOKEN}."

@@ -168,13 +168,15 @@ def load_model(
     directory: Path | str,
     device: str | torch.device = "cpu",
     quantization: Quantization | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Vltp:
-    """Load a model directory, SAM in full precision, ready for inference.
+    """Load a model directory, ready for inference.
 
     Args:
         directory: see above.
         device: where to.
         quantization: of LLaVA, one of QUANTIZATIONS; None: as ``model.yaml`` says.
+        dtype: of SAM's weights.
 
     Raises:
         ModelError: for a missing, truncated, altered or mismatching file, or too little memory.
@@ -197,6 +199,7 @@ def load_model(
     model = Vltp(config, reasoner, pruned_half)
     for name, modules in parts_of(pruned_half).items():
         fill(model, modules, directory / name)
+    model.cast(dtype)
     del model.reasoner  # quantised weights lie on the device and cannot be moved
     reasoner.projection.to(device)
     model.to(device).reasoner = reasoner

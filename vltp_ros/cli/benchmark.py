@@ -28,7 +28,7 @@ class Encoder(DeviceOption):
     sam: Literal["tabletop", "vit_b", "vit_l", "vit_h"] = "vit_b"
     """Size of the encoder."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type that the encoder computes in; bfloat16 and float16 under autocast."""
+    """Type that the encoder computes in."""
     rates: tuple[float, ...] = (0.0, 0.5, 0.8)
     """Share of tokens frozen at each stage; 0 prunes nothing."""
     baseline: bool = False

@@ -19,19 +19,13 @@ from vltp_ros.checkpoints.quantization import UNCAPTURABLE
 from vltp_ros.evaluation.benchmark import Candidate, benchmark, watched, ways_to_run
 from vltp_ros.evaluation.flops import image_token_cost
 from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.evaluation.random_models import TASKS
 from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, Quantization, model_config
 from vltp_ros.network.csp import csp_config
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.network.reasoner import Reasoner
-from vltp_ros.network.run import Run
+from vltp_ros.network.run import Run, eager
 from vltp_ros.training.new_model import llava_config, train_tokenizer
-
-TASKS = (
-    "something to scoop soup with",
-    "what could I drive a nail into the wall with?",
-    "a thing that cuts",
-    "something soft to sit on while waiting",
-)
 
 
 def benchmark_reasoner(
@@ -72,6 +66,33 @@ def benchmark_reasoner(
         if not 1 <= count <= len(TASKS):
             raise ValueError(f"tasks is {count}; allowed: 1 to {len(TASKS)}")
     reasoner, loading = _load_random(size, quantization, device)
+    rows = time_reasoner(
+        reasoner, size, quantization, csp, tasks, baseline=baseline, repeats=repeats,
+        progress=progress,
+    )  # fmt: skip
+    return {
+        **measured_on(device),
+        "size": size,
+        "quantization": quantization,
+        **loading,
+        "repeats": repeats,
+        "rows": rows,
+    }
+
+
+def time_reasoner(
+    reasoner: Reasoner,
+    size: str,
+    quantization: Quantization,
+    csp: Sequence[str],
+    tasks: Sequence[int],
+    *,
+    baseline: bool,
+    repeats: int,
+    progress: bool,
+) -> list[dict]:
+    """Time a reasoner where it is; return the rows of :func:`benchmark_reasoner`."""
+    device = reasoner.llava.device
     entered = [
         candidate
         for count in tasks
@@ -86,14 +107,8 @@ def benchmark_reasoner(
             progress=progress,
             against=lambda entry: official.get(entry.row["tasks"]) if entry.row["csp"] else None,
         )
-    return {
-        **measured_on(device),
-        "size": size,
-        "quantization": quantization,
-        **loading,
-        "repeats": repeats,
-        "rows": [row for row in rows if row["csp"]],
-    }
+    reasoner.run = eager
+    return [row for row in rows if row["csp"]]
 
 
 def _load_random(
@@ -180,7 +195,7 @@ def transformers_forward(reasoner: Reasoner, image: Tensor, tasks: list[str]) ->
     side, tokens = llava.model.vision_tower.config.image_size, llava.config.image_seq_length
     prompt = reasoner.prompt.partition("[SEG]")[0]
     prompts = [
-        prompt.replace("{image}", reasoner.image_token * tokens).replace("{task}", task)
+        prompt.replace("{image}", reasoner.prompts.image_token * tokens).replace("{task}", task)
         for task in tasks
     ]
     inputs = tokenizer(prompts, return_tensors="pt", padding=True).to(image.device)

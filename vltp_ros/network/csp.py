@@ -125,9 +125,9 @@ def image_token_gmacs(per_layer: Sequence[int], width: int, mlp: int) -> float:
     return sum(4 * n * width**2 + 2 * n * n * width + 3 * n * width * mlp for n in per_layer) / 1e9
 
 
-def uniform(tokens: int, count: int) -> Tensor:
+def uniform(tokens: int, count: int, device: torch.device | None = None) -> Tensor:
     """Return int64 [count], evenly spaced below ``tokens``: S[i] = i * floor(N / N_c)."""
-    return torch.arange(count) * (tokens // count)
+    return torch.arange(count, device=device) * (tokens // count)
 
 
 def random(tokens: int, count: int, generator: torch.Generator | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
 from vltp_ros.network.attention import TokenPositions, run_block
+from vltp_ros.network.convolutions import run_convolutions
 
 Select = Callable[[int, Tensor], Tensor]
 """(stage, tokens [B, N, C]) -> int64 [B, k]: the tokens to keep, each at most once."""
@@ -75,7 +76,9 @@ class PrunedImageEncoder(nn.Module):
         side = self.image_encoder.img_size
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"images are {tuple(images.shape)}; allowed: (B, 3, {side}, {side})")
-        tokens = self.image_encoder.patch_embed(images) + self.image_encoder.pos_embed
+        weights = self.image_encoder.patch_embed.proj.weight
+        tokens = self.image_encoder.patch_embed(images.to(weights.dtype))
+        tokens = (tokens + self.image_encoder.pos_embed).to(weights.dtype)
         # The convolution leaves the channels outermost, and every sum would keep it so: each norm
         # would then copy the tokens first.
         tokens = tokens.flatten(1, 2).contiguous()
@@ -123,7 +126,8 @@ class PrunedImageEncoder(nn.Module):
 
     def merge(self, tokens: Tensor) -> Tensor:
         """Run the neck over all tokens [B, N, C]: features [B, 256, S/16, S/16]."""
-        return self.image_encoder.neck(tokens.unflatten(1, self.grid).permute(0, 3, 1, 2))
+        square = tokens.unflatten(1, self.grid).permute(0, 3, 1, 2)
+        return run_convolutions(self.image_encoder.neck, square)
 
     def _blocks(self, segment: int) -> nn.ModuleList:
         """Return the blocks between two stages; segment 0 comes before the first."""

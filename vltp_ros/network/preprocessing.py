@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -47,10 +49,18 @@ def llava_input(image: Tensor, side: int, framing: str) -> Tensor:
     Returns:
         float [B, 3, side, side].
     """
-    mean = torch.tensor(CLIP_MEAN, device=image.device).view(3, 1, 1)
-    std = torch.tensor(CLIP_STD, device=image.device).view(3, 1, 1)
+    mean, std = _clip_statistics(image.device)
     scaled, padding = _fitted(image, side, framing)
     return F.pad((scaled.float() / 255 - mean) / std, padding)
+
+
+# Made once on the device, as a copy from the host would be waited for.
+@cache
+@torch.inference_mode(False)
+def _clip_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return CLIP's mean and deviation, [3, 1, 1] each, of values in 0..1."""
+    mean, std = (torch.tensor(values, device=device) for values in (CLIP_MEAN, CLIP_STD))
+    return mean.view(3, 1, 1), std.view(3, 1, 1)
 
 
 def to_llava_frame(values: Tensor, side: int, framing: str) -> Tensor:

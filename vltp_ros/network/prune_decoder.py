@@ -9,6 +9,7 @@ from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor, nn
 
 from vltp_ros.network.config import PruneDecoderConfig
+from vltp_ros.network.convolutions import run_convolutions
 
 WIDTH = 256
 """Width of the <SEG> embedding and of SAM's features."""
@@ -19,13 +20,15 @@ def without_autocast(tensor: Tensor) -> torch.autocast:
     return torch.autocast("cuda" if tensor.is_cuda else "cpu", enabled=False)
 
 
-def dense_positions(embedding: PositionEmbeddingRandom, grid: tuple[int, int]) -> Tensor:
-    """Return SAM's positional encoding [d, rows, columns], in float32 under autocast too.
+def dense_positions(embedding: PositionEmbeddingRandom, image: Tensor) -> Tensor:
+    """Return SAM's positional encoding for features [B, d, rows, columns], in their type.
 
-    bfloat16 rounds phases of several turns by nearly as much as those of neighbours differ.
+    It is computed in float32: bfloat16 rounds phases of several turns by nearly as much as those of
+    neighbours differ.
     """
     with without_autocast(embedding.positional_encoding_gaussian_matrix):
-        return embedding(grid)
+        positions = embedding((image.shape[-2], image.shape[-1]))
+    return positions.to(image.dtype).expand_as(image)
 
 
 class PruneDecoder(nn.Module):
@@ -62,7 +65,7 @@ class PruneDecoder(nn.Module):
             grid: rows and columns, N = rows * columns.
 
         Returns:
-            float [B, N], in float32 under autocast too, where few of the best would differ.
+            float32 [B, N], whatever the type of the weights: few of the best would differ.
 
         Raises:
             ValueError: if the shapes do not fit each other.
@@ -73,9 +76,10 @@ class PruneDecoder(nn.Module):
                 f"tokens {tuple(tokens.shape)}, seg {tuple(seg.shape)} and grid {tuple(grid)} do "
                 f"not fit; allowed: [B, rows * columns, C] and [B, 1, {WIDTH}]"
             )
-        image = self.neck(tokens.transpose(1, 2).unflatten(2, grid))  # [B, d, rows, columns]
+        square = tokens.transpose(1, 2).unflatten(2, grid)
+        image = run_convolutions(self.neck, square)  # [B, d, rows, columns]
         image = image + self.no_mask.weight[..., None, None]
-        position = dense_positions(self.position, grid).expand_as(image)
+        position = dense_positions(self.position, image)
         query = self.query.weight.expand(batch, -1, -1)
         points, image = self.transformer(
             image, position, torch.cat([query, self.guide(seg.to(query))], 1)

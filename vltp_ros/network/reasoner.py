@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +21,13 @@ from transformers.models.clip.modeling_clip import CLIPAttention
 
 from vltp_ros.network import csp as selection
 from vltp_ros.network.csp import CspConfig, spans
-from vltp_ros.network.llava import text_config, token_id, vision_config
+from vltp_ros.network.llava import text_config, vision_config
 from vltp_ros.network.prefill import KeysAndValues, TokenSchedule, cache_prompt, prefill
 from vltp_ros.network.preprocessing import llava_input
+from vltp_ros.network.prompts import Prompts
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run, eager
 from vltp_ros.network.token_selection import top_k
-
-SEG_TOKEN = "[SEG]"
-
-TEXT_MULTIPLE = 8
-"""The tokens after the image are padded to a multiple of this."""
 
 
 @dataclass(frozen=True)
@@ -76,23 +73,12 @@ class Reasoner(nn.Module):
                 model's vocabulary, or the language model is no LLaMA.
         """
         super().__init__()
-        token_id(tokenizer, SEG_TOKEN)
         if not isinstance(llava.model.language_model, LlamaModel):
             kind = type(llava.model.language_model).__name__
             raise ValueError(f"the language model is a {kind}; allowed: LlamaModel")
-        vocabulary = text_config(llava.config).vocab_size
-        if len(tokenizer) > vocabulary:
-            raise ValueError(
-                f"the tokenizer has {len(tokenizer)} tokens; the model's vocabulary is {vocabulary}"
-            )
-        image_token = tokenizer.convert_ids_to_tokens(llava.config.image_token_id)
-        if not isinstance(image_token, str):
-            raise ValueError(
-                f"the tokenizer has no token {llava.config.image_token_id}, the model's image token"
-            )
+        self.prompts = Prompts(tokenizer, llava.config, prompt)
         self.llava = llava
         self.tokenizer = tokenizer
-        self.image_token = image_token
         self.framing = framing
         self.prompt = prompt
         hidden = text_config(llava.config).hidden_size
@@ -100,7 +86,7 @@ class Reasoner(nn.Module):
             nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, WIDTH)
         )
         self.run: Run = eager
-        """How the language model is run."""
+        """How vision tower and language model are run."""
         self._changes = 0
         self.clear_prompt_cache()
         self.register_load_state_dict_post_hook(lambda module, keys: module.clear_prompt_cache())
@@ -128,11 +114,23 @@ class Reasoner(nn.Module):
             images: one for each row.
             cls: also return what the CLS token attends to.
         """
+        square = self.run(("llava_input", self.framing), self._square, images)
+        tokens, *attention = self.run(
+            ("tower", self._changes, cls), partial(self._tower, cls=cls), square
+        )
+        return VisionFeatures(tokens, attention[0] if attention else None)
+
+    def _square(self, images: Tensor) -> Tensor:
+        """Turn uint8 [B, 3, H, W] into the vision tower's input [B, 3, s, s]."""
+        side = vision_config(self.llava.config).image_size
+        return llava_input(images, side, self.framing).to(self.llava.dtype)
+
+    def _tower(self, square: Tensor, cls: bool) -> tuple[Tensor, ...]:
+        """Return image tokens [B, N, D] and, if asked for, the CLS token's attention [B, N]."""
         model = self.llava.model
-        pixels = llava_input(images, vision_config(self.llava.config).image_size, self.framing)
         with _recording_cls_attention(model.vision_tower, self.llava.config, cls) as attentions:
-            features = model.get_image_features(pixels.to(self.llava.dtype)).pooler_output
-        return VisionFeatures(torch.stack(list(features)), attentions[0] if attentions else None)
+            features = model.get_image_features(square).pooler_output
+        return torch.stack(list(features)), *attentions
 
     def reason(
         self,
@@ -159,8 +157,9 @@ class Reasoner(nn.Module):
         """
         total = features.tokens.shape[1]
         language_model = self.llava.model.language_model
-        before, text, last = self._embed_prompts(tasks, total, features.tokens.device)
-        cache = self._prompt_cache(before)
+        embed = self.llava.get_input_embeddings()
+        ids = self.prompts.ids(tasks, total, features.tokens.device)
+        cache = self._prompt_cache(ids.before)
         schedule = None
         if csp:
             schedule = _schedule(csp, len(language_model.layers), features, instances)
@@ -170,9 +169,9 @@ class Reasoner(nn.Module):
         ) -> tuple[Tensor, ...]:
             output = prefill(
                 language_model,
-                before,
+                embed(ids.before),
                 image,
-                text,
+                embed(text),
                 last,
                 cache=cache,
                 schedule=TokenSchedule(schedule.spans, *representatives) if schedule else None,
@@ -183,7 +182,7 @@ class Reasoner(nn.Module):
 
         key = ("reason", self._changes, schedule and schedule.spans, output_attentions)
         chosen = [schedule.representatives] if schedule else []
-        seg, *attentions = self.run(key, work, features.tokens, text, last, *chosen)
+        seg, *attentions = self.run(key, work, features.tokens, ids.text, ids.last, *chosen)
         side = math.isqrt(total)
         return ReasonerOutput(seg, attentions[0].unflatten(1, (side, side)) if attentions else None)
 
@@ -203,59 +202,16 @@ class Reasoner(nn.Module):
         return super()._apply(fn, recurse)
 
     def _prompt_cache(self, before: Tensor) -> list[KeysAndValues]:
-        """Return keys and values of the prompt before the image; none where weights may change."""
+        """Return keys and values of the prompt int64 [p]; none where weights may change."""
         if self.training or torch.is_grad_enabled():
             return []
         kind = before.device.type
         autocast = kind != "meta" and torch.is_autocast_enabled(kind)
         dtype = torch.get_autocast_dtype(kind) if autocast else None
         if dtype not in self._prompt_caches:
-            self._prompt_caches[dtype] = cache_prompt(self.llava.model.language_model, before)
+            prompt = self.llava.get_input_embeddings()(before)
+            self._prompt_caches[dtype] = cache_prompt(self.llava.model.language_model, prompt)
         return self._prompt_caches[dtype]
-
-    def _embed_prompts(
-        self, tasks: list[list[str]], image_tokens: int, device: torch.device
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Embed the prompts before the image [p, D] and after it [B * T, m, D].
-
-        Returns:
-            Both embeddings, and int64 [B * T]: which token after the image to read out.
-        """
-        prompts = [self._prompt_ids(task) for row in tasks for task in row]
-        before, rows = prompts[0][0], [after for _, after in prompts]
-        self._check_length(rows, tasks, len(before) + image_tokens)
-        # Padding on the right has no effect: attention is causal and each row is read at its end.
-        # Few different lengths are few graphs to capture.
-        longest = -(-max(map(len, rows)) // TEXT_MULTIPLE) * TEXT_MULTIPLE
-        padded = [row + [0] * (longest - len(row)) for row in rows]
-        embed = self.llava.get_input_embeddings()
-        last = torch.tensor([len(row) - 1 for row in rows], device=device)
-        text = embed(torch.tensor(padded, device=device))
-        return embed(torch.tensor(before, device=device)), text, last
-
-    def _prompt_ids(self, task: str) -> tuple[list[int], list[int]]:
-        """Return the token ids before the image, and those after it to just before ``[SEG]``."""
-        prompt = self.prompt.replace("{image}", self.image_token).replace("{task}", task)
-        ids = self.tokenizer(prompt).input_ids
-        image = token_id(self.tokenizer, self.image_token)
-        seg = token_id(self.tokenizer, SEG_TOKEN)
-        if ids.count(image) != 1 or ids.count(seg) != 1:
-            raise ValueError(
-                f"task is {task[:80]!r}; it must not hold {self.image_token} or {SEG_TOKEN}"
-            )
-        index = ids.index(image)
-        return ids[:index], ids[index + 1 : ids.index(seg)]
-
-    def _check_length(self, rows: list[list[int]], tasks: list[list[str]], taken: int) -> None:
-        """Raise ValueError if the longest row and the ``taken`` tokens exceed the context."""
-        context = text_config(self.llava.config).max_position_embeddings
-        longest = max(range(len(rows)), key=lambda i: len(rows[i]))
-        if taken + len(rows[longest]) > context:
-            task = [t for row in tasks for t in row][longest]
-            raise ValueError(
-                f"task {task[:40]!r}… gives {len(rows[longest])} tokens; the language model's "
-                f"context of {context} leaves {context - taken}"
-            )
 
 
 def _schedule(
@@ -290,7 +246,7 @@ def _representatives(
     elif selector == "random":
         rows = [selection.random(total, count) for _ in range(batch)]
     else:
-        rows = [selection.uniform(total, count)] * batch
+        return selection.uniform(total, count, features.tokens.device).expand(batch, -1)
     return torch.stack(rows).to(features.tokens.device)
 
 

@@ -13,9 +13,11 @@ from segment_anything.modeling import (
     PromptEncoder,
     TwoWayTransformer,
 )
+from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor, nn
 
 from vltp_ros.network.config import DecoderConfig, EncoderConfig, ModelConfig
+from vltp_ros.network.convolutions import run_convolutions
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.preprocessing import sam_input
 from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder, dense_positions
@@ -84,6 +86,24 @@ class PrunedSam(nn.Module):
             return
         self.prune_decoder.position.load_state_dict(self.prompt_encoder.pe_layer.state_dict())
         self.prune_decoder.no_mask.load_state_dict(self.prompt_encoder.no_mask_embed.state_dict())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that SAM computes in."""
+        return self.image_encoder.patch_embed.proj.weight.dtype
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Keep SAM's weights in a type and compute in it; once, as a shorter one loses digits.
+
+        Positions stay float32 (the table that is added to the patches, and the frequencies of the
+        decoders' encoding), and so does what is computed from the weights in float32 whatever their
+        type: the statistics of all norms, scores, and the product that draws the mask.
+        """
+        pruned_half = (self.prune_decoder, self.pruned_mask_decoder)
+        for part in (self.image_encoder, self.prompt_encoder, self.mask_decoder, *pruned_half):
+            for module in part.modules() if part is not None else ():
+                if not isinstance(module, (ImageEncoderViT, PositionEmbeddingRandom)):
+                    module._apply(lambda tensor: tensor.to(dtype), recurse=False)
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Turn uint8 [B, 3, H, W] RGB into the encoder's input, float [B, 3, S, S]."""
@@ -175,7 +195,7 @@ def _advance(
 
 
 def decode(decoder: MaskDecoder, prompts: PromptEncoder, features: Tensor, seg: Tensor) -> Tensor:
-    """Draw mask logits [T, S/4, S/4] of T prompts.
+    """Draw mask logits, float32 [T, S/4, S/4], of T prompts.
 
     SAM's own ``predict_masks`` pairs many prompts with one image; here each prompt has its own
     features.
@@ -189,11 +209,12 @@ def decode(decoder: MaskDecoder, prompts: PromptEncoder, features: Tensor, seg: 
     output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     points = torch.cat([output.expand(len(seg), -1, -1), seg.to(output)], 1)
     image = features + prompts.no_mask_embed.weight[..., None, None]
-    position = dense_positions(prompts.pe_layer, prompts.image_embedding_size).expand_as(image)
+    position = dense_positions(prompts.pe_layer, image)
     points, image_tokens = decoder.transformer(image, position, points)
-    drawn = decoder.output_upscaling(image_tokens.transpose(1, 2).view_as(image))
+    square = image_tokens.transpose(1, 2).view_as(image)
+    drawn = run_convolutions(decoder.output_upscaling, square)
     weights = decoder.output_hypernetworks_mlps[0](points[:, 1])
-    return torch.einsum("tc,tchw->thw", weights, drawn)
+    return torch.einsum("tc,tchw->thw", weights.float(), drawn.float())
 
 
 def build_image_encoder(config: EncoderConfig) -> ImageEncoderViT:

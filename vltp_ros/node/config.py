@@ -9,12 +9,14 @@ from typing import cast
 from vltp_ros.network.config import QUANTIZATIONS, RANKINGS, Quantization, Ranking
 from vltp_ros.network.csp import CSP_NAMES, CspName
 from vltp_ros.runtime.checks import MAX_TASK_CHARACTERS
-from vltp_ros.runtime.device import Precision
+from vltp_ros.runtime.deadline import DeadlineConfig
+from vltp_ros.runtime.device import Precision, Runner
 from vltp_ros.runtime.reuse import ReuseConfig
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.settings import check, documented, same_as, setting
 
 MAX_TASKS = 16  # worked on at once
+CSP_NUMBERS = tuple(0 if name == "off" else int(name) for name in CSP_NAMES)
 MODEL_DEFAULT = "own"  # ROS has no None: what the model directory says
 NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
@@ -36,6 +38,7 @@ class NodeConfig:
         read_only=True,
     )
     precision: Precision = same_as(InferenceSettings, "precision", read_only=True)
+    runner: Runner = same_as(InferenceSettings, "runner", read_only=True)
     autostart: bool = setting(
         True,
         "configure and activate at the start; false: wait for a lifecycle manager",
@@ -89,7 +92,7 @@ class NodeConfig:
     csp: int = setting(
         0,
         "LVLM_CSP preset: which image tokens LLaVA's layers see; 0: all of them",
-        choices=tuple(0 if name == "off" else int(name) for name in CSP_NAMES),
+        choices=CSP_NUMBERS,
     )
     reuse_max_age: float = same_as(
         ReuseConfig,
@@ -101,6 +104,14 @@ class NodeConfig:
         "max_change",
         description="change of the image, 0..1, up to which a <SEG> is reused",
     )
+    max_latency_ms: float = same_as(DeadlineConfig, "max_latency_ms")
+    deadline_max_rate: float = same_as(DeadlineConfig, "max_rate")
+    deadline_max_csp: int = setting(
+        int(DeadlineConfig.max_csp),
+        "LVLM_CSP preset that may be used to meet max_latency_ms; 0: none",
+        choices=CSP_NUMBERS,
+    )
+    deadline_max_seg_age: float = same_as(DeadlineConfig, "max_seg_age")
     threshold: float = setting(
         -1.0,
         "probability above which a pixel belongs to the mask; negative: the model's own",
@@ -163,10 +174,17 @@ class NodeConfig:
         return InferenceSettings(
             rates=self.rates or None,
             selector=None if self.selector == MODEL_DEFAULT else cast(Ranking, self.selector),
-            csp=cast(CspName, str(self.csp or "off")),
+            csp=_csp_name(self.csp),
             threshold=None if self.threshold < 0 else self.threshold,
             precision=self.precision,
+            runner=self.runner,
             reuse=ReuseConfig(self.reuse_max_age, self.reuse_max_change),
+            deadline=DeadlineConfig(
+                self.max_latency_ms,
+                self.deadline_max_rate,
+                _csp_name(self.deadline_max_csp),
+                self.deadline_max_seg_age,
+            ),
         )
 
     @property
@@ -175,3 +193,7 @@ class NodeConfig:
         if self.quantization == MODEL_DEFAULT:
             return None
         return cast(Quantization, self.quantization)
+
+
+def _csp_name(number: int) -> CspName:
+    return cast(CspName, str(number or "off"))

@@ -53,6 +53,9 @@ def to_timing(inference: Inference, times_ms: dict[str, float]) -> InferenceTimi
         header=inference.frame.message.header,
         tasks=inference.tasks,
         model=inference.model,
+        rates=inference.results[0].rates,
+        csp=0 if inference.results[0].csp == "off" else int(inference.results[0].csp),
+        missed=inference.missed_deadlines,
         stages=[
             StageTiming(name=name, milliseconds=float(value))
             for name, value in times_ms.items()

@@ -164,6 +164,7 @@ class Health:
         tasks: int,
         enabled: bool,
         gpu_memory_mib: float | None,
+        late_captures: int,
         limits: NodeConfig,
     ) -> DiagnosticStatus:
         """Return the node's diagnostic status.
@@ -173,6 +174,7 @@ class Health:
             tasks: how many it has.
             enabled: whether it works on images.
             gpu_memory_mib: that the model holds; None on a CPU.
+            late_captures: how often something was compiled while an image waited.
             limits: when to warn.
         """
         with self._lock:
@@ -184,6 +186,8 @@ class Health:
                 "last error": self._error,
                 **self._latencies(),
             }
+            if late_captures:
+                values["compiled while an image waited"] = str(late_captures)
             if gpu_memory_mib is not None:
                 values["GPU memory (MiB)"] = f"{gpu_memory_mib:.0f}"
                 if 0 < limits.max_gpu_memory < gpu_memory_mib:

@@ -32,6 +32,18 @@ class Segmenter(Protocol):
     def gpu_memory_mib(self) -> float | None:
         """GPU memory that the process holds; None on a CPU."""
 
+    @property
+    def fault(self) -> str:
+        """Why the device cannot be used any more; empty: it can."""
+
+    @property
+    def missed_deadlines(self) -> int:
+        """How many images took longer than ``max_latency_ms``."""
+
+    @property
+    def late_captures(self) -> int:
+        """How often something was compiled while an image waited."""
+
     def configure(self, settings: InferenceSettings) -> None:
         """Use other settings from the next image on; raises ValueError."""
 
@@ -76,6 +88,7 @@ class Inference:
     results: tuple[Segmentation, ...]  # one per task
     times_ms: dict[str, float]  # per stage so far, in order of execution
     model: str  # name
+    missed_deadlines: int = 0  # images so far that took longer than they may
 
 
 def infer(
@@ -104,7 +117,8 @@ def infer(
         "convert": 1e3 * (converted - began),
         **results[0].times_ms,
     }
-    return Inference(frame, image, tuple(tasks), tuple(results), times_ms, session.name)
+    missed = session.missed_deadlines
+    return Inference(frame, image, tuple(tasks), tuple(results), times_ms, session.name, missed)
 
 
 def _seconds(header: Header) -> float:

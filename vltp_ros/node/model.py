@@ -15,6 +15,7 @@ from vltp_ros.node.inference import Frame, Inference, Segmenter, infer
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.worker import Slot, Worker
 from vltp_ros.paths import default_model
+from vltp_ros.runtime.device import Precision
 from vltp_ros.runtime.settings import InferenceSettings
 
 
@@ -22,7 +23,13 @@ class Load(Protocol):
     """What makes a session, as Session.load does."""
 
     def __call__(
-        self, model_dir: str, *, device: str, threads: int, quantization: Quantization | None
+        self,
+        model_dir: str,
+        *,
+        device: str,
+        threads: int,
+        quantization: Quantization | None,
+        precision: Precision,
     ) -> Segmenter:
         """Load a model directory; raises ValueError."""
 
@@ -92,6 +99,12 @@ class Model:
         session = self._session
         return session.gpu_memory_mib if session is not None else None
 
+    @property
+    def late_captures(self) -> int:
+        """How often something was compiled while an image waited."""
+        session = self._session
+        return session.late_captures if session is not None else 0
+
     def slot(self) -> Slot:
         """Return room for the newest image of a camera. Raises NoModelError without a session."""
         return self._working().slot()
@@ -135,18 +148,19 @@ class Model:
 
     # --- the watch over it -------------------------------------------------------------------
 
-    def give_up_if_stuck(self) -> None:
-        """Give the session up when its work takes longer than ``watchdog`` allows."""
-        worker, limit = self._worker, self._parameters.config.watchdog
-        if worker is None or not 0 < limit < (seconds := worker.busy_seconds):
+    def give_up_if_unusable(self) -> None:
+        """Give the session up when its work is stuck, or its device lost for good."""
+        worker, session, limit = self._worker, self._session, self._parameters.config.watchdog
+        if worker is None:
             return
-        if self._release() is not None:  # or it is being stopped, which has the same patience
+        reason = session.fault if session is not None else ""
+        if is_stuck := 0 < limit < (seconds := worker.busy_seconds):
+            reason = f"an inference was stuck for {seconds:.1f} s, watchdog allows {limit:g} s"
+        if reason and self._release() is not None:  # or it is being stopped, with the same patience
             worker.stop(patience=0.0)
-            self._abandoned.append(worker)
-            self.given_up = (
-                f"an inference was stuck for {seconds:.1f} s, watchdog allows {limit:g} s; "
-                "the model is given up"
-            )
+            if is_stuck:  # what has lost its device does not come back
+                self._abandoned.append(worker)
+            self.given_up = f"{reason}; the model is given up"
 
     def has_come_back(self) -> bool:
         """Say once that the work of all sessions that were given up has ended after all."""
@@ -174,6 +188,7 @@ class Loading:
             device=config.device,
             threads=config.threads,
             quantization=config.given_quantization,
+            precision=config.precision,
         )
         session.configure(config.inference)
         self.health.report(f"warming up {session.name} on {session.device_name}")

@@ -185,7 +185,7 @@ class VltpNode(LifecycleNode):
 
     def _watch(self) -> None:
         """Notice a model that is stuck, and the end of one that was given up."""
-        self._model.give_up_if_stuck()
+        self._model.give_up_if_unusable()
         if reason := self._model.given_up:
             self._leave(reason)
         elif self._model.has_come_back():
@@ -221,6 +221,7 @@ class VltpNode(LifecycleNode):
             len(tasks.current),
             tasks.enabled,
             self._model.gpu_memory_mib,
+            self._model.late_captures,
             self.config,
         )
         statuses = [status, *self._cameras.statuses()]

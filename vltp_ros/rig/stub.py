@@ -18,6 +18,7 @@ class NoModel:
 
     name, device_name = "none", "none"
     gpu_memory_mib: float | None = None
+    fault, late_captures, missed_deadlines = "", 0, 0
 
     @classmethod
     def load(cls, model_dir: str, **options: object) -> NoModel:
@@ -45,9 +46,8 @@ class NoModel:
         rows, columns = image.shape[:2]
         mask = np.zeros((rows, columns), bool)
         mask[rows // 4 : rows // 2, columns // 4 : columns // 2] = True
-        probability = mask.astype(np.float32)
         kept = (np.ones((4, 4), bool),)
-        return [Segmentation(task, mask, probability, 1.0, kept, {}, (16,)) for task in tasks]
+        return [Segmentation.certain(task, mask, kept=kept, tokens=(16,)) for task in tasks]
 
 
 def main() -> int:

@@ -1,8 +1,7 @@
-"""The device that a model runs on, and its precision."""
+"""The device that a model runs on, its precision, and how it is run there."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Literal, get_args
 
 import torch
@@ -10,6 +9,10 @@ import torch
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS = get_args(Precision)
 """What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
+
+Runner = Literal["auto", "eager", "compiled"]
+RUNNERS = get_args(Runner)
+"""How a network's parts are run; compiled: as CUDA graphs on a GPU; auto: that, where it can be."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names, as configuration and commands give them, of what a model computes in."""
@@ -56,14 +59,3 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         return DTYPES[name]
     fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return torch.bfloat16 if fast else torch.float32
-
-
-def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Return a context that computes in a type; for float32 it changes nothing."""
-    reduced = dtype is not torch.float32
-    return torch.autocast(
-        device.type,
-        dtype if reduced else torch.bfloat16,
-        enabled=reduced,
-        cache_enabled=False,  # a captured graph would outlive the cache
-    )

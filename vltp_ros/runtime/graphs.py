@@ -56,6 +56,9 @@ class GraphRunner:
         self._graphs: dict[Hashable, Captured] = {}
         self._eager: set[Hashable] = set()  # what cannot be captured
 
+        self.captures = 0
+        """How many captures there were; each took about a second from whoever waited."""
+
     def __len__(self) -> int:
         return len(self._graphs)
 
@@ -67,8 +70,7 @@ class GraphRunner:
     def __call__(self, key: Hashable, function: Callable[..., Result], *tensors: Tensor) -> Result:
         """Return ``function(*tensors)``, from a graph unless it cannot be captured."""
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
-        reduced = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda")
-        whole = (key, shapes, reduced)
+        whole = (key, shapes)
         if whole in self._eager:
             return function(*tensors)
         if whole not in self._graphs:
@@ -90,6 +92,7 @@ class GraphRunner:
         """Capture a function; return None, after a warning, where that fails."""
         if len(self._graphs) >= self.limit:
             self.flush()
+        self.captures += 1
         try:
             try:
                 return self._capturer.capture(function, tensors)
@@ -132,6 +135,7 @@ class Capturer:
             torch.OutOfMemoryError: if memory runs out.
             RuntimeError: whatever the function raises also when it runs as it is.
         """
+        torch.cuda.synchronize(self.device)  # other streams may read what is freed below
         inputs = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in tensors]
         for static, tensor in zip(inputs, tensors, strict=True):
             static.copy_(tensor)

@@ -60,28 +60,28 @@ class CachedSeg:
         return 0.0 if view is None or self.view is None else view.stamp - self.view.stamp
 
 
+def view_of(image: np.ndarray, stamp: float) -> View:
+    """Return the view of uint8 [H, W, 3] that was taken at ``stamp``, seconds."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    cells = cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+    return View(stamp, cells.astype(np.float32) / 255)
+
+
 class SegCache:
     """Keeps the <SEG> embeddings of the last image of each stream, by task."""
 
-    def __init__(self, config: ReuseConfig) -> None:
-        self.config = config
+    def __init__(self) -> None:
         self._streams: dict[str, dict[str, CachedSeg]] = {}
 
-    def view(self, image: np.ndarray, stamp: float | None) -> View | None:
-        """Return the view of uint8 [H, W, 3], or None where no embedding can be reused."""
-        if stamp is None or not self.config.max_age:
-            return None
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        cells = cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
-        return View(stamp, cells.astype(np.float32) / 255)
-
-    def get(self, stream: str, task: str, view: View | None) -> CachedSeg | None:
+    def get(
+        self, stream: str, task: str, view: View | None, config: ReuseConfig
+    ) -> CachedSeg | None:
         """Return the embedding that still serves, if any; none of a newer image does."""
         cached = self._streams.get(stream, {}).get(task)
-        if cached is None or cached.view is None or view is None:
+        if cached is None or cached.view is None or view is None or not config.max_age:
             return None
-        recent = 0 <= view.stamp - cached.view.stamp <= self.config.max_age
-        alike = np.abs(view.cells - cached.view.cells).max() <= self.config.max_change
+        recent = 0 <= view.stamp - cached.view.stamp <= config.max_age
+        alike = np.abs(view.cells - cached.view.cells).max() <= config.max_change
         return cached if recent and alike else None
 
     def put(self, stream: str, segs: dict[str, CachedSeg]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +14,31 @@ import torch
 from torch import Tensor
 
 from vltp_ros.checkpoints.model_directory import load_model
-from vltp_ros.checkpoints.quantization import UNCAPTURABLE
 from vltp_ros.network.config import Quantization
-from vltp_ros.network.csp import csp_config
-from vltp_ros.network.preprocessing import (
-    from_llava_frame,
-    to_image_frame,
-    to_square_frame,
-    valid_grid,
-)
-from vltp_ros.network.run import eager
+from vltp_ros.network.preprocessing import valid_grid
 from vltp_ros.network.sam import Encoded
-from vltp_ros.network.token_selection import (
-    Budget,
-    Score,
-    adaptive_budget,
-    fixed_budget,
-    map_scores,
-    spread,
-    with_prior,
-)
+from vltp_ros.network.token_selection import Score
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.checks import check_image, check_task
-from vltp_ros.runtime.device import autocast, dtype_name, resolve_device, resolve_precision
-from vltp_ros.runtime.graphs import GraphRunner
+from vltp_ros.runtime.deadline import DeadlineConfig, Planner
+from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
+from vltp_ros.runtime.embeddings import Embeddings
+from vltp_ros.runtime.masks import Masks, finish_masks
 from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
-from vltp_ros.runtime.reuse import CachedSeg, SegCache, View
+from vltp_ros.runtime.ranking import budget_of, score_of, with_last_masks
+from vltp_ros.runtime.reuse import CachedSeg, view_of
+from vltp_ros.runtime.runners import Runners
 from vltp_ros.runtime.settings import InferenceSettings, ResolvedSettings
+from vltp_ros.runtime.streams import SideStream
 from vltp_ros.runtime.timing import StageTimes
+from vltp_ros.runtime.transfer import download, upload
 from vltp_ros.types import Segmentation
+
+WARM_UP_TASKS = (1, 2)
+"""Numbers of tasks that :meth:`Session.warm_up` prepares for."""
+
+WARM_UP_WORDS = (2, 8, 16)
+"""Lengths of their sentences."""
 
 
 class Session:
@@ -48,16 +47,21 @@ class Session:
     def __init__(
         self, model: Vltp, device: torch.device, settings: InferenceSettings | None = None
     ) -> None:
-        """Take a model that is on ``device`` already; most callers want :meth:`load`."""
+        """Take a model that is on ``device`` already; most callers want :meth:`load`.
+
+        SAM's weights are cast to the precision of the settings.
+        """
         self.model = model
         self.device = device
+        self.fault = ""
+        """Why the device cannot be used any more; empty: it can."""
+        self._side = SideStream(device)
+        self._captures_before = 0  # when it was warm
         self.settings: ResolvedSettings
-        self.configure(settings or InferenceSettings())
-        if device.type == "cuda":
-            model.run = GraphRunner(device)
-            if model.config.quantization not in UNCAPTURABLE:
-                # A pool of its own: a language model that breaks captures leaves SAM's alone.
-                model.reasoner.run = GraphRunner(device)
+        settings = settings or InferenceSettings()
+        model.cast(resolve_precision(settings.precision, device))
+        self._runners = Runners(settings.runner, model, device)
+        self.configure(settings)
 
     @classmethod
     def load(
@@ -82,14 +86,16 @@ class Session:
             ModelError: for a missing, truncated or mismatching file.
             ValueError: for a bad device or setting.
         """
+        chosen = InferenceSettings(**settings)
         torch_device = resolve_device(device)
         if torch_device.type == "cuda":
             # Graphs are captured on the thread's current device.
             torch.cuda.set_device(torch_device)
         if threads:
             torch.set_num_threads(threads)
-        model = load_model(model_dir, torch_device, quantization)
-        return cls(model, torch_device, InferenceSettings(**settings))
+        dtype = resolve_precision(chosen.precision, torch_device)
+        model = load_model(model_dir, torch_device, quantization, dtype)
+        return cls(model, torch_device, chosen)
 
     @property
     def name(self) -> str:
@@ -104,7 +110,7 @@ class Session:
     @property
     def precision(self) -> str:
         """Name of the type that SAM computes in."""
-        return dtype_name(self._dtype)
+        return dtype_name(self.model.dtype)
 
     @property
     def device_name(self) -> str:
@@ -113,22 +119,61 @@ class Session:
             return f"{torch.cuda.get_device_name(self.device)} ({self.precision})"
         return f"cpu ({torch.get_num_threads()} threads, {self.precision})"
 
+    @property
+    def compiles(self) -> bool:
+        """Whether parts of the network are compiled for their shapes."""
+        return self._runners.compiles
+
+    @property
+    def captures(self) -> int:
+        """How often something was captured or compiled."""
+        return self._runners.captures
+
+    @property
+    def late_captures(self) -> int:
+        """How often something was captured or compiled since :meth:`warm_up`, an image waiting."""
+        return self.captures - self._captures_before
+
+    @property
+    def missed_deadlines(self) -> int:
+        """Images since :meth:`configure` or :meth:`warm_up` that took longer than the deadline."""
+        return self._planner.missed
+
     def configure(self, settings: InferenceSettings) -> None:
         """Use other settings from the next :meth:`segment` on.
 
         Raises:
-            ValueError: naming what the model or the device does not have; nothing has changed then.
+            ValueError: naming what the model or the device does not have, or a precision other than
+                the weights'; nothing has changed then.
         """
         settings = settings.for_model(self.model.config)
         self.model.encoder(settings.prune_after)
-        self._dtype = resolve_precision(settings.precision, self.device)
-        self._csp = csp_config(settings.csp)
-        self._seg_cache = SegCache(settings.reuse)
+        dtype = resolve_precision(settings.precision, self.device)
+        if dtype != self.model.dtype:
+            raise ValueError(
+                f"precision is {dtype_name(dtype)!r}; the model was loaded in {self.precision}, "
+                "and its weights are cast only then"
+            )
+        if settings.runner != self._runners.name:
+            self._runners = Runners(settings.runner, self.model, self.device)
+        self._embeddings = Embeddings(self.model.reasoner)
+        self._planner = Planner(settings, side_by_side=self.device.type == "cuda")
+        self._reuses = any(choice.reuse.max_age for choice in self._planner.choices)
         self.settings = settings
 
     def warm_up(self) -> None:
-        """Segment a blank image, so that the first real one takes no longer than the rest."""
-        self.segment(np.zeros((480, 640, 3), np.uint8), ["warm up"])
+        """Segment blank images, so that the first real one takes no longer than the rest.
+
+        Where the parts are compiled for their shapes, those that are likely to occur are prepared.
+        """
+        blank = np.zeros((480, 640, 3), np.uint8)
+        for count in WARM_UP_TASKS if self.compiles else (1,):
+            for words in WARM_UP_WORDS if self.compiles else (2,):
+                self.segment(blank, [" ".join(["warm"] * words + [f"{i}"]) for i in range(count)])
+        if self.compiles:
+            self._warm_up_choices(blank)
+        self.configure(self.settings)  # forget how long this took
+        self._captures_before = self.captures
 
     @torch.inference_mode()
     def segment(
@@ -158,35 +203,38 @@ class Session:
 
         Raises:
             ValueError: for an image, a task or a prior that is not of that form.
+            RuntimeError: when the device fails; :attr:`fault` says whether for good.
         """
         check_image(image)
         tasks = [check_task(task) for task in tasks]
         if not tasks:
             return []
         height, width = image.shape[:2]
-        size = (height, width)
-        times = StageTimes(self.device)
-        with autocast(self.device, self._dtype):
+        size, times = (height, width), StageTimes(self.device)
+        began, settings = time.perf_counter(), self._planner.pick()
+        with self._minding_the_device():
             with times.stage("preprocess"):
-                pixels = self._pixels(image)
-                square = self.model.preprocess(pixels)
-            with times.stage("reasoner"):
-                view = self._seg_cache.view(image, stamp)
-                segs = self._segs(pixels, tasks, view, stream)
-            encoded, logits = self._draw(square, segs, size, score, prior, times)
-        with times.stage("postprocess"):
-            drawn = to_image_frame(logits.float(), self.model.config.encoder.img_size, size)
-            probability = drawn.sigmoid().cpu().numpy()
-            kept = [self._kept_map(index, size) for index in encoded.kept]
-        tokens = tuple(index.shape[1] for index in encoded.kept)
+                pixels = upload(image, self.device).permute(2, 0, 1).unsqueeze(0)
+                square = self._runners.pixels(("sam_input",), self.model.preprocess, pixels)
+            view = view_of(image, stamp) if self._reuses and stamp is not None else None
+            with self._side.beside(), times.stage("reasoner"):
+                segs = self._embeddings.get(pixels, tasks, view, stream, settings)
+            encoded, logits = self._draw(square, segs, size, settings, score, prior, times)
+            with times.stage("postprocess"):
+                side = self.model.config.encoder.img_size
+                masks = finish_masks(self._runners.pixels, logits, side, size, settings.threshold)
+                kept = [download(positions) for positions in encoded.kept]
+            times_ms = times.milliseconds()  # the only wait
+        reused = all(cached.view is not view for cached in segs)
+        self._planner.observe(times_ms, 1e3 * (time.perf_counter() - began), reused)
         ages = [cached.age(view) for cached in segs]
-        return self._results(tasks, probability, kept, tokens, ages, times.milliseconds())
+        return self._results(tasks, masks, kept, ages, times_ms, settings)
 
     def close(self) -> None:
         """Drop the model and free the memory that it holds; a closed session cannot be used."""
         if hasattr(self, "model"):  # closing twice does no harm
-            self.model.run = self.model.reasoner.run = eager
-            del self.model, self._seg_cache
+            self._runners.detach()
+            del self.model, self._embeddings, self._runners
         release_memory(self.device)
 
     def _draw(
@@ -194,6 +242,7 @@ class Session:
         square: Tensor,
         segs: list[CachedSeg],
         size: tuple[int, int],
+        settings: ResolvedSettings,
         score: Score | None,
         prior: np.ndarray | None,
         times: StageTimes,
@@ -204,138 +253,99 @@ class Session:
             square: the encoder's input [1, 3, S, S].
             segs: one for each of T tasks.
             size: of the image, rows and columns, pixels.
+            settings: for this image.
             score: as for :meth:`segment`.
             prior: as for :meth:`segment`.
             times: to which the stages are added.
         """
-        model, settings = self.model, self.settings
+        model = self.model
         stages = settings.prune_after if settings.adaptive or any(settings.rates) else ()
-        seg = torch.cat([cached.seg for cached in segs]).float()
         with times.stage("stem"):
             tokens = model.stem(square, stages).expand(len(segs), -1, -1)
+        self._side.join()
+        seg = torch.cat([cached.seg for cached in segs]).float()
         with times.stage("pruned blocks" if stages else "stem"):
-            score = score or self._score(segs, seg, size)
+            score = score or score_of(settings, model, segs, seg, size)
             if prior is not None:
-                score = self._with_prior(score, prior, (len(segs), *size))
-            encoded = model.encode(tokens, stages, self._budget(), score)
+                score = with_last_masks(score, prior, (len(segs), *size), model)
+            encoded = model.encode(tokens, stages, budget_of(settings, model.config), score)
         with times.stage("mask decoder"):
             return encoded, model.draw(encoded, seg)
-
-    def _segs(
-        self, pixels: Tensor, tasks: list[str], view: View | None, stream: str
-    ) -> list[CachedSeg]:
-        """Return each task's embedding, of this image or of an earlier one of the stream."""
-        segs = {}
-        for task in tasks:
-            cached = self._seg_cache.get(stream, task, view)
-            if cached is not None:
-                segs[task] = cached
-        missing = [task for task in dict.fromkeys(tasks) if task not in segs]
-        if missing:
-            segs |= self._new_segs(pixels, missing, view)
-        if view is not None:  # an image that stands for itself leaves the stream's alone
-            self._seg_cache.put(stream, segs)
-        return [segs[task] for task in tasks]
-
-    def _new_segs(
-        self, pixels: Tensor, tasks: list[str], view: View | None
-    ) -> dict[str, CachedSeg]:
-        """Run LLaVA for some tasks, each different from the others."""
-        reasoner = self.model.reasoner
-        by_cls = self._csp is not None and self._csp.selector == "cls"
-        output = reasoner.reason(
-            reasoner.encode_image(pixels, cls=by_cls),
-            [tasks],
-            csp=self._csp,
-            output_attentions=self.settings.selector == "attention",
-        )
-        return {
-            task: CachedSeg(
-                output.seg[i : i + 1],
-                None if output.attention is None else output.attention[i : i + 1],
-                view,
-            )
-            for i, task in enumerate(tasks)
-        }
-
-    def _score(self, segs: list[CachedSeg], seg: Tensor, size: tuple[int, int]) -> Score:
-        """Return the selector's ranking of the tokens of an image of ``size``."""
-        if self.settings.selector == "prune_decoder":
-            return self.model.score(seg)
-        encoder = self.model.config.encoder
-        attention = spread(torch.cat([_attention(cached) for cached in segs]))
-        attention = from_llava_frame(attention, size, self.model.reasoner.framing)
-        scores = map_scores(attention, size, encoder.img_size, encoder.grid)
-        return lambda stage, tokens: scores
-
-    def _pixels(self, image: np.ndarray) -> Tensor:
-        """Return uint8 [1, 3, H, W] on the device."""
-        # A copy: PyTorch warns of an array that nobody may write to, as a message's is.
-        channels_last = torch.tensor(np.ascontiguousarray(image))
-        return channels_last.permute(2, 0, 1).unsqueeze(0).to(self.device)
-
-    def _budget(self) -> Budget:
-        """Return the budget of the settings: how many tokens each stage keeps."""
-        pruning = self.model.config.pruning
-        if self.settings.adaptive:
-            return adaptive_budget(pruning.shares, pruning.relevance, pruning.multiple)
-        return fixed_budget(self.settings.rates, pruning.multiple)
-
-    def _with_prior(self, score: Score, prior: np.ndarray, shape: tuple[int, int, int]) -> Score:
-        """Add hysteresis for the last masks [T, H, W]; ValueError for another form."""
-        if prior.shape != shape or prior.dtype != bool:
-            raise ValueError(f"prior is {prior.dtype} {prior.shape}; allowed: bool {shape}")
-        config = self.model.config
-        square = to_square_frame(torch.from_numpy(prior), config.encoder.img_size)
-        grid = (config.encoder.grid, config.encoder.grid)
-        return with_prior(score, square.to(self.device), grid, config.pruning.hysteresis)
-
-    def _kept_map(self, index: Tensor, size: tuple[int, int]) -> np.ndarray:
-        """Return which patches were kept, bool [T, rows, columns] of those with some image."""
-        config = self.model.config.encoder
-        kept = torch.zeros(len(index), config.grid**2, dtype=torch.bool, device=index.device)
-        kept.scatter_(1, index, True)
-        rows, columns = valid_grid(size, config.img_size, config.patch_size)
-        return kept.unflatten(1, (config.grid,) * 2)[:, :rows, :columns].cpu().numpy()
 
     def _results(
         self,
         tasks: list[str],
-        probabilities: np.ndarray,
+        masks: Masks,
         kept: list[np.ndarray],
-        tokens: tuple[int, ...],
         ages: list[float],
         times_ms: dict[str, float],
+        settings: ResolvedSettings,
     ) -> list[Segmentation]:
         """Return one result for each of T tasks.
 
         Args:
             tasks: sentences.
-            probabilities: float32 [T, H, W].
-            kept: per stage, bool [T, rows, columns] of patches.
-            tokens: per stage, how many ran.
+            masks: of all tasks.
+            kept: per stage, int64 [T, k], the positions of the tokens that ran.
             ages: of each <SEG> embedding, seconds.
             times_ms: of each stage of the inference.
+            settings: for this image.
         """
-        results = []
-        for i, (task, probability) in enumerate(zip(tasks, probabilities, strict=True)):
-            mask = probability > self.settings.threshold
-            result = Segmentation(
+        size = masks.levels.shape[1], masks.levels.shape[2]
+        tokens = tuple(positions.shape[1] for positions in kept)
+        return [
+            Segmentation(
                 task,
+                levels,
                 mask,
-                probability,
-                score=float(probability[mask].mean() if mask.any() else 1 - probability.max()),
-                kept=tuple(stage[i] for stage in kept),
+                area=int(area),
+                box=(int(box[0]), int(box[1]), int(box[2]), int(box[3])),
+                score=float(score),
+                kept=tuple(self._kept_map(positions[i], size) for positions in kept),
                 times_ms=dict(times_ms),
                 tokens=tokens,
                 seg_age_s=ages[i],
+                rates=settings.rates,
+                csp=settings.csp,
             )
-            results.append(result)
-        return results
+            for i, (task, levels, mask, (score, area, *box)) in enumerate(
+                zip(tasks, masks.levels, masks.masks, masks.measures, strict=True)
+            )
+        ]
 
+    def _kept_map(self, positions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Return which patches were kept, bool [rows, columns] of those with some image."""
+        config = self.model.config.encoder
+        kept = np.zeros(config.grid**2, bool)
+        kept[positions] = True
+        rows, columns = valid_grid(size, config.img_size, config.patch_size)
+        return kept.reshape(config.grid, config.grid)[:rows, :columns]
 
-def _attention(cached: CachedSeg) -> Tensor:
-    """Return LLaVA's attention [1, g, g]; RuntimeError if LLaVA ran without returning it."""
-    if cached.attention is None:
-        raise RuntimeError("LLaVA has run without returning its attention")
-    return cached.attention
+    def _warm_up_choices(self, blank: np.ndarray) -> None:
+        """Run whatever numbers of tokens the adaptive budget or the deadline may choose."""
+        settings, choices = self.settings, self._planner.choices[1:]
+        if settings.adaptive:
+            for share in self.model.config.pruning.shares:
+                rates = (min(1 - share, 0.99),) * len(settings.prune_after)
+                choices.append(replace(settings, adaptive=False, rates=rates))
+        for choice in choices:
+            self.configure(replace(choice, deadline=DeadlineConfig()))
+            for count in WARM_UP_TASKS:
+                self.segment(blank, [f"warm up {number}" for number in range(count)])
+        self.configure(settings)
+
+    @contextmanager
+    def _minding_the_device(self) -> Iterator[None]:
+        """Give back memory when it runs out, and notice a device that is lost.
+
+        What follows the error costs this image alone, unless the device is lost.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            self._runners.flush()
+            release_memory(self.device)
+            raise
+        except torch.AcceleratorError as error:
+            self.fault = f"{self.device} is lost: {error}"
+            raise

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from vltp_ros.network.config import RANKINGS, ModelConfig, Ranking, check_stages
 from vltp_ros.network.csp import CSP_NAMES, CspName
-from vltp_ros.runtime.device import PRECISIONS, Precision
+from vltp_ros.runtime.deadline import DeadlineConfig
+from vltp_ros.runtime.device import PRECISIONS, RUNNERS, Precision, Runner
 from vltp_ros.runtime.reuse import ReuseConfig
 from vltp_ros.settings import check, documented, setting
 
@@ -53,9 +54,19 @@ class InferenceSettings:
         "what SAM computes in; auto: bfloat16 on a GPU that has it, else float32",
         choices=PRECISIONS,
     )
+    runner: Runner = setting(
+        "auto",
+        "how the network's parts are run; compiled: as CUDA graphs on a GPU; auto: compiled where "
+        "that is possible",
+        choices=RUNNERS,
+    )
     reuse: ReuseConfig = field(
         default=ReuseConfig(),
         metadata={"description": "when a <SEG> serves for a later image of a stream"},
+    )
+    deadline: DeadlineConfig = field(
+        default=DeadlineConfig(),
+        metadata={"description": "how long an image may take, and what is given up for it"},
     )
 
     def __post_init__(self) -> None:
@@ -85,7 +96,9 @@ class InferenceSettings:
             csp=self.csp,
             threshold=config.threshold if self.threshold is None else self.threshold,
             precision=self.precision,
+            runner=self.runner,
             reuse=self.reuse,
+            deadline=self.deadline,
         )
 
 

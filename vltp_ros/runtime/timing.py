@@ -13,6 +13,7 @@ class StageTimes:
     """Times stages in order of execution; a stage that runs twice adds up.
 
     A GPU is not waited for between stages: events in its queue mark where each begins and ends.
+    Stages that run side by side take their time together.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -33,9 +34,9 @@ class StageTimes:
             self._durations.append((name, 1e3 * (time.perf_counter() - start)))
 
     def milliseconds(self) -> dict[str, float]:
-        """Return the duration of each stage, after waiting for a GPU."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        """Return the duration of each stage, after waiting for the end of the last on a GPU."""
+        if self._events:
+            self._events[-1][2].synchronize()
         durations = [(name, start.elapsed_time(end)) for name, start, end in self._events]
         total: dict[str, float] = {}
         for name, duration in self._durations + durations:

@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, model_config
-from vltp_ros.network.reasoner import SEG_TOKEN, Reasoner
+from vltp_ros.network.prompts import SEG_TOKEN
+from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
 
 VOCABULARY = LLAVA_SIZES["tabletop"].vocabulary

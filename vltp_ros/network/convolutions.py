@@ -1,0 +1,25 @@
+"""SAM's convolutions, with its norms over channels between them."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from segment_anything.modeling.common import LayerNorm2d
+from torch import Tensor, nn
+
+
+def run_convolutions(layers: nn.Sequential, image: Tensor) -> Tensor:
+    """Run a neck's or an upscaling's layers over features [B, C, rows, columns].
+
+    ``LayerNorm2d`` is computed by PyTorch's own norm: in one pass instead of five, and with
+    statistics in float32 whatever the type of the features.
+    """
+    for layer in layers:
+        if isinstance(layer, LayerNorm2d):
+            channels_last = image.permute(0, 2, 3, 1)
+            normed = F.layer_norm(
+                channels_last, layer.weight.shape, layer.weight, layer.bias, layer.eps
+            )
+            image = normed.permute(0, 3, 1, 2)
+        else:
+            image = layer(image)
+    return image

@@ -1,0 +1,78 @@
+"""From what the mask decoder drew to an answer; on the device, so that little comes back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vltp_ros.network.preprocessing import to_image_frame
+from vltp_ros.network.run import Run
+from vltp_ros.runtime.transfer import download
+
+LEVELS = 255
+"""A probability is kept in so many steps."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of T tasks on one image, on the host."""
+
+    levels: np.ndarray  # uint8 [T, H, W]: probability in steps of 1 / 255
+    measures: np.ndarray  # float64 [T, 6]: score, area, and x, y, width, height of the box
+    above: int  # levels above this belong to the mask
+
+    @property
+    def masks(self) -> np.ndarray:
+        """The pixels above the threshold, bool [T, H, W]."""
+        return self.levels > self.above
+
+
+def finish_masks(
+    run: Run, logits: Tensor, side: int, size: tuple[int, int], threshold: float
+) -> Masks:
+    """Turn mask logits into answers.
+
+    Args:
+        run: how it is run on the device.
+        logits: [T, S/4, S/4], over SAM's padded square.
+        side: S, pixels.
+        size: of the image, rows and columns, pixels.
+        threshold: probability above which a pixel belongs to the mask, 0..1.
+    """
+    above = math.floor(threshold * LEVELS)
+    function = partial(measure_masks, side=side, size=size, above=above)
+    levels, measures = run(("masks", size, above), function, logits)
+    return Masks(download(levels), download(measures), above)
+
+
+def measure_masks(
+    logits: Tensor, side: int, size: tuple[int, int], above: int
+) -> tuple[Tensor, Tensor]:
+    """Return the fields ``levels`` and ``measures`` of :class:`Masks`, on the device."""
+    probability = to_image_frame(logits.float(), side, size).sigmoid()
+    levels = (LEVELS * probability).round().to(torch.uint8)
+    mask = levels > above
+    area = mask.sum((1, 2))
+    inside = (probability * mask).sum((1, 2)) / area
+    score = torch.where(area > 0, inside, 1 - probability.amax((1, 2)))
+    top, height = _extent(mask.any(2))
+    left, width = _extent(mask.any(1))
+    measures = [score, area, left, top, width, height]
+    return levels, torch.stack([measure.double() for measure in measures], 1)
+
+
+def _extent(line: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first place that is True in each row of bool [T, n], and how far the last is.
+
+    Both are 0 where none is.
+    """
+    marks = line.to(torch.uint8)
+    first = marks.argmax(1)
+    last = line.shape[1] - 1 - marks.flip(1).argmax(1)
+    occupied = line.any(1)
+    return first * occupied, (last - first + 1) * occupied

@@ -1,0 +1,72 @@
+"""How a session runs the parts of a network: as they are, or compiled for their shapes."""
+
+from __future__ import annotations
+
+import torch
+
+from vltp_ros.checkpoints.quantization import UNCAPTURABLE
+from vltp_ros.network.run import Run, eager
+from vltp_ros.network.vltp import Vltp
+from vltp_ros.runtime.device import Runner
+from vltp_ros.runtime.graphs import GraphRunner
+
+
+class Runners:
+    """Runs a model's parts in one of RUNNERS' ways.
+
+    SAM and LLaVA have a runner each: a language model that breaks captures leaves SAM's alone, and
+    what runs side by side shares no memory.
+    """
+
+    def __init__(self, name: Runner, model: Vltp, device: torch.device) -> None:
+        """Take the model's parts over.
+
+        Args:
+            name: of the way.
+            model: whose ``run`` and ``reasoner.run`` are set.
+            device: where it is.
+
+        Raises:
+            ValueError: for a way that the device does not have.
+        """
+        self.name = name
+        self._model = model
+        model.run = _make(name, device)
+        capturable = model.config.quantization not in UNCAPTURABLE
+        model.reasoner.run = _make(name, device) if capturable else eager
+        self.pixels: Run = model.run if device.type == "cuda" else eager
+        """Prepares pixels and finishes masks; on a CPU, compiling that gains nothing."""
+
+    @property
+    def compiles(self) -> bool:
+        """Whether anything is compiled."""
+        return bool(self._compiling)
+
+    @property
+    def captures(self) -> int:
+        """How often something was captured or compiled."""
+        return sum(run.captures for run in self._compiling)
+
+    def flush(self) -> None:
+        """Drop all that was captured or compiled, and its memory."""
+        for run in self._compiling:
+            run.flush()
+
+    def detach(self) -> None:
+        """Leave the model to itself."""
+        self._model.run = self._model.reasoner.run = self.pixels = eager
+
+    @property
+    def _compiling(self) -> list[GraphRunner]:
+        runs = (self._model.run, self._model.reasoner.run)
+        return [run for run in runs if isinstance(run, GraphRunner)]
+
+
+def _make(name: Runner, device: torch.device) -> Run:
+    if name == "eager":
+        return eager
+    if device.type == "cuda":
+        return GraphRunner(device)
+    if name == "compiled":
+        raise ValueError(f"runner is {name!r}; on {device.type}, allowed: auto, eager")
+    return eager
