@@ -2,9 +2,9 @@
 #   make demo           camera, planner and node, for real; writes demo_out/demo.mp4 and .gif
 #   make test           all tests, in three processes
 #                       make test ARGS="-k pruning"
-#                       make test JOBS=0 ARGS="-m requires_cuda"    one process; for a GPU
 #   make bench          the encoder against the official one; for a GPU:
 #                       make bench ARGS="--sam vit_h --device cuda --dtype bfloat16"
+#   make gpu            what needs a GPU: its tests, and vltp check, whose JSON is in gpu.json
 #   make lint           ruff, rules and format, and mypy; ARGS are passed on to ruff check
 # ROS_WHEELS=jazzy works with Jazzy's wheels, in directories of their own, instead of Kilted's:
 #                       make test ROS_WHEELS=jazzy ARGS="-m requires_ros"
@@ -14,7 +14,7 @@ SHELL := /bin/bash
 ARGS ?=
 JOBS ?= 3
 
-.PHONY: demo test bench lint setup
+.PHONY: demo test bench gpu lint setup
 
 demo: setup
 	. scripts/env.bash && vltp demo $(ARGS)
@@ -24,6 +24,9 @@ test: setup
 
 bench: setup
 	. scripts/env.bash && vltp benchmark encoder --baseline $(ARGS)
+
+gpu: setup
+	. scripts/env.bash && pytest -m requires_cuda $(ARGS) && vltp check --device cuda --json >gpu.json
 
 lint: setup
 	. scripts/env.bash && ruff check $(ARGS) . && ruff format --check . && PYTHONPATH= mypy

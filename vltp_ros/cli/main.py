@@ -16,6 +16,7 @@ COMMANDS = {
     "flops": ("Flops", "count the encoder's multiply-accumulates"),
     "tables": ("Tables", "compare the paper's costs with those counted here"),
     "figures": ("Figures", "draw which image tokens are kept, as in the paper's Figures 4 and 5"),
+    "check": ("Check", "test an installation, and measure its device"),
     "benchmark": ("Benchmark", "measure time and memory against the official code"),
     "train": ("Train", "train on tabletop scenes"),
     "finetune": ("Finetune", "train LoRA adapters on LLaVA"),
@@ -29,7 +30,9 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; exit status 0 only on success, 2 for bad input, 130 when interrupted."""
+    """Run one command; exit status 0 only on success, 1 for a check that fails, 2 for bad input,
+    130 when interrupted.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(answer))
     elif hasattr(module, "describe"):
         print(module.describe(answer))
-    return 0
+    return module.status(answer) if hasattr(module, "status") else 0
 
 
 def _usage() -> str:

@@ -5,17 +5,33 @@ from __future__ import annotations
 import os
 import platform
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+PACKAGES = ("transformers", "bitsandbytes", "triton", "openvino")
+"""What results depend on, beside PyTorch."""
 
 
 def measured_on(device: torch.device) -> dict:
     """Return ``hardware``, the device in words, and the ``versions`` of what ran."""
     return {
         "hardware": _name(device),
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "versions": {
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES if _is_installed(name)},
+            **({"cudnn": str(torch.backends.cudnn.version())} if device.type == "cuda" else {}),
+        },
     }
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 def _name(device: torch.device) -> str:

@@ -1,0 +1,144 @@
+"""How long everything takes on a device, beside what the device could do at best."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
+from vltp_ros.evaluation.random_models import TASKS, random_model
+from vltp_ros.evaluation.reasoner_benchmark import time_reasoner
+from vltp_ros.network.config import Quantization
+from vltp_ros.network.csp import CSP_NAMES, CspName
+from vltp_ros.runtime.device import dtype_name, resolve_precision
+from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
+from vltp_ros.runtime.reuse import ReuseConfig
+from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.settings import InferenceSettings
+
+RATES = (0.0, 0.5, 0.8)
+SIZES = {"640x480": (480, 640), "1920x1080": (1080, 1920)}
+
+
+def measurements(device: torch.device, quick: bool) -> Iterator[dict]:
+    """Measure ceilings, encoders, reasoners and whole frames; yield a row for each.
+
+    Args:
+        device: to measure.
+        quick: the tabletop's sizes only; else those of SAM and LLaVA-7B on a GPU, and SAM ViT-B
+            on a CPU.
+    """
+    matmul = yield from ceilings(device)
+    large = not quick and device.type == "cuda"
+    dtype = resolve_precision("auto", device)
+    for sam in ("vit_b", "vit_l", "vit_h") if large else ("tabletop",) if quick else ("vit_b",):
+        result = benchmark_encoder(
+            sam, device, dtype, RATES, repeats=9 if large else 3, progress=False
+        )
+        for row in result["rows"]:
+            tflops = 2 * row["gmacs"] / row["median_ms"]
+            yield {**row, "ceiling_share": round(tflops / matmul, 3)}
+    quantizations: tuple[Quantization, ...] = ("nf4", "bfloat16") if large else ("float32",)
+    for quantization in quantizations:
+        sam, llava = ("vit_h", "7b") if large else ("tabletop", "tabletop")
+        model = random_model(sam, llava, quantization, device)
+        yield from time_reasoner(
+            model.reasoner, llava, quantization, ("off",) if quick else CSP_NAMES, (1, 4),
+            baseline=True, repeats=3, progress=False,
+        )  # fmt: skip
+        yield from frames(Session(model, device), f"{sam} + {llava} {quantization}", quick)
+        del model
+        release_memory(device)
+
+
+def ceilings(device: torch.device) -> Generator[dict, None, float]:
+    """Measure the product of large matrices and a copy; return TFLOP/s of the product."""
+    dtype = resolve_precision("auto", device)
+    side = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    product = _median_ms(lambda: a @ b, device)
+    tflops = 2 * side**3 / product / 1e9
+    name, kind = dtype_name(dtype), {"dtype": dtype_name(dtype), "device": device.type}
+    yield {**_row(f"ceiling, {name} product", product), **kind, "tflops": round(tflops, 2)}
+    block = torch.empty(2**28 if device.type == "cuda" else 2**26, dtype=torch.uint8, device=device)
+    target = torch.empty_like(block)
+    copy = _median_ms(lambda: target.copy_(block), device)
+    speed = 2 * block.numel() / copy / 1e6
+    yield {**_row("ceiling, copy", copy), **kind, "gb_per_s": round(speed, 1)}
+    return tflops
+
+
+def frames(session: Session, name: str, quick: bool) -> Iterator[dict]:
+    """Time whole images, from pixels on the host to masks there, by stage; close the session."""
+    session.warm_up()
+    variations = itertools.product(SIZES, (1, 4), RATES, CSP_NAMES, (False, True))
+    if quick:
+        variations = itertools.product(("640x480",), (1,), RATES, ("off",), (False,))
+    for size, tasks, rate, csp, reused in variations:
+        if csp != "off" and (tasks > 1 or rate != RATES[-1] or reused):
+            continue  # what a preset saves, one row shows
+        yield _frame(session, name, size, tasks, rate, csp, reused)
+    session.close()
+
+
+def _frame(
+    session: Session, name: str, size: str, tasks: int, rate: float, csp: CspName, reused: bool
+) -> dict:
+    """Time one kind of image; ``first_ms`` includes what is captured for its shapes."""
+    reuse = ReuseConfig(max_age=3600.0 if reused else 0.0, max_change=1.0)
+    settings = InferenceSettings(rates=(rate,), csp=csp, reuse=reuse)
+    session.configure(replace(settings, runner=session.settings.runner))
+    image = np.random.default_rng(0).integers(0, 256, (*SIZES[size], 3), np.uint8)
+    times: list[float] = []
+    stages: list[dict[str, float]] = []
+    for number in range(8):
+        began = time.perf_counter()
+        results = session.segment(image, TASKS[:tasks], stamp=float(number))
+        times.append(1e3 * (time.perf_counter() - began))
+        stages.append(results[0].times_ms)
+    steady = range(2, len(times))
+    mean = {
+        name: statistics.median(stages[i].get(name, 0.0) for i in steady) for name in stages[-1]
+    }
+    what = f"frame {size}, {tasks} task{'s' * (tasks > 1)}, {'reused' if reused else 'fresh'} <SEG>"
+    return {
+        **_row(f"{what}, csp {csp}, {name}", statistics.median(times[i] for i in steady)),
+        "rate": rate,
+        "csp": csp,
+        "tasks": tasks,
+        "dtype": session.precision,
+        "device": session.device.type,
+        "first_ms": round(times[0], 2),
+        "stages_ms": {name: round(value, 3) for name, value in mean.items()},
+        "peak_mib": gpu_memory_mib(session.device),
+    }
+
+
+def _row(name: str, median_ms: float) -> dict:
+    """Return a row that has no baseline and no rate."""
+    plain = {"rate": None, "baseline_ms": None, "ratio": None, "peak_mib": None}
+    return {"name": name, "median_ms": round(median_ms, 3), **plain}
+
+
+def _median_ms(work: Callable[[], object], device: torch.device, repeats: int = 9) -> float:
+    """Return the median time of a call, by events on a GPU."""
+    times = []
+    for _ in range(repeats + 2):
+        if device.type == "cuda":
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            work()
+            end.record()
+            end.synchronize()
+            times.append(start.elapsed_time(end))
+        else:
+            began = time.perf_counter()
+            work()
+            times.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(times[2:])
