@@ -73,7 +73,7 @@ install_python_packages() {
         rm -rf "$venv"
     "$python" -m venv "${options[@]}" "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check \
-        --editable ".[bags,lisa,live,lora,quantization,simulation,test]" --requirement "$requirements"
+        --editable ".[bags,cpu,lisa,live,lora,quantization,simulation,test]" --requirement "$requirements"
     echo "$requirements" >"$venv/.ros"
     ros_is_sourced || "$venv/bin/python" scripts/fix_ros_wheels.py
 }

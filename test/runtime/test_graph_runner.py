@@ -88,7 +88,7 @@ def test_what_cannot_be_captured_runs_as_it_is_for_those_shapes_alone(caplog):
         for _ in range(3):
             assert runner("double", double, torch.ones(4)).sum() == 8
     assert [record.message for record in caplog.records] == [
-        "double runs without a CUDA graph, as it cannot be captured: it waits"
+        "double runs as it is, as it cannot be captured: it waits"
     ]
     assert runner.failed and not capturer.captured and capturer.attempts == capturer.resets == 1
     runner("double", double, torch.ones(5))
@@ -120,7 +120,7 @@ def test_out_of_memory_twice_costs_one_shape_its_graph(caplog):
     runner, capturer = make_runner(full, full)
     with caplog.at_level(logging.WARNING):
         assert runner("double", double, torch.ones(4)).sum() == 8
-    assert caplog.messages == ["double runs without a CUDA graph, for want of memory: full"]
+    assert caplog.messages == ["double runs as it is, for want of memory: full"]
     assert runner.failed and len(runner) == 0 and capturer.resets == 2
     runner("double", double, torch.ones(5))
     assert len(runner) == 1

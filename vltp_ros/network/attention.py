@@ -89,7 +89,7 @@ def global_attention(block: Block, tokens: Tensor, positions: TokenPositions) ->
         onehot = None
     else:
         rel_h, rel_w = _gathered_bias(attn, q, grid, (indices // grid[1], indices % grid[1]))
-        onehot = _onehot_positions(grid, q.device).to(q.dtype)[indices].mT.unsqueeze(1)
+        onehot = _onehot_positions(grid, q.device).to(q.dtype)[indices].transpose(1, 2).unsqueeze(1)
     batch, heads, count, _ = q.shape
     limit = BIAS_ELEMENTS["cpu" if q.device.type == "cpu" else "cuda"]
     at_once = max(1, limit // (batch * heads * count))
@@ -249,7 +249,7 @@ def _lay_out(indices: Tensor, grid: tuple[int, int], size: int) -> WindowLayout:
     of_tile = torch.zeros(batch, tiles, dtype=torch.int64, device=slots.device)
     of_tile = _rows(of_tile.scatter(1, tile, window), windows)
     absent = torch.zeros(batch, windows * size**2, device=slots.device)
-    absent = absent.index_fill(1, whole, MASKED).scatter(1, slots, 0.0).view(-1, 1, 1, size**2)
+    absent = absent.scatter(1, whole.expand(batch, -1), MASKED).scatter(1, slots, 0.0)
     return WindowLayout(
         key_slots=_rows(slots, windows * size**2),
         windows=batch * windows,
@@ -258,7 +258,7 @@ def _lay_out(indices: Tensor, grid: tuple[int, int], size: int) -> WindowLayout:
         tiles=QueryTiles(
             window=of_tile,
             coordinates=(inside // size, inside % size),
-            absent=absent.index_select(0, of_tile),
+            absent=absent.view(-1, 1, 1, size**2).index_select(0, of_tile),
         ),
     )
 

@@ -85,4 +85,4 @@ class PruneDecoder(nn.Module):
             image, position, torch.cat([query, self.guide(seg.to(query))], 1)
         )
         with without_autocast(image):
-            return (image.float() @ points[:, :1].float().mT).squeeze(-1)  # Eq. 10
+            return (image.float() @ points[:, :1].float().transpose(1, 2)).squeeze(-1)  # Eq. 10

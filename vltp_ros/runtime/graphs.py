@@ -26,8 +26,18 @@ class Captured(Protocol):
         """Return the function's result for these tensors."""
 
 
+class FunctionCapturer(Protocol):
+    """Records or compiles functions for inputs of certain shapes."""
+
+    def capture(self, function: Callable[..., Result], tensors: tuple[Tensor, ...]) -> Captured:
+        """Capture a function; CaptureError if that cannot be done."""
+
+    def reset(self) -> None:
+        """Free what captured functions share, once they are dropped."""
+
+
 class GraphRunner:
-    """Replays functions of tensors as CUDA graphs; a :class:`vltp_ros.network.run.Run`.
+    """Replays captured functions of tensors; a :class:`vltp_ros.network.run.Run`.
 
     A function that cannot be captured for some shapes runs as it is for those, after one warning.
     Not thread-safe: one thread owns it.
@@ -38,21 +48,21 @@ class GraphRunner:
         device: torch.device,
         limit: int = 64,
         fall_back: bool = True,
-        capturer: Capturer | None = None,
+        capturer: FunctionCapturer | None = None,
     ) -> None:
         """Hold no graphs yet.
 
         Args:
-            device: a GPU.
+            device: where the functions run.
             limit: graphs to hold. One more, and all are dropped: resetting one graph alone may
                 free what the others read (PyTorch issue 193402).
             fall_back: when a capture fails, run the function as it is; else raise the RuntimeError.
-            capturer: records functions; default: one for the device.
+            capturer: default: records CUDA graphs, on a device that is a GPU.
         """
         self.device = device
         self.limit = limit
         self.fall_back = fall_back
-        self._capturer = capturer or Capturer(device)
+        self._capturer: FunctionCapturer = capturer or Capturer(device)
         self._graphs: dict[Hashable, Captured] = {}
         self._eager: set[Hashable] = set()  # what cannot be captured
 
@@ -103,17 +113,17 @@ class GraphRunner:
             self._capturer.reset()  # PyTorch 2.11 captures nothing more in the pool of a broken one
             if not self.fall_back:
                 raise
-            log.warning("%s runs without a CUDA graph, as it cannot be captured: %s", key, error)
+            log.warning("%s runs as it is, as it cannot be captured: %s", key, error)
         except torch.OutOfMemoryError as error:
             if not self.fall_back:
                 raise
-            log.warning("%s runs without a CUDA graph, for want of memory: %s", key, error)
+            log.warning("%s runs as it is, for want of memory: %s", key, error)
             self.flush()
         return None
 
 
 class CaptureError(RuntimeError):
-    """A function runs, but no CUDA graph can hold it."""
+    """A function runs, but cannot be captured."""
 
 
 class Capturer:

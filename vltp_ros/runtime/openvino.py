@@ -1,0 +1,169 @@
+"""Functions of tensors compiled for a CPU by OpenVINO, an optional dependency."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from vltp_ros.network.run import Result
+from vltp_ros.runtime.graphs import CaptureError
+
+if TYPE_CHECKING:
+    import openvino
+
+MEMORY_SHARE = 0.5
+"""Most of the free memory that a function's weights may take once more: compiled code holds a copy
+of them, ordered as its kernels read them."""
+
+DTYPES = {
+    "f32": torch.float32,
+    "f16": torch.float16,
+    "bf16": torch.bfloat16,
+    "i64": torch.int64,
+    "i32": torch.int32,
+    "u8": torch.uint8,
+    "boolean": torch.bool,
+}
+"""OpenVINO's names of types."""
+
+
+def is_installed() -> bool:
+    """Return whether OpenVINO can be imported."""
+    return find_spec("openvino") is not None
+
+
+class OpenVinoCompiler:
+    """Compiles functions with static shapes for a CPU; a capturer for ``GraphRunner``.
+
+    Whatever a function reads beside its tensors, above all its weights, becomes constant: a
+    compiled function must not outlive a change of them.
+    """
+
+    def __init__(self, threads: int = 0) -> None:
+        """Compile nothing yet.
+
+        Args:
+            threads: that compiled functions run on; 0: as many as PyTorch has.
+
+        Raises:
+            ImportError: where OpenVINO is not installed.
+        """
+        import openvino
+
+        self._core = openvino.Core()
+        self._threads = threads
+
+    def capture(
+        self, function: Callable[..., Result], tensors: tuple[Tensor, ...]
+    ) -> CompiledFunction:
+        """Trace a function, and compile it for tensors of these shapes and types.
+
+        Raises:
+            CaptureError: if it cannot be compiled, or its weights do not fit in memory once more.
+            Exception: whatever the function raises also when it runs as it is.
+        """
+        try:
+            traced = _Traced(function)
+            model = _convert(traced, tensors)
+            _check_memory(model)
+            compiled = self._core.compile_model(model, "CPU", self._properties(tensors))
+        except CaptureError:
+            raise
+        except Exception as error:  # each of the steps has kinds of its own
+            function(*tensors)
+            raise CaptureError(" ".join(str(error).split())) from error
+        return CompiledFunction(compiled.create_infer_request(), traced.returns_tuple)
+
+    def reset(self) -> None:
+        """Do nothing: compiled functions share no memory."""
+
+    def _properties(self, tensors: tuple[Tensor, ...]) -> dict[str, Any]:
+        """Return how to compile: for one call at a time, in the precision of the tensors."""
+        reduced = any(tensor.dtype is torch.bfloat16 for tensor in tensors)
+        return {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if reduced else "f32",
+            "INFERENCE_NUM_THREADS": self._threads or torch.get_num_threads(),
+            "ENABLE_CPU_PINNING": False,  # PyTorch's threads run in turns with these
+        }
+
+
+@dataclass(frozen=True)
+class CompiledFunction:
+    """A function compiled for inputs of certain shapes; neither they nor the outputs are copied."""
+
+    request: openvino.InferRequest
+    returns_tuple: bool
+
+    def replay(self, tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        """Return the function's result for these tensors, in new memory."""
+        inputs = [tensor.contiguous() for tensor in tensors]
+        outputs = tuple(
+            torch.empty(tuple(port.shape), dtype=DTYPES[port.element_type.to_string()])
+            for port in self.request.model_outputs
+        )
+        for index, tensor in enumerate(inputs):
+            self.request.set_input_tensor(index, _shared(tensor))
+        for index, tensor in enumerate(outputs):
+            self.request.set_output_tensor(index, _shared(tensor))
+        self.request.infer()
+        return outputs if self.returns_tuple else outputs[0]
+
+
+class _Traced(nn.Module):
+    """A function as a module, which is what can be traced, and whether it returned a tuple."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self._function = function
+        self.returns_tuple = False
+
+    def forward(self, *tensors: Tensor) -> Any:
+        outputs = self._function(*tensors)
+        self.returns_tuple = isinstance(outputs, tuple)
+        return outputs
+
+
+def _convert(function: _Traced, tensors: tuple[Tensor, ...]) -> openvino.Model:
+    """Trace a function, and convert the trace to a model for tensors of these shapes."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that shapes become constant, as they should
+        traced = torch.jit.trace(function, tensors, check_trace=False)
+    # What openvino.convert_model does, which also reports to OpenVINO's makers.
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(traced)  # the model reads from it, but does not keep it
+    model = frontend.convert(frontend.load(decoder))
+    model.reshape({index: list(tensor.shape) for index, tensor in enumerate(tensors)})
+    return model
+
+
+def _check_memory(model: openvino.Model) -> None:
+    """Raise CaptureError if a copy of a model's constants would take too much of the memory."""
+    constants = [node for node in model.get_ops() if node.get_type_name() == "Constant"]
+    needed = sum(node.get_byte_size() for node in constants)
+    free = psutil.virtual_memory().available
+    if needed > MEMORY_SHARE * free:
+        raise CaptureError(
+            f"a copy of its {needed / 2**20:.0f} MiB of weights would take more than "
+            f"{MEMORY_SHARE:.0%} of {free / 2**20:.0f} MiB of free memory"
+        )
+
+
+def _shared(tensor: Tensor) -> openvino.Tensor:
+    """Return the same memory as OpenVINO's tensor."""
+    import openvino
+
+    if tensor.dtype is torch.bfloat16:  # which NumPy does not have
+        halves = tensor.view(torch.float16).numpy()
+        return openvino.Tensor(halves, list(tensor.shape), openvino.Type.bf16)
+    return openvino.Tensor(tensor.numpy(), shared_memory=True)
