@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vltp_ros.network.run import Result
-from vltp_ros.runtime.graphs import CaptureError
+from vltp_ros.runtime.graphs import Captured, CaptureError
 
 if TYPE_CHECKING:
     import openvino
@@ -60,15 +60,17 @@ class OpenVinoCompiler:
         self._core = openvino.Core()
         self._threads = threads
 
-    def capture(
-        self, function: Callable[..., Result], tensors: tuple[Tensor, ...]
-    ) -> CompiledFunction:
+    def capture(self, function: Callable[..., Result], tensors: tuple[Tensor, ...]) -> Captured:
         """Trace a function, and compile it for tensors of these shapes and types.
+
+        A function of pixels stays as it is: PyTorch has kernels for bytes, which OpenVINO has not.
 
         Raises:
             CaptureError: if it cannot be compiled, or its weights do not fit in memory once more.
             Exception: whatever the function raises also when it runs as it is.
         """
+        if any(tensor.dtype is torch.uint8 for tensor in tensors):
+            return Uncompiled(function)
         try:
             traced = _Traced(function)
             model = _convert(traced, tensors)
@@ -115,6 +117,17 @@ class CompiledFunction:
             self.request.set_output_tensor(index, _shared(tensor))
         self.request.infer()
         return outputs if self.returns_tuple else outputs[0]
+
+
+@dataclass(frozen=True)
+class Uncompiled:
+    """A function that runs as it is."""
+
+    function: Callable[..., Any]
+
+    def replay(self, tensors: tuple[Tensor, ...]) -> Any:
+        """Return the function's result for these tensors."""
+        return self.function(*tensors)
 
 
 class _Traced(nn.Module):

@@ -7,6 +7,7 @@ import torch
 from vltp_ros.checkpoints.quantization import UNCAPTURABLE
 from vltp_ros.network.run import Run, eager
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.runtime import openvino
 from vltp_ros.runtime.device import Runner
 from vltp_ros.runtime.graphs import GraphRunner
 
@@ -67,6 +68,10 @@ def _make(name: Runner, device: torch.device) -> Run:
         return eager
     if device.type == "cuda":
         return GraphRunner(device)
+    if openvino.is_installed():
+        return GraphRunner(device, capturer=openvino.OpenVinoCompiler())
     if name == "compiled":
-        raise ValueError(f"runner is {name!r}; on {device.type}, allowed: auto, eager")
+        raise ValueError(
+            f"runner is {name!r}, which on a CPU needs OpenVINO: pip install 'vltp_ros[cpu]'"
+        )
     return eager

@@ -56,8 +56,8 @@ class InferenceSettings:
     )
     runner: Runner = setting(
         "auto",
-        "how the network's parts are run; compiled: as CUDA graphs on a GPU; auto: compiled where "
-        "that is possible",
+        "how the network's parts are run; compiled: as CUDA graphs on a GPU, by OpenVINO on a CPU; "
+        "auto: compiled where that is possible",
         choices=RUNNERS,
     )
     reuse: ReuseConfig = field(
