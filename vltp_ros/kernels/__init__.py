@@ -1,0 +1,1 @@
+"""Triton kernels, and what decides by measuring whether they are used."""
