@@ -41,7 +41,7 @@ GENERATED = ("action", "msg", "srv")
 
 BLOCK = """
 import importlib, sys
-for name in "rclpy rcl_interfaces sensor_msgs std_msgs diagnostic_msgs vltp_ros.msg".split():
+for name in "rclpy rcl_interfaces sensor_msgs std_msgs diagnostic_msgs vltp_ros.msg triton".split():
     sys.modules[name] = None
 for name in sys.argv[1:]:
     importlib.import_module(name)
@@ -63,7 +63,7 @@ def rooms() -> list[Path]:
 
 
 @pytest.mark.parametrize("room", rooms(), ids=lambda room: room.stem)
-def test_a_room_imports_without_ros(room):
+def test_a_room_imports_without_ros_and_triton(room):
     command = [sys.executable, "-c", BLOCK, *modules(room)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
