@@ -14,6 +14,10 @@ import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import Attention, Block
 from torch import Tensor
 
+from vltp_ros.kernels.attention import WindowTokens
+from vltp_ros.network import fused
+from vltp_ros.network.window_lists import list_all_tokens, list_tokens
+
 MASKED = -3e4
 """Logit of a key that is not there: exp() of it is 0 in every float type used."""
 
@@ -38,6 +42,7 @@ class TokenPositions:
         self.grid = grid
         self.indices = indices
         self._layouts: dict[int, WindowLayout] = {}
+        self._lists: dict[int, WindowTokens] = {}
 
     def windows(self, size: int, tokens: Tensor) -> WindowLayout:
         """Return the layout of the tokens [B, n, C] in windows of ``size`` x ``size``."""
@@ -46,6 +51,14 @@ class TokenPositions:
         if size not in self._layouts:
             self._layouts[size] = _lay_out(self.indices, self.grid, size)
         return self._layouts[size]
+
+    def lists(self, size: int, tokens: Tensor) -> WindowTokens:
+        """Return which of the tokens [B, n, C] each window of a size holds; 0: the whole grid."""
+        if self.indices is None:
+            return list_all_tokens(self.grid, size, len(tokens), tokens.device)
+        if size not in self._lists:
+            self._lists[size] = list_tokens(self.indices, self.grid, size)
+        return self._lists[size]
 
 
 @dataclass(frozen=True)
@@ -75,15 +88,33 @@ class WindowLayout:
 
 def run_block(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
     """Run one transformer block of SAM's encoder over some tokens [B, n, C] (Eq. 5)."""
-    attend = window_attention if block.window_size else global_attention
-    tokens = tokens + attend(block, block.norm1(tokens), positions)
+    attn, size = block.attn, block.window_size
+    plain = window_attention if size else global_attention
+    qkv = attn.qkv(block.norm1(tokens))
+    out = fused.attend(
+        attn,
+        qkv,
+        fused.Windows(positions.grid, size, positions.indices is not None),
+        plain=lambda: plain(block, qkv, positions),
+        lists=lambda: positions.lists(size, qkv),
+    )
+    tokens = tokens + attn.proj(out)
     return tokens + block.mlp(block.norm2(tokens))
 
 
-def global_attention(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
-    """Let every token attend to all that are present; shapes are those of :func:`run_block`."""
+def global_attention(block: Block, qkv: Tensor, positions: TokenPositions) -> Tensor:
+    """Let every token attend to all that are present.
+
+    Args:
+        block: whose attention it is.
+        qkv: queries, keys and values, [B, n, 3 C].
+        positions: of the n tokens.
+
+    Returns:
+        [B, n, C], before the projection.
+    """
     attn, grid, indices = block.attn, positions.grid, positions.indices
-    q, k, v = attn.qkv(tokens).unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    q, k, v = qkv.unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     if indices is None:
         rel_h, rel_w = _dense_bias(attn, q, grid)
         onehot = None
@@ -99,22 +130,22 @@ def global_attention(block: Block, tokens: Tensor, positions: TokenPositions) ->
             *(t.split(at_once, 2) for t in (q, rel_h, rel_w)), strict=True
         )
     ]
-    return attn.proj(torch.cat(out, 2).transpose(1, 2).flatten(2))
+    return torch.cat(out, 2).transpose(1, 2).flatten(2)
 
 
-def window_attention(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
+def window_attention(block: Block, qkv: Tensor, positions: TokenPositions) -> Tensor:
     """Let every token attend to the present tokens of its own window.
 
-    Shapes are those of :func:`run_block`.
+    Shapes are those of :func:`global_attention`.
 
     SAM pads the grid to whole windows after the norm and lets the pads take part as keys. Their
     input is zero, so their key and value are the bias of the projection: they are filled in here
     and never computed.
     """
-    attn, size, width = block.attn, block.window_size, tokens.shape[-1]
-    layout = positions.windows(size, tokens)
+    attn, size, width = block.attn, block.window_size, qkv.shape[-1] // 3
+    layout = positions.windows(size, qkv)
     # Whole rows move, by their number: gather and scatter would look every element up.
-    q, kv = attn.qkv(tokens).flatten(0, 1).split((width, 2 * width), -1)
+    q, kv = qkv.flatten(0, 1).split((width, 2 * width), -1)
     pads = attn.qkv.bias[width:].to(kv.dtype).expand(layout.windows * size * size, -1)
     kv = pads.index_copy(0, layout.key_slots, kv).view(layout.windows, -1)
     if layout.tiles is not None:
@@ -130,7 +161,7 @@ def window_attention(block: Block, tokens: Tensor, positions: TokenPositions) ->
         bias = bias + layout.tiles.absent.to(q.dtype)
     out = F.scaled_dot_product_attention(q, k, v, bias, scale=attn.scale)
     out = out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, layout.query_slots)
-    return attn.proj(out.view(tokens.shape))
+    return out.view(*qkv.shape[:-1], width)
 
 
 def _bias(rel_h: Tensor, rel_w: Tensor, keys: Tensor | None = None) -> Tensor:

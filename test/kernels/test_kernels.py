@@ -1,0 +1,122 @@
+"""Kernels: interpreted and compiled without a GPU; compared, chosen and captured on one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from builders import random_keep
+from kernel_comparisons import compare_block, random_block, relative_error
+
+from vltp_ros.kernels import attention, choice, language
+from vltp_ros.network import fused
+from vltp_ros.network.attention import TokenPositions, run_block
+from vltp_ros.network.window_lists import list_all_tokens, list_tokens
+from vltp_ros.runtime.graphs import GraphRunner
+
+needs_triton = pytest.mark.skipif(not language.INSTALLED, reason="Triton is not installed")
+
+KEPT = random_keep(1, 4096, 819)
+"""What is left of ViT-H's 64 x 64 tokens at a rate of 80 %."""
+
+
+@needs_triton
+def test_kernels_equal_the_network_in_the_interpreter():
+    script = Path(__file__).with_name("interpreted.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    environment = os.environ | {
+        "TRITON_INTERPRET": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    done = subprocess.run([*command, script], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+
+
+class Compiler:
+    """Stands for a kernel, and compiles it for a GPU that is not there instead of launching it."""
+
+    def __init__(self, kernel) -> None:
+        self.kernel = kernel
+        self.compiled = []
+
+    def __getitem__(self, grid):
+        return self
+
+    def __call__(self, *arguments, num_warps, num_stages=1, **constants):
+        import triton
+        from triton.backends.compiler import GPUTarget
+
+        kinds = [_kind(argument) for argument in arguments]
+        signature = dict(zip(self.kernel.arg_names, kinds, strict=False))
+        pointers = [number for number, kind in enumerate(kinds) if kind.startswith("*")]
+        source = triton.compiler.ASTSource(
+            self.kernel,
+            signature | dict.fromkeys(constants, "constexpr"),
+            constants,
+            {(number,): [["tt.divisibility", 16]] for number in pointers},
+        )
+        options = {"num_warps": num_warps, "num_stages": num_stages}
+        self.compiled.append(triton.compile(source, GPUTarget("cuda", 90, 32), options))
+
+
+def _kind(argument) -> str:
+    if isinstance(argument, torch.Tensor):
+        kinds = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.int32: "i32"}
+        return "*" + kinds[argument.dtype]
+    return "i32" if isinstance(argument, int) else "fp32"
+
+
+def meta(*shape):
+    return torch.empty(shape, dtype=torch.bfloat16, device="meta")
+
+
+@needs_triton
+@pytest.mark.parametrize(("size", "pruned"), [(14, True), (0, True), (0, False)])
+def test_attention_compiles_for_a_gpu(size, pruned):
+    grid = (64, 64)
+    lists = list_all_tokens(grid, size, 1, torch.device("cpu"))
+    if pruned:
+        lists = list_tokens(KEPT, grid, size)
+    tables = (meta(2 * lists.size[0] - 1, 80), meta(2 * lists.size[1] - 1, 80))
+    tiling = (attention.WINDOW_TILINGS if size else attention.GLOBAL_TILINGS)[0]
+    kernel = Compiler(attention._relative_attention)
+    with mock.patch.object(attention, "_relative_attention", kernel):
+        count = KEPT.shape[1] if pruned else 4096
+        attention.relative_attention(meta(1, count, 3840), meta(3840), tables, 16, lists, tiling)
+    assert kernel.compiled[0].metadata.shared < 227 * 1024  # what a program has on an H100
+
+
+@pytest.mark.requires_cuda
+@pytest.mark.parametrize("number", range(len(attention.WINDOW_TILINGS)))
+@pytest.mark.parametrize("indices", [None, KEPT])
+@pytest.mark.parametrize("window", [0, 14])
+def test_vit_h_on_a_gpu(window, indices, number):
+    block = random_block(1280, 16, window, 64, torch.bfloat16, "cuda")
+    compare_block(block, 64, None if indices is None else indices.cuda(), number=number)
+
+
+@pytest.mark.requires_cuda
+@torch.inference_mode()
+def test_a_capture_holds_what_was_measured_to_be_faster():
+    device = torch.device("cuda")
+    runner, kernels = GraphRunner(device, fall_back=False), choice.KernelChoice()
+    block = random_block(1280, 16, 14, 64, torch.bfloat16, device)
+    positions = TokenPositions((64, 64), KEPT.to(device))
+
+    def work(tokens):
+        return run_block(block, tokens, positions)
+
+    with mock.patch.object(fused, "KERNELS", kernels):
+        for _ in range(3):
+            tokens = torch.randn(1, KEPT.shape[1], 1280, dtype=torch.bfloat16, device=device)
+            value, expected = runner("block", work, tokens), work(tokens)
+            assert relative_error(value, expected) < 1e-3
+    assert len(kernels.choices) == 1
+    for choices in kernels.choices.values():
+        assert choices.milliseconds.keys() > {choice.PLAIN}
