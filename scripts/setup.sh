@@ -100,10 +100,15 @@ venv=.venv$(ros_suffix)
 build=build$(ros_suffix)
 install=install$(ros_suffix)
 
+# Two set-ups at once, for two distributions, install one after the other: both write beside the
+# sources, and apt-get locks.
+exec 9>"${TMPDIR:-/tmp}/vltp_ros_setup_$(id -u).lock"
+flock 9
 install_packages
 # The Python path is part of the key: a virtual environment does not survive being moved.
 packages_key="$PWD $python ${ROS_DISTRO-} $(cat pyproject.toml setup.py "$requirements")"
 once packages "$packages_key" install_python_packages
+flock --unlock 9
 # Files are linked into install/, so a changed one needs no build, but a new one does.
 build_key="$packages_key $(cat CMakeLists.txt package.xml scripts/executable.in action/* msg/* srv/*)
 $(linked_files)"

@@ -12,8 +12,8 @@ PRECISIONS = get_args(Precision)
 
 Runner = Literal["auto", "eager", "compiled"]
 RUNNERS = get_args(Runner)
-"""How a network's parts are run; compiled: as CUDA graphs on a GPU, by OpenVINO on a CPU; auto: that
-where it is possible."""
+"""How a network's parts are run; compiled: as CUDA graphs on a GPU, by OpenVINO on a CPU; auto:
+compiled where that is possible."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names, as configuration and commands give them, of what a model computes in."""
