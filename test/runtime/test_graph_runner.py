@@ -95,6 +95,15 @@ def test_what_cannot_be_captured_runs_as_it_is_for_those_shapes_alone(caplog):
     assert len(runner) == 1
 
 
+def test_what_runs_seldom_is_not_captured():
+    runner, capturer = make_runner(patience=2)
+    for number in range(5):
+        assert runner("double", double, torch.ones(4)).sum() == 8
+        assert capturer.attempts == (number >= 2)
+    runner("double", double, torch.ones(5))  # other shapes are counted apart
+    assert capturer.attempts == 1 and runner.captures == 1
+
+
 def test_without_falling_back_a_failing_capture_is_an_error():
     runner, _ = make_runner(CaptureError("it waits"), fall_back=False)
     with pytest.raises(CaptureError, match="it waits"):

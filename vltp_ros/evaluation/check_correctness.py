@@ -125,9 +125,10 @@ def check_compiled(context: Context) -> str:
     csps: tuple[CspName, ...] = ("off", "65")
     for runner in runners:
         session = compiled if runner == "auto" else Session(model, context.device)
-        for rate, csp, tasks in itertools.product((0.0, 0.5, 0.8), csps, (1, 2)):
+        for rate, csp, tasks in itertools.product((0.0, 0.8), csps, (1, 2)):
             session.configure(InferenceSettings(rates=(rate,), csp=csp, runner=runner))
-            result = session.segment(_image(480, 640), TASKS[:tasks])[-1]
+            with session.compiling_at_once():
+                result = session.segment(_image(480, 640), TASKS[:tasks])[-1]
             answers.setdefault(runner, []).append(result.probability)
     pairs = zip(*answers.values(), strict=True)
     worst = max(float(np.abs(a - b).mean()) for a, b in pairs)

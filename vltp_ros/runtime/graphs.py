@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -49,6 +50,7 @@ class GraphRunner:
         limit: int = 64,
         fall_back: bool = True,
         capturer: FunctionCapturer | None = None,
+        patience: int = 0,
     ) -> None:
         """Hold no graphs yet.
 
@@ -58,13 +60,17 @@ class GraphRunner:
                 free what the others read (PyTorch issue 193402).
             fall_back: when a capture fails, run the function as it is; else raise the RuntimeError.
             capturer: default: records CUDA graphs, on a device that is a GPU.
+            patience: how often a function runs as it is for some shapes before it is captured for
+                them; what is seldom run is then not worth a capture.
         """
         self.device = device
         self.limit = limit
         self.fall_back = fall_back
+        self.patience = patience
         self._capturer: FunctionCapturer = capturer or Capturer(device)
         self._graphs: dict[Hashable, Captured] = {}
         self._eager: set[Hashable] = set()  # what cannot be captured
+        self._runs: Counter[Hashable] = Counter()  # of what is not captured yet
 
         self.captures = 0
         """How many captures there were; each took about a second from whoever waited."""
@@ -84,6 +90,9 @@ class GraphRunner:
         if whole in self._eager:
             return function(*tensors)
         if whole not in self._graphs:
+            if self._runs[whole] < self.patience:
+                self._runs[whole] += 1
+                return function(*tensors)
             captured = self._capture(key, function, tensors)
             if captured is None:
                 self._eager.add(whole)

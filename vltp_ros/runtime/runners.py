@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from vltp_ros.checkpoints.quantization import UNCAPTURABLE
@@ -10,6 +13,10 @@ from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime import openvino
 from vltp_ros.runtime.device import Runner
 from vltp_ros.runtime.graphs import GraphRunner
+
+
+CPU_PATIENCE = 8
+"""How often a part runs on a CPU before it is compiled, for about a second."""
 
 
 class Runners:
@@ -48,6 +55,18 @@ class Runners:
         """How often something was captured or compiled."""
         return sum(run.captures for run in self._compiling)
 
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Compile whatever runs in a ``with`` statement at once, however seldom it may run."""
+        before = [run.patience for run in self._compiling]
+        for run in self._compiling:
+            run.patience = 0
+        try:
+            yield
+        finally:
+            for run, patience in zip(self._compiling, before, strict=True):
+                run.patience = patience
+
     def flush(self) -> None:
         """Drop all that was captured or compiled, and its memory."""
         for run in self._compiling:
@@ -69,7 +88,8 @@ def _make(name: Runner, device: torch.device) -> Run:
     if device.type == "cuda":
         return GraphRunner(device)
     if openvino.is_installed():
-        return GraphRunner(device, capturer=openvino.OpenVinoCompiler())
+        compiler = openvino.OpenVinoCompiler()
+        return GraphRunner(device, capturer=compiler, patience=CPU_PATIENCE)
     if name == "compiled":
         raise ValueError(
             f"runner is {name!r}, which on a CPU needs OpenVINO: pip install 'vltp_ros[cpu]'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,16 +161,24 @@ class Session:
         self._reuses = any(choice.reuse.max_age for choice in self._planner.choices)
         self.settings = settings
 
+    def compiling_at_once(self) -> AbstractContextManager[None]:
+        """Return a context in which parts are compiled when they first run, where they are."""
+        return self._runners.impatient()
+
     def warm_up(self) -> None:
         """Segment blank images, so that the first real one takes no longer than the rest.
 
         Where the parts are compiled for their shapes, those that are likely to occur are prepared.
         """
         blank = np.zeros((480, 640, 3), np.uint8)
-        for count in WARM_UP_TASKS if self.compiles else (1,):
-            for words in WARM_UP_WORDS if self.compiles else (2,):
-                self.segment(blank, [" ".join(["warm"] * words + [f"{i}"]) for i in range(count)])
-        if self.compiles:
+        if not self.compiles:
+            self.segment(blank, ["warm up"])
+            return
+        with self.compiling_at_once():
+            for count in WARM_UP_TASKS:
+                for words in WARM_UP_WORDS:
+                    tasks = [" ".join(["warm"] * words + [str(number)]) for number in range(count)]
+                    self.segment(blank, tasks)
             self._warm_up_choices(blank)
         self.configure(self.settings)  # forget how long this took
         self._captures_before = self.captures
