@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import LlamaModel
 from transformers.models.llama.modeling_llama import (
@@ -36,12 +37,11 @@ class TokenSpan:
     """Part of the sequence; its rows are those of the batch, or fewer where several share one."""
 
     states: Tensor  # [B, n, D]
-    angles: tuple[Tensor, Tensor]  # cosine and sine of the rotary positions, [B, n, d] each
+    angles: Tensor  # cosines and sines of the rotary positions, [B, n, 2 d]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> TokenSpan:
-        """Apply a function that moves rows or tokens to states, cosines and sines alike."""
-        cosine, sine = self.angles
-        return TokenSpan(function(self.states), (function(cosine), function(sine)))
+        """Apply a function that moves rows or tokens to states and angles alike."""
+        return TokenSpan(function(self.states), function(self.angles))
 
 
 LayerOutput = tuple[list[TokenSpan], Tensor | None, list[KeysAndValues]]
@@ -189,22 +189,23 @@ def _run_now(
     last: Tensor | None,
 ) -> LayerOutput:
     """Run one layer as :func:`_run` does, without gradient checkpointing."""
-    attn = layer.self_attn
+    attn, rows = layer.self_attn, len(parts[-1].states)
     states = torch.cat([part.states.flatten(0, 1) for part in parts])
     normed = layer.input_layernorm(states)
-    queries = _heads(attn, attn.q_proj, normed, parts, rotated=True)
-    own = _keys_and_values(attn, normed, parts)
-    out = [
-        _attend(attn, query, _joined([*past, *own[: number + 1]], len(query)))
-        for number, query in enumerate(queries)
-    ]
+    angles = _angles(parts)
+    queries = _heads(_rotate(attn.q_proj(normed), angles), parts)
+    own = _keys_and_values(attn, normed, parts, angles)
+    keys, values = _joined([*past, *own], rows)
+    out, end = [], sum(pair[0].shape[2] for pair in past)
+    for query in queries:
+        # Rows that share a part lie side by side: one of them has the keys for all.
+        end, shared = end + query.shape[2], rows // len(query)
+        out.append(_attend(attn, query, keys[::shared, :, :end], values[::shared, :, :end]))
     attention = None
     if last is not None:
-        query = queries[-1][torch.arange(len(last), device=last.device), :, last]
-        keys, _ = _joined([*past, *own], len(query))
+        query = queries[-1][torch.arange(rows, device=last.device), :, last]
         attention = _weights(attn, query, keys, _hidden(parts[-1], last)).mean(1)
-    states = states + attn.o_proj(torch.cat(out))
-    states = states + layer.mlp(layer.post_attention_layernorm(states))
+    states = _finish(layer, states, torch.cat(out))
     return _split(states, parts), attention, own
 
 
@@ -220,27 +221,42 @@ def _read_out(
         [R, D] before the final norm, and the attention [R, keys], mean over heads.
     """
     attn, rows = layer.self_attn, torch.arange(len(last), device=last.device)
-    normed = layer.input_layernorm(torch.cat([part.states.flatten(0, 1) for part in parts]))
-    keys, values = _joined([*past, *_keys_and_values(attn, normed, parts)], len(last))
-    position = parts[-1].map(lambda t: t.expand(len(last), -1, -1)[rows, last].unsqueeze(1))
+    states = torch.cat([part.states.flatten(0, 1) for part in parts])
+    normed = layer.input_layernorm(states)
+    keys, values = _joined(
+        [*past, *_keys_and_values(attn, normed, parts, _angles(parts))], len(last)
+    )
+    position = parts[-1].map(lambda t: t[rows, last].unsqueeze(1))
     state = position.states.flatten(0, 1)
-    (query,) = _heads(attn, attn.q_proj, layer.input_layernorm(state), [position], rotated=True)
-    weights = _weights(attn, query.squeeze(2), keys, _hidden(parts[-1], last))
+    query = _rotate(attn.q_proj(layer.input_layernorm(state)), position.angles.flatten(0, 1))
+    query = query.unflatten(1, (-1, attn.head_dim))
+    weights = _weights(attn, query, keys, _hidden(parts[-1], last))
     out = weights.to(values.dtype).unsqueeze(2) @ values
-    state = state + attn.o_proj(out.flatten(1))
-    state = state + layer.mlp(layer.post_attention_layernorm(state))
-    return state, weights.mean(1)
+    return _finish(layer, state, out.flatten(1)), weights.mean(1)
 
 
-def _attend(attn: LlamaAttention, query: Tensor, cache: KeysAndValues) -> Tensor:
+def _finish(layer: LlamaDecoderLayer, states: Tensor, attended: Tensor) -> Tensor:
+    """Return a layer's output [n, D] from its input and what its attention gave, [n, D] each."""
+    states = states + layer.self_attn.o_proj(attended)
+    return states + layer.mlp(layer.post_attention_layernorm(states))
+
+
+def _attend(attn: LlamaAttention, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Return the output [B * n, D] of causal attention for queries [B, heads, n, d].
 
     The last n keys are the queries' own.
     """
-    count, keys = query.shape[2], cache[0].shape[2]
-    visible = torch.ones(count, keys, dtype=torch.bool, device=query.device).tril(keys - count)
-    out = F.scaled_dot_product_attention(query, *cache, visible, scale=attn.scaling)
+    visible = _causal_mask(query.shape[2], keys.shape[2], query.device)
+    out = F.scaled_dot_product_attention(query, keys, values, visible, scale=attn.scaling)
     return out.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+# Made once for all layers and never let go, as captured graphs read them.
+@cache
+@torch.inference_mode(False)
+def _causal_mask(count: int, keys: int, device: torch.device) -> Tensor:
+    """Return bool [count, keys]: what each of the last ``count`` tokens may attend to."""
+    return torch.ones(count, keys, dtype=torch.bool, device=device).tril(keys - count)
 
 
 def _weights(attn: LlamaAttention, query: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
@@ -256,30 +272,30 @@ def _hidden(part: TokenSpan, last: Tensor) -> Tensor:
 
 
 def _keys_and_values(
-    attn: LlamaAttention, normed: Tensor, parts: Sequence[TokenSpan]
+    attn: LlamaAttention, normed: Tensor, parts: Sequence[TokenSpan], angles: Tensor
 ) -> list[KeysAndValues]:
     """Compute the keys and values of each part from its normalised states."""
-    keys = _heads(attn, attn.k_proj, normed, parts, rotated=True)
-    values = _heads(attn, attn.v_proj, normed, parts, rotated=False)
+    keys = _heads(_rotate(attn.k_proj(normed), angles), parts)
+    values = _heads(attn.v_proj(normed), parts)
     return list(zip(keys, values, strict=True))
 
 
-def _heads(
-    attn: LlamaAttention,
-    linear: nn.Module,
-    normed: Tensor,
-    parts: Sequence[TokenSpan],
-    rotated: bool,
-) -> list[Tensor]:
-    """Project all tokens at once and split them into heads, [B, heads, n, d] for each part."""
-    split = _split(linear(normed), parts)
-    heads = [part.states.unflatten(2, (-1, attn.head_dim)).transpose(1, 2) for part in split]
-    if not rotated:
-        return heads
-    return [
-        head * part.angles[0].unsqueeze(1) + rotate_half(head) * part.angles[1].unsqueeze(1)
-        for head, part in zip(heads, parts, strict=True)
-    ]
+def _heads(flat: Tensor, parts: Sequence[TokenSpan]) -> list[Tensor]:
+    """Split [all tokens, heads * d] into [B, heads, n, d] for each part."""
+    width = parts[0].angles.shape[-1] // 2
+    return [part.states.unflatten(2, (-1, width)).transpose(1, 2) for part in _split(flat, parts)]
+
+
+def _rotate(flat: Tensor, angles: Tensor) -> Tensor:
+    """Rotate queries or keys [n, heads * d] to their positions, with angles [n, 2 d]."""
+    cosine, sine = angles.unsqueeze(1).chunk(2, -1)
+    heads = flat.unflatten(1, (-1, cosine.shape[-1]))
+    return (heads * cosine + rotate_half(heads) * sine).flatten(1)
+
+
+def _angles(parts: Sequence[TokenSpan]) -> Tensor:
+    """Return cosines and sines of all tokens, [all tokens, 2 d]."""
+    return torch.cat([part.angles.flatten(0, 1) for part in parts])
 
 
 def _split(flat: Tensor, parts: Sequence[TokenSpan]) -> list[TokenSpan]:
@@ -294,22 +310,28 @@ def _split(flat: Tensor, parts: Sequence[TokenSpan]) -> list[TokenSpan]:
 def _joined(pairs: Sequence[KeysAndValues], rows: int) -> KeysAndValues:
     """Concatenate keys and values, repeating for each row those that rows share."""
     keys, values = (
-        torch.cat([t.repeat_interleave(rows // len(t), 0) for t in tensors], 2)
+        torch.cat([_repeated(tensor, rows) for tensor in tensors], 2)
         for tensors in zip(*pairs, strict=True)
     )
     return keys, values
+
+
+def _repeated(tensor: Tensor, rows: int) -> Tensor:
+    """Repeat each row of [B, ...] for the rows that share it, side by side; if possible a view."""
+    shared = rows // len(tensor)
+    return tensor.unsqueeze(1).expand(-1, shared, *tensor.shape[1:]).flatten(0, 1)
 
 
 def _part(model: LlamaModel, states: Tensor, start: int) -> TokenSpan:
     """Return the span of states [B, n, D] at the positions from ``start`` on."""
     positions = torch.arange(start, start + states.shape[1], device=states.device)
     cosine, sine = model.rotary_emb(states, positions.unsqueeze(0))
-    return TokenSpan(states, (cosine.expand(len(states), -1, -1), sine.expand(len(states), -1, -1)))
+    return TokenSpan(states, torch.cat([cosine, sine], -1).expand(len(states), -1, -1))
 
 
 def _for_each(part: TokenSpan, rows: int) -> TokenSpan:
     """Repeat the rows of a part, so that each row of the batch has its own."""
-    return part.map(lambda t: t.repeat_interleave(rows // len(part.states), 0))
+    return part.map(lambda t: _repeated(t, rows))
 
 
 def _take(part: TokenSpan, index: Tensor) -> TokenSpan:
