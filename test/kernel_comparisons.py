@@ -53,11 +53,11 @@ def assert_equal(values, expected) -> None:
 
 
 def random_block(
-    width: int, heads: int, window: int, side: int, dtype=torch.float32, device="cpu"
+    width: int, heads: int, window: int, grid: tuple[int, int], dtype=torch.float32, device="cpu"
 ) -> Block:
-    """A block of SAM's encoder for a grid of side x side tokens; window 0 is global attention."""
+    """A block of SAM's encoder for a grid of tokens; window 0 is global attention."""
     torch.manual_seed(0)
-    block = Block(width, heads, use_rel_pos=True, window_size=window, input_size=(side, side))
+    block = Block(width, heads, use_rel_pos=True, window_size=window, input_size=grid)
     for name, parameter in block.named_parameters():
         if name.endswith("bias") or "rel_pos" in name:
             parameter.data = 0.2 * torch.randn(parameter.shape)
@@ -65,15 +65,27 @@ def random_block(
 
 
 @torch.inference_mode()
-def compare_block(block: Block, side: int, indices=None, batch: int = 1, number: int = 0) -> None:
+def compare_block(
+    block: Block, grid: tuple[int, int], indices=None, batch: int = 1, number: int = 0
+) -> None:
     """One block over some tokens of a grid, int64 [B, n], or all."""
     weight = block.attn.qkv.weight
-    count = side**2 if indices is None else indices.shape[1]
+    count = grid[0] * grid[1] if indices is None else indices.shape[1]
     tokens = torch.randn(batch, count, weight.shape[1]).to(weight)
-    expected = run_block(block, tokens, TokenPositions((side, side), indices))
+    expected = run_block(block, tokens, TokenPositions(grid, indices))
     name = f"{'window' if block.window_size else 'global'} attention"
     with forced_kernels(number, {name}) as kernels:
-        value = run_block(block, tokens, TokenPositions((side, side), indices))
+        value = run_block(block, tokens, TokenPositions(grid, indices))
     assert kernels.names == {name}
     # What is compared is what the block adds: the tokens themselves hide its errors.
     assert_equal(value - tokens, expected - tokens)
+
+
+@torch.inference_mode()
+def compare(function, *inputs, number: int = 0) -> None:
+    """A function of the network."""
+    expected = function(*inputs)
+    with forced_kernels(number) as kernels:
+        value = function(*inputs)
+    assert kernels.names
+    assert_equal(value, expected)

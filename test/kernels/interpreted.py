@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from builders import random_encoder, random_keep
+from builders import random_encoder, random_keep, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_comparisons import compare_block, forced_kernels, random_block, relative_error
+from kernel_comparisons import compare, compare_block, forced_kernels, random_block, relative_error
+from torch import nn
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
 from vltp_ros.kernels.attention import GLOBAL_TILINGS, WINDOW_TILINGS
+from vltp_ros.network import fused
+from vltp_ros.network.csp import CSP_PRESETS
 from vltp_ros.network.encoder import PrunedImageEncoder
 
 TYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -23,33 +27,64 @@ TYPES = (torch.float32, torch.float16, torch.bfloat16)
 @pytest.mark.parametrize("keep", [None, 17])
 @pytest.mark.parametrize("window", [0, 4])
 def test_attention(window, keep, dtype):
-    """6 x 6 tokens: windows of 4 need pads."""
-    block = random_block(32, 2, window, 6, dtype)
-    indices = None if keep is None else random_keep(2, 36, keep)
-    compare_block(block, 6, indices, batch=2)
+    """Windows of 4 need pads on both sides."""
+    block = random_block(32, 2, window, (7, 5), dtype)
+    indices = None if keep is None else random_keep(2, 35, keep)
+    compare_block(block, (7, 5), indices, batch=2)
 
 
 @pytest.mark.parametrize("window", [0, 14])
 @pytest.mark.parametrize("head", [8, 48, 64, 80, 128])
 def test_widths_of_a_head(head, window):
-    compare_block(random_block(head, 1, window, 16), 16, random_keep(1, 256, 37))
+    block = random_block(head, 1, window, (12, 16))
+    compare_block(block, (12, 16), random_keep(1, 192, 37))
 
 
-def test_a_grid_whose_rows_are_steps():
-    compare_block(random_block(48, 1, 0, 16), 16)
+@pytest.mark.parametrize("head", [64, 80])
+def test_a_grid_whose_rows_are_steps(head):
+    compare_block(random_block(head, 1, 0, (3, 16)), (3, 16))
 
 
 @pytest.mark.parametrize("window", [0, 14])
 @pytest.mark.parametrize("number", range(len(WINDOW_TILINGS)))
 def test_tilings(number, window):
     assert len(WINDOW_TILINGS) == len(GLOBAL_TILINGS)
-    compare_block(random_block(16, 1, window, 16), 16, random_keep(1, 256, 150), number=number)
+    block = random_block(16, 1, window, (12, 16))
+    compare_block(block, (12, 16), random_keep(1, 192, 150), number=number)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
-@given(window=st.sampled_from([0, 3, 4]), indices=st.sets(st.integers(0, 35), min_size=1))
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(window=st.sampled_from([0, 3, 4]), indices=st.sets(st.integers(0, 29), min_size=1))
 def test_any_subset_of_tokens(window, indices):
-    compare_block(random_block(16, 1, window, 6), 6, torch.tensor([sorted(indices)]))
+    block = random_block(16, 1, window, (6, 5))
+    compare_block(block, (6, 5), torch.tensor([sorted(indices)]))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("width", [33, 192, 1280])
+@pytest.mark.parametrize("kind", [nn.LayerNorm, LlamaRMSNorm])
+def test_norms(kind, width, dtype):
+    norm = kind(width, eps=1e-5).to(dtype)
+    for parameter in norm.parameters():
+        parameter.data += torch.randn_like(parameter)
+    states, update = torch.randn(2, 5, width).to(dtype), torch.randn(2, 5, width).to(dtype)
+    compare(fused.add_and_norm, norm, 3 * states + 1)
+    compare(fused.add_and_norm, norm, 3 * states + 1, update)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_rotary_positions(dtype):
+    for heads, width in ((3, 24), (2, 128)):
+        states, angles = torch.randn(7, heads * width), torch.randn(7, width // 2).repeat(1, 2)
+        angles = torch.cat([angles.cos(), angles.sin()], 1)
+        compare(fused.rotate, states.to(dtype), angles.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_gated_mlp(dtype):
+    config = tiny_model().reasoner.llava.config.text_config
+    mlp = LlamaMLP(config).to(dtype)
+    compare(fused.run_mlp, mlp, torch.randn(7, config.hidden_size).to(dtype))
 
 
 @torch.inference_mode()
@@ -58,10 +93,23 @@ def test_a_whole_encoder():
     images = torch.randn(1, 3, 160, 160)
 
     def select(stage, tokens):
-        return random_keep(1, 100, 50, seed=stage)
+        return random_keep(1, 100, 20, seed=stage)
 
     expected = encoder(images, select).features
-    with forced_kernels() as kernels:
+    names = {"window attention", "global attention"}  # the norms' would run for each token
+    with forced_kernels(names=names) as kernels:
         features = encoder(images, select).features
-    assert kernels.names == {"window attention", "global attention"}
+    assert kernels.names == names
     assert relative_error(features, expected) < 1e-5
+
+
+@torch.inference_mode()
+def test_a_whole_prefill():
+    reasoner = tiny_model().reasoner
+    features = reasoner.encode_image(torch.randint(0, 255, (1, 3, 48, 64), dtype=torch.uint8))
+    del reasoner.llava.model.language_model.layers[3:]
+    expected = reasoner.reason(features, [["cut"]], csp=CSP_PRESETS["65"]).seg
+    with forced_kernels() as kernels:
+        seg = reasoner.reason(features, [["cut"]], csp=CSP_PRESETS["65"]).seg
+    assert kernels.names == {"residual and norm", "rotary positions", "gate"}
+    assert relative_error(seg, expected) < 1e-5

@@ -11,9 +11,12 @@ from unittest import mock
 import pytest
 import torch
 from builders import random_keep
-from kernel_comparisons import compare_block, random_block, relative_error
+from kernel_comparisons import compare, compare_block, random_block, relative_error
+from torch import nn
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
-from vltp_ros.kernels import attention, choice, language
+from vltp_ros.kernels import attention, choice, language, llama, norm
 from vltp_ros.network import fused
 from vltp_ros.network.attention import TokenPositions, run_block
 from vltp_ros.network.window_lists import list_all_tokens, list_tokens
@@ -21,8 +24,9 @@ from vltp_ros.runtime.graphs import GraphRunner
 
 needs_triton = pytest.mark.skipif(not language.INSTALLED, reason="Triton is not installed")
 
+GRID = (64, 64)
 KEPT = random_keep(1, 4096, 819)
-"""What is left of ViT-H's 64 x 64 tokens at a rate of 80 %."""
+"""ViT-H's tokens, and what is left of them at a rate of 80 %."""
 
 
 @needs_triton
@@ -79,10 +83,9 @@ def meta(*shape):
 @needs_triton
 @pytest.mark.parametrize(("size", "pruned"), [(14, True), (0, True), (0, False)])
 def test_attention_compiles_for_a_gpu(size, pruned):
-    grid = (64, 64)
-    lists = list_all_tokens(grid, size, 1, torch.device("cpu"))
+    lists = list_all_tokens(GRID, size, 1, torch.device("cpu"))
     if pruned:
-        lists = list_tokens(KEPT, grid, size)
+        lists = list_tokens(KEPT, GRID, size)
     tables = (meta(2 * lists.size[0] - 1, 80), meta(2 * lists.size[1] - 1, 80))
     tiling = (attention.WINDOW_TILINGS if size else attention.GLOBAL_TILINGS)[0]
     kernel = Compiler(attention._relative_attention)
@@ -92,13 +95,41 @@ def test_attention_compiles_for_a_gpu(size, pruned):
     assert kernel.compiled[0].metadata.shared < 227 * 1024  # what a program has on an H100
 
 
+@needs_triton
+def test_the_other_kernels_compile_for_a_gpu():
+    states, weight = meta(300, 4096), meta(4096)
+    for module, name, run in (
+        (norm, "_add_and_normalize", lambda: norm.add_and_normalize(
+            states, states, weight, None, 1e-5, 4)),
+        (llama, "_rotate", lambda: llama.rotate(states, meta(300, 256), 4)),
+        (llama, "_gate", lambda: llama.gate(states, states, 4)),
+    ):  # fmt: skip
+        with mock.patch.object(module, name, Compiler(getattr(module, name))) as kernel:
+            run()
+        assert kernel.compiled
+
+
 @pytest.mark.requires_cuda
 @pytest.mark.parametrize("number", range(len(attention.WINDOW_TILINGS)))
 @pytest.mark.parametrize("indices", [None, KEPT])
 @pytest.mark.parametrize("window", [0, 14])
 def test_vit_h_on_a_gpu(window, indices, number):
-    block = random_block(1280, 16, window, 64, torch.bfloat16, "cuda")
-    compare_block(block, 64, None if indices is None else indices.cuda(), number=number)
+    block = random_block(1280, 16, window, GRID, torch.bfloat16, "cuda")
+    compare_block(block, GRID, None if indices is None else indices.cuda(), number=number)
+
+
+@pytest.mark.requires_cuda
+@pytest.mark.parametrize("number", range(len(llama.WARPS)))
+def test_llama_on_a_gpu(number):
+    where = {"dtype": torch.bfloat16, "device": "cuda"}
+    states = torch.randn(291, 4096, **where)
+    compare(fused.add_and_norm, LlamaRMSNorm(4096).to(**where), states, states.sin(), number=number)
+    compare(fused.add_and_norm, nn.LayerNorm(4096).to(**where), states, number=number)
+    turns = torch.randn(291, 64, device="cuda").repeat(1, 2)
+    angles = torch.cat([turns.cos(), turns.sin()], 1).to(torch.bfloat16)
+    compare(fused.rotate, states, angles, number=number)
+    mlp = LlamaMLP(LlamaConfig(hidden_size=4096, intermediate_size=11008)).to(**where)
+    compare(fused.run_mlp, mlp, states, number=number)
 
 
 @pytest.mark.requires_cuda
@@ -106,8 +137,8 @@ def test_vit_h_on_a_gpu(window, indices, number):
 def test_a_capture_holds_what_was_measured_to_be_faster():
     device = torch.device("cuda")
     runner, kernels = GraphRunner(device, fall_back=False), choice.KernelChoice()
-    block = random_block(1280, 16, 14, 64, torch.bfloat16, device)
-    positions = TokenPositions((64, 64), KEPT.to(device))
+    block = random_block(1280, 16, 14, GRID, torch.bfloat16, device)
+    positions = TokenPositions(GRID, KEPT.to(device))
 
     def work(tokens):
         return run_block(block, tokens, positions)
@@ -117,6 +148,6 @@ def test_a_capture_holds_what_was_measured_to_be_faster():
             tokens = torch.randn(1, KEPT.shape[1], 1280, dtype=torch.bfloat16, device=device)
             value, expected = runner("block", work, tokens), work(tokens)
             assert relative_error(value, expected) < 1e-3
-    assert len(kernels.choices) == 1
+    assert len(kernels.choices) == 2
     for choices in kernels.choices.values():
         assert choices.milliseconds.keys() > {choice.PLAIN}

@@ -98,8 +98,8 @@ def run_block(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor
         plain=lambda: plain(block, qkv, positions),
         lists=lambda: positions.lists(size, qkv),
     )
-    tokens = tokens + attn.proj(out)
-    return tokens + block.mlp(block.norm2(tokens))
+    tokens, normed = fused.add_and_norm(block.norm2, tokens, attn.proj(out))
+    return tokens + block.mlp(normed)
 
 
 def global_attention(block: Block, qkv: Tensor, positions: TokenPositions) -> Tensor:

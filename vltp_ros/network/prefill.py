@@ -19,12 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import LlamaModel
-from transformers.models.llama.modeling_llama import (
-    LlamaAttention,
-    LlamaDecoderLayer,
-    rotate_half,
-)
+from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer
 
+from vltp_ros.network import fused
 from vltp_ros.network.csp import Spans
 from vltp_ros.network.token_selection import top_k
 
@@ -191,9 +188,9 @@ def _run_now(
     """Run one layer as :func:`_run` does, without gradient checkpointing."""
     attn, rows = layer.self_attn, len(parts[-1].states)
     states = torch.cat([part.states.flatten(0, 1) for part in parts])
-    normed = layer.input_layernorm(states)
+    _, normed = fused.add_and_norm(layer.input_layernorm, states)
     angles = _angles(parts)
-    queries = _heads(_rotate(attn.q_proj(normed), angles), parts)
+    queries = _heads(fused.rotate(attn.q_proj(normed), angles), parts)
     own = _keys_and_values(attn, normed, parts, angles)
     keys, values = _joined([*past, *own], rows)
     out, end = [], sum(pair[0].shape[2] for pair in past)
@@ -222,13 +219,14 @@ def _read_out(
     """
     attn, rows = layer.self_attn, torch.arange(len(last), device=last.device)
     states = torch.cat([part.states.flatten(0, 1) for part in parts])
-    normed = layer.input_layernorm(states)
+    _, normed = fused.add_and_norm(layer.input_layernorm, states)
     keys, values = _joined(
         [*past, *_keys_and_values(attn, normed, parts, _angles(parts))], len(last)
     )
     position = parts[-1].map(lambda t: t[rows, last].unsqueeze(1))
     state = position.states.flatten(0, 1)
-    query = _rotate(attn.q_proj(layer.input_layernorm(state)), position.angles.flatten(0, 1))
+    _, normed = fused.add_and_norm(layer.input_layernorm, state)
+    query = fused.rotate(attn.q_proj(normed), position.angles.flatten(0, 1))
     query = query.unflatten(1, (-1, attn.head_dim))
     weights = _weights(attn, query, keys, _hidden(parts[-1], last))
     out = weights.to(values.dtype).unsqueeze(2) @ values
@@ -237,8 +235,9 @@ def _read_out(
 
 def _finish(layer: LlamaDecoderLayer, states: Tensor, attended: Tensor) -> Tensor:
     """Return a layer's output [n, D] from its input and what its attention gave, [n, D] each."""
-    states = states + layer.self_attn.o_proj(attended)
-    return states + layer.mlp(layer.post_attention_layernorm(states))
+    update = layer.self_attn.o_proj(attended)
+    states, normed = fused.add_and_norm(layer.post_attention_layernorm, states, update)
+    return states + fused.run_mlp(layer.mlp, normed)
 
 
 def _attend(attn: LlamaAttention, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -275,7 +274,7 @@ def _keys_and_values(
     attn: LlamaAttention, normed: Tensor, parts: Sequence[TokenSpan], angles: Tensor
 ) -> list[KeysAndValues]:
     """Compute the keys and values of each part from its normalised states."""
-    keys = _heads(_rotate(attn.k_proj(normed), angles), parts)
+    keys = _heads(fused.rotate(attn.k_proj(normed), angles), parts)
     values = _heads(attn.v_proj(normed), parts)
     return list(zip(keys, values, strict=True))
 
@@ -284,13 +283,6 @@ def _heads(flat: Tensor, parts: Sequence[TokenSpan]) -> list[Tensor]:
     """Split [all tokens, heads * d] into [B, heads, n, d] for each part."""
     width = parts[0].angles.shape[-1] // 2
     return [part.states.unflatten(2, (-1, width)).transpose(1, 2) for part in _split(flat, parts)]
-
-
-def _rotate(flat: Tensor, angles: Tensor) -> Tensor:
-    """Rotate queries or keys [n, heads * d] to their positions, with angles [n, 2 d]."""
-    cosine, sine = angles.unsqueeze(1).chunk(2, -1)
-    heads = flat.unflatten(1, (-1, cosine.shape[-1]))
-    return (heads * cosine + rotate_half(heads) * sine).flatten(1)
 
 
 def _angles(parts: Sequence[TokenSpan]) -> Tensor:
