@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vltp_ros.network.preprocessing import to_image_frame
+from vltp_ros.network.config import EncoderConfig
+from vltp_ros.network.preprocessing import to_image_frame, valid_grid
 from vltp_ros.network.run import Run
 from vltp_ros.runtime.transfer import download
 
@@ -26,10 +29,17 @@ class Masks:
     measures: np.ndarray  # float64 [T, 6]: score, area, and x, y, width, height of the box
     above: int  # levels above this belong to the mask
 
-    @property
-    def masks(self) -> np.ndarray:
-        """The pixels above the threshold, bool [T, H, W]."""
-        return self.levels > self.above
+    def fields(self, number: int) -> dict[str, Any]:
+        """Return the fields of the Segmentation of a task that follow from its mask."""
+        levels = self.levels[number]
+        score, area, x, y, width, height = self.measures[number].tolist()
+        return {
+            "levels": levels,
+            "mask": levels > self.above,
+            "area": int(area),
+            "box": (int(x), int(y), int(width), int(height)),
+            "score": score,
+        }
 
 
 def finish_masks(
@@ -76,3 +86,23 @@ def _extent(line: Tensor) -> tuple[Tensor, Tensor]:
     last = line.shape[1] - 1 - marks.flip(1).argmax(1)
     occupied = line.any(1)
     return first * occupied, (last - first + 1) * occupied
+
+
+def kept_maps(
+    kept: Sequence[np.ndarray], tasks: int, size: tuple[int, int], config: EncoderConfig
+) -> list[tuple[np.ndarray, ...]]:
+    """Return which patches each of T tasks kept, bool [rows, columns] of those with some image.
+
+    Args:
+        kept: per stage, int64 [T, k], the positions of the tokens that ran.
+        tasks: T.
+        size: of the image, rows and columns, pixels.
+        config: of the encoder.
+    """
+    rows, columns = valid_grid(size, config.img_size, config.patch_size)
+    maps = []
+    for positions in kept:
+        marks = np.zeros((len(positions), config.grid**2), bool)
+        np.put_along_axis(marks, positions, True, axis=1)
+        maps.append(marks.reshape(-1, config.grid, config.grid)[:, :rows, :columns])
+    return [tuple(stage[i] for stage in maps) for i in range(tasks)]

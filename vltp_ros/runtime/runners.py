@@ -14,7 +14,6 @@ from vltp_ros.runtime import openvino
 from vltp_ros.runtime.device import Runner
 from vltp_ros.runtime.graphs import GraphRunner
 
-
 CPU_PATIENCE = 8
 """How often a part runs on a CPU before it is compiled, for about a second."""
 

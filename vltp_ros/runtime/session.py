@@ -15,7 +15,6 @@ from torch import Tensor
 
 from vltp_ros.checkpoints.model_directory import load_model
 from vltp_ros.network.config import Quantization
-from vltp_ros.network.preprocessing import valid_grid
 from vltp_ros.network.sam import Encoded
 from vltp_ros.network.token_selection import Score
 from vltp_ros.network.vltp import Vltp
@@ -23,7 +22,7 @@ from vltp_ros.runtime.checks import check_image, check_task
 from vltp_ros.runtime.deadline import DeadlineConfig, Planner
 from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
 from vltp_ros.runtime.embeddings import Embeddings
-from vltp_ros.runtime.masks import Masks, finish_masks
+from vltp_ros.runtime.masks import finish_masks, kept_maps
 from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
 from vltp_ros.runtime.ranking import budget_of, score_of, with_last_masks
 from vltp_ros.runtime.reuse import CachedSeg, view_of
@@ -235,8 +234,21 @@ class Session:
             times_ms = times.milliseconds()  # the only wait
         reused = all(cached.view is not view for cached in segs)
         self._planner.observe(times_ms, 1e3 * (time.perf_counter() - began), reused)
-        ages = [cached.age(view) for cached in segs]
-        return self._results(tasks, masks, kept, ages, times_ms, settings)
+        maps = kept_maps(kept, len(tasks), size, self.model.config.encoder)
+        tokens = tuple(positions.shape[1] for positions in kept)
+        return [
+            Segmentation(
+                task,
+                **masks.fields(i),
+                kept=maps[i],
+                times_ms=dict(times_ms),
+                tokens=tokens,
+                seg_age_s=cached.age(view),
+                rates=settings.rates,
+                csp=settings.csp,
+            )
+            for i, (task, cached) in enumerate(zip(tasks, segs, strict=True))
+        ]
 
     def close(self) -> None:
         """Drop the model and free the memory that it holds; a closed session cannot be used."""
@@ -279,55 +291,6 @@ class Session:
             encoded = model.encode(tokens, stages, budget_of(settings, model.config), score)
         with times.stage("mask decoder"):
             return encoded, model.draw(encoded, seg)
-
-    def _results(
-        self,
-        tasks: list[str],
-        masks: Masks,
-        kept: list[np.ndarray],
-        ages: list[float],
-        times_ms: dict[str, float],
-        settings: ResolvedSettings,
-    ) -> list[Segmentation]:
-        """Return one result for each of T tasks.
-
-        Args:
-            tasks: sentences.
-            masks: of all tasks.
-            kept: per stage, int64 [T, k], the positions of the tokens that ran.
-            ages: of each <SEG> embedding, seconds.
-            times_ms: of each stage of the inference.
-            settings: for this image.
-        """
-        size = masks.levels.shape[1], masks.levels.shape[2]
-        tokens = tuple(positions.shape[1] for positions in kept)
-        return [
-            Segmentation(
-                task,
-                levels,
-                mask,
-                area=int(area),
-                box=(int(box[0]), int(box[1]), int(box[2]), int(box[3])),
-                score=float(score),
-                kept=tuple(self._kept_map(positions[i], size) for positions in kept),
-                times_ms=dict(times_ms),
-                tokens=tokens,
-                seg_age_s=ages[i],
-                rates=settings.rates,
-                csp=settings.csp,
-            )
-            for i, (task, levels, mask, (score, area, *box)) in enumerate(
-                zip(tasks, masks.levels, masks.masks, masks.measures, strict=True)
-            )
-        ]
-
-    def _kept_map(self, positions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Return which patches were kept, bool [rows, columns] of those with some image."""
-        config = self.model.config.encoder
-        kept = np.zeros(config.grid**2, bool)
-        kept[positions] = True
-        rows, columns = valid_grid(size, config.img_size, config.patch_size)
-        return kept.reshape(config.grid, config.grid)[:rows, :columns]
 
     def _warm_up_choices(self, blank: np.ndarray) -> None:
         """Run whatever numbers of tokens the adaptive budget or the deadline may choose."""
