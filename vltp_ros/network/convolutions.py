@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
@@ -11,10 +12,11 @@ def run_convolutions(layers: nn.Sequential, image: Tensor) -> Tensor:
     """Run a neck's or an upscaling's layers over features [B, C, rows, columns].
 
     ``LayerNorm2d`` is computed by PyTorch's own norm: in one pass instead of five, and with
-    statistics in float32 whatever the type of the features.
+    statistics in float32 whatever the type of the features. A compiler, which traces, makes one
+    pass of the five by itself, and does not move the channels for it.
     """
     for layer in layers:
-        if isinstance(layer, LayerNorm2d):
+        if isinstance(layer, LayerNorm2d) and not torch.jit.is_tracing():
             channels_last = image.permute(0, 2, 3, 1)
             normed = F.layer_norm(
                 channels_last, layer.weight.shape, layer.weight, layer.bias, layer.eps
