@@ -66,6 +66,13 @@ def test_half_precision_goes_in_and_out(compiler):
     torch.testing.assert_close(result.float(), x.float() @ weight.float().T, rtol=0.02, atol=0.1)
 
 
+def test_images_are_left_to_pytorch(compiler):
+    image = torch.arange(12, dtype=torch.uint8).view(1, 3, 4)
+    runs = []
+    captured = compiler.capture(lambda x: runs.append(x) or 2 * x, (image,))
+    assert torch.equal(captured.replay((image,)), 2 * image) and len(runs) == 1
+
+
 def test_what_cannot_be_compiled_runs_as_it_is_after_a_warning(compiler, caplog):
     runner = GraphRunner(CPU, capturer=compiler)
     with caplog.at_level(logging.WARNING):

@@ -23,6 +23,7 @@ MEMORY_SHARE = 0.5
 of them, ordered as its kernels read them."""
 
 DTYPES = {
+    "f64": torch.float64,
     "f32": torch.float32,
     "f16": torch.float16,
     "bf16": torch.bfloat16,
@@ -76,12 +77,15 @@ class OpenVinoCompiler:
             model = _convert(traced, tensors)
             _check_memory(model)
             compiled = self._core.compile_model(model, "CPU", self._properties(tensors))
+            dtypes = tuple(DTYPES[port.element_type.to_string()] for port in compiled.outputs)
         except CaptureError:
             raise
         except Exception as error:  # each of the steps has kinds of its own
             function(*tensors)
             raise CaptureError(" ".join(str(error).split())) from error
-        return CompiledFunction(compiled.create_infer_request(), traced.returns_tuple)
+        shapes = tuple(tuple(port.shape) for port in compiled.outputs)
+        request = compiled.create_infer_request()
+        return CompiledFunction(request, shapes, dtypes, traced.returns_tuple)
 
     def reset(self) -> None:
         """Do nothing: compiled functions share no memory."""
@@ -102,15 +106,15 @@ class CompiledFunction:
     """A function compiled for inputs of certain shapes; neither they nor the outputs are copied."""
 
     request: openvino.InferRequest
+    shapes: tuple[tuple[int, ...], ...]  # of the outputs
+    dtypes: tuple[torch.dtype, ...]
     returns_tuple: bool
 
     def replay(self, tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         """Return the function's result for these tensors, in new memory."""
         inputs = [tensor.contiguous() for tensor in tensors]
-        outputs = tuple(
-            torch.empty(tuple(port.shape), dtype=DTYPES[port.element_type.to_string()])
-            for port in self.request.model_outputs
-        )
+        results = zip(self.shapes, self.dtypes, strict=True)
+        outputs = tuple(torch.empty(shape, dtype=dtype) for shape, dtype in results)
         for index, tensor in enumerate(inputs):
             self.request.set_input_tensor(index, _shared(tensor))
         for index, tensor in enumerate(outputs):
