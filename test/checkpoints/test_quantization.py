@@ -10,8 +10,8 @@ from builders import tiny_model
 
 from vltp_ros.checkpoints import quantization
 from vltp_ros.checkpoints.model_directory import ModelError, load_model, save_model
-from vltp_ros.checkpoints.quantization import check_memory, needed_bytes
-from vltp_ros.network.config import QUANTIZATIONS
+from vltp_ros.checkpoints.quantization import check_memory, choose_quantization, needed_bytes
+from vltp_ros.network.config import QUANTIZATIONS, SAM_ENCODERS
 
 TASKS = [["something to drive a nail", "what could I drink from?"]]
 
@@ -71,7 +71,8 @@ def test_unknown_and_missing_quantisations_are_refused(saved, monkeypatch):
 def test_too_little_memory_is_said_before_loading(saved, monkeypatch):
     monkeypatch.setattr(quantization, "free_bytes", lambda device: 2**20)
     with pytest.raises(
-        ModelError, match=r"needs 0\.0 GiB on cpu with quantization float32.*nf4 0\.0 GiB"
+        ModelError,
+        match=r"needs 0\.\d GiB on cpu with quantization float32.*for SAM.*nf4 0",
     ):
         load_model(saved)
 
@@ -90,11 +91,34 @@ def test_the_memory_that_7b_needs():
 
 
 def test_memory_is_counted_from_the_files(saved):
-    shapes = list(quantization._shapes(saved / "llava"))
+    shapes = list(quantization.stored_shapes(saved / "llava"))
     parameters = sum(p.numel() for p in tiny_model().reasoner.llava.parameters())
     counted = needed_bytes(shapes, "float32") / quantization.HEADROOM
     assert counted == pytest.approx(4 * parameters, rel=0.1)  # the files name tied weights twice
     check_memory(saved / "llava", "float32", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("gib", "expected"), [(24, "bfloat16"), (0.0001, "nf4")])
+def test_auto_takes_16_bits_on_a_gpu_where_they_fit(saved, monkeypatch, caplog, gib, expected):
+    monkeypatch.setattr(quantization, "free_bytes", lambda device: gib * 2**30)
+    gpu = torch.device("cuda", 0)
+    with caplog.at_level("INFO"):
+        assert choose_quantization(saved / "llava", "float32", gpu, 0.0) == expected
+    assert f"loaded as {expected}" in caplog.text and "are free" in caplog.text
+
+
+def test_auto_leaves_it_to_the_model_on_a_cpu(saved):
+    assert load_model(saved, quantization="auto").config.quantization == "float32"
+
+
+def test_sam_and_what_it_computes_are_counted(saved):
+    files = [saved / "dense.safetensors", saved / "pruned.safetensors"]
+    small, large = (
+        quantization.sam_bytes(files, SAM_ENCODERS[name], torch.float32, torch.device("cpu"))
+        for name in ("tabletop", "vit_h")
+    )
+    sam = [p for n, p in tiny_model().named_parameters() if not n.startswith("reasoner.llava")]
+    assert 4 * sum(p.numel() for p in sam) < small < large
 
 
 @pytest.mark.requires_cuda

@@ -40,8 +40,14 @@ from vltp_ros.checkpoints.adapters import (
     write_adapter,
 )
 from vltp_ros.checkpoints.errors import ModelError
-from vltp_ros.checkpoints.quantization import check_memory, quantized
-from vltp_ros.network.config import ModelConfig, Quantization
+from vltp_ros.checkpoints.quantization import (
+    AutoQuantization,
+    check_memory,
+    choose_quantization,
+    quantized,
+    sam_bytes,
+)
+from vltp_ros.network.config import ModelConfig
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.settings import from_dict
@@ -167,7 +173,7 @@ def write_description(directory: Path, config: ModelConfig, provenance: dict[str
 def load_model(
     directory: Path | str,
     device: str | torch.device = "cpu",
-    quantization: Quantization | None = None,
+    quantization: AutoQuantization | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Vltp:
     """Load a model directory, ready for inference.
@@ -175,7 +181,7 @@ def load_model(
     Args:
         directory: see above.
         device: where to.
-        quantization: of LLaVA, one of QUANTIZATIONS; None: as ``model.yaml`` says.
+        quantization: of LLaVA, one of AUTO_QUANTIZATIONS; None: as ``model.yaml`` says.
         dtype: of SAM's weights.
 
     Raises:
@@ -189,13 +195,18 @@ def load_model(
             f"{directory} holds SAM only ({SAM_FILE}) and has no LLaVA; vltp segment and the node "
             "need a whole model (models/README.md says how to make one)"
         )
+    verify(directory, checksums)
+    pruned_half = PRUNED_FILE in checksums
+    files = [directory / name for name in parts_of(pruned_half)]
+    beside = sam_bytes(filter(Path.is_file, files), config.encoder, dtype, device)
+    if quantization == "auto":
+        own = config.quantization
+        quantization = choose_quantization(directory / "llava", own, device, beside)
     if quantization is not None:
         config = dataclasses.replace(config, quantization=quantization)
-    verify(directory, checksums)
-    reasoner = load_reasoner(directory / "llava", config, device)
+    reasoner = load_reasoner(directory / "llava", config, device, beside)
     if ADAPTER_FILE in checksums:
         load_adapter(reasoner.llava, directory / ADAPTER)
-    pruned_half = PRUNED_FILE in checksums
     model = Vltp(config, reasoner, pruned_half)
     for name, modules in parts_of(pruned_half).items():
         fill(model, modules, directory / name)
@@ -298,8 +309,16 @@ def fill(model: nn.Module, modules: tuple[str, ...], path: Path, assign: bool = 
         raise ModelError(f"{path} has {len(tensors)} unknown tensors: {sorted(tensors)[:3]}")
 
 
-def load_reasoner(directory: Path, config: ModelConfig, device: torch.device) -> Reasoner:
+def load_reasoner(
+    directory: Path, config: ModelConfig, device: torch.device, beside: float = 0.0
+) -> Reasoner:
     """Load LLaVA and its tokenizer from a transformers directory; the projection is random.
+
+    Args:
+        directory: as transformers saves it.
+        config: says how it lies in memory, and how it is asked.
+        device: where to.
+        beside: bytes that the rest of the model will take.
 
     Raises:
         ModelError: for a directory that cannot be read, too little memory, or no bitsandbytes.
@@ -307,7 +326,7 @@ def load_reasoner(directory: Path, config: ModelConfig, device: torch.device) ->
     if not directory.is_dir():
         raise ModelError(f"{directory} does not exist; it must hold LLaVA and its tokenizer")
     try:
-        check_memory(directory, config.quantization, device)
+        check_memory(directory, config.quantization, device, beside)
         llava = LlavaForConditionalGeneration.from_pretrained(
             directory,
             local_files_only=True,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,13 +15,20 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from vltp_ros.checkpoints.errors import ModelError
-from vltp_ros.network.config import QUANTIZATIONS
+from vltp_ros.network.attention import BIAS_ELEMENTS
+from vltp_ros.network.config import QUANTIZATIONS, EncoderConfig, Quantization
+
+AutoQuantization = Literal["auto", "float32", "bfloat16", "int8", "nf4"]
+AUTO_QUANTIZATIONS = get_args(AutoQuantization)
+"""Of QUANTIZATIONS, or auto: bfloat16 on a GPU where it fits, else nf4; on a CPU as the model says."""
 
 TrainingQuantization = Literal["float32", "bfloat16", "nf4"]
 TRAINING_QUANTIZATIONS = get_args(TrainingQuantization)
 """LLaVA's weights where it is frozen, or only adapters on it learn; int8 computes in float16, whose
 range is too small for training."""
 
+
+log = logging.getLogger(__name__)
 
 FULL = ("vision_tower", "multi_modal_projector", "lm_head")
 """Modules that stay in 16 bits: small, or hurt by less."""
@@ -64,25 +72,73 @@ def quantized(name: str) -> dict[str, Any]:
     return {"dtype": torch.bfloat16, "quantization_config": settings}
 
 
-def check_memory(directory: Path, name: str, device: torch.device) -> None:
+def choose_quantization(
+    directory: Path, own: Quantization, device: torch.device, beside: float
+) -> Quantization:
+    """Return what ``auto`` stands for, and log why.
+
+    On a GPU that is bfloat16 where it fits into the free memory, which is the fastest, else nf4; on
+    a CPU it is the model's own.
+
+    Args:
+        directory: LLaVA as transformers saves it.
+        own: what ``model.yaml`` says.
+        device: where it will lie.
+        beside: bytes that the rest of the model takes.
+    """
+    if device.type != "cuda":
+        return own
+    needed = needed_bytes(list(stored_shapes(directory)), "bfloat16") + beside
+    free = free_bytes(device)
+    chosen: Quantization = "bfloat16" if needed <= free else "nf4"
+    log.info(
+        "LLaVA is loaded as %s: the model takes %.1f GiB in bfloat16, %.1f GiB of %s are free",
+        *(chosen, needed / 2**30, free / 2**30, device),
+    )
+    return chosen
+
+
+def check_memory(directory: Path, name: str, device: torch.device, beside: float = 0.0) -> None:
     """Refuse to load a model that does not fit into memory.
 
     Args:
         directory: LLaVA as transformers saves it.
         name: one of QUANTIZATIONS.
         device: where it will lie.
+        beside: bytes that the rest of the model takes.
 
     Raises:
         ModelError: saying how much each quantization needs, and how much is free.
     """
-    shapes = list(_shapes(directory))
-    needed, free = needed_bytes(shapes, name), free_bytes(device)
+    shapes = list(stored_shapes(directory))
+    needed, free = needed_bytes(shapes, name) + beside, free_bytes(device)
     if needed > free:
-        others = ", ".join(f"{n} {needed_bytes(shapes, n) / 2**30:.1f}" for n in QUANTIZATIONS)
+        others = ", ".join(
+            f"{n} {(needed_bytes(shapes, n) + beside) / 2**30:.1f}" for n in QUANTIZATIONS
+        )
         raise ModelError(
-            f"{directory} needs {needed / 2**30:.1f} GiB on {device} with quantization {name}, and "
+            f"{directory} needs {needed / 2**30:.1f} GiB on {device} with quantization {name}, "
+            f"{beside / 2**30:.1f} GiB of it for SAM and what is computed, and "
             f"{free / 2**30:.1f} GiB are free (needed: {others} GiB)"
         )
+
+
+def sam_bytes(
+    files: Iterable[Path], encoder: EncoderConfig, dtype: torch.dtype, device: torch.device
+) -> float:
+    """Return the bytes that SAM takes: its weights, and what is computed for an image.
+
+    Args:
+        files: that hold its weights.
+        encoder: its sizes.
+        dtype: of its weights.
+        device: where it will lie.
+    """
+    weights = sum(math.prod(shape) for file in files for _, shape in _file_shapes(file))
+    # The bias of some queries, and of a block: queries, keys, values, the MLP's hidden layer.
+    bias = BIAS_ELEMENTS["cuda" if device.type == "cuda" else "cpu"]
+    computed = bias + 12 * encoder.grid**2 * encoder.embed_dim
+    return HEADROOM * dtype.itemsize * (weights + computed)
 
 
 def needed_bytes(shapes: list[tuple[str, tuple[int, ...]]], name: str) -> float:
@@ -102,11 +158,16 @@ def free_bytes(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
-def _shapes(directory: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Read names and shapes from the headers of the safetensors files."""
+def stored_shapes(directory: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Read names and shapes from the headers of a directory's safetensors files."""
     for path in sorted(directory.glob("*.safetensors")):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        header.pop("__metadata__", None)
-        for key, entry in header.items():
-            yield key, tuple(entry["shape"])
+        yield from _file_shapes(path)
+
+
+def _file_shapes(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Read names and shapes from the header of a safetensors file."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    header.pop("__metadata__", None)
+    for key, entry in header.items():
+        yield key, tuple(entry["shape"])

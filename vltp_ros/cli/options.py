@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vltp_ros.network.config import Quantization
+from vltp_ros.checkpoints.quantization import AutoQuantization
 from vltp_ros.paths import default_model
 from vltp_ros.runtime.device import Precision
 from vltp_ros.runtime.session import Session
@@ -46,8 +46,9 @@ class ModelOption:
 class ModelOptions(ModelOption, DeviceOption):
     """Which model to load, and how."""
 
-    quantization: Quantization | None = None
-    """LLaVA's weights in memory; as the model says if not given."""
+    quantization: AutoQuantization | None = None
+    """LLaVA's weights in memory; auto: bfloat16 on a GPU where it fits, else nf4, on a CPU as the
+    model says; as the model says if not given."""
 
     def load(self, settings: InferenceSettings) -> Session:
         """Load the model. Raises ValueError for a bad model, device or setting."""

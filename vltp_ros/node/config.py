@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 from vltp_ros.network.config import QUANTIZATIONS, RANKINGS, Quantization, Ranking
 from vltp_ros.network.csp import CSP_NAMES, CspName
@@ -33,8 +33,9 @@ class NodeConfig:
     )
     quantization: str = setting(
         MODEL_DEFAULT,
-        "how LLaVA's weights lie in memory; own: as the model says",
-        choices=(MODEL_DEFAULT, *QUANTIZATIONS),
+        "how LLaVA's weights lie in memory; own: as the model says; auto: bfloat16 on a GPU where "
+        "it fits, else nf4",
+        choices=(MODEL_DEFAULT, "auto", *QUANTIZATIONS),
         read_only=True,
     )
     precision: Precision = same_as(InferenceSettings, "precision", read_only=True)
@@ -188,11 +189,11 @@ class NodeConfig:
         )
 
     @property
-    def given_quantization(self) -> Quantization | None:
+    def given_quantization(self) -> Quantization | Literal["auto"] | None:
         """Quantization of LLaVA's weights; None: the model's own."""
         if self.quantization == MODEL_DEFAULT:
             return None
-        return cast(Quantization, self.quantization)
+        return cast(Quantization | Literal["auto"], self.quantization)
 
 
 def _csp_name(number: int) -> CspName:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from vltp_ros.msg import Task
 from vltp_ros.network.config import Quantization
@@ -28,7 +28,7 @@ class Load(Protocol):
         *,
         device: str,
         threads: int,
-        quantization: Quantization | None,
+        quantization: Quantization | Literal["auto"] | None,
         precision: Precision,
     ) -> Segmenter:
         """Load a model directory; raises ValueError."""

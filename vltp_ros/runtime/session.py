@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vltp_ros.checkpoints.model_directory import load_model
-from vltp_ros.network.config import Quantization
+from vltp_ros.checkpoints.quantization import AutoQuantization
 from vltp_ros.network.sam import Encoded
 from vltp_ros.network.token_selection import Score
 from vltp_ros.network.vltp import Vltp
@@ -69,7 +69,7 @@ class Session:
         device: str = "cpu",
         *,
         threads: int = 0,
-        quantization: Quantization | None = None,
+        quantization: AutoQuantization | None = None,
         **settings: Any,
     ) -> Session:
         """Load a model directory.
@@ -78,7 +78,7 @@ class Session:
             model_dir: see :mod:`vltp_ros.checkpoints.model_directory`.
             device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
             threads: CPU threads of the process; 0 leaves torch's default.
-            quantization: of LLaVA, one of QUANTIZATIONS; None: the model's own.
+            quantization: of LLaVA, one of AUTO_QUANTIZATIONS; None: the model's own.
             **settings: fields of InferenceSettings.
 
         Raises:
