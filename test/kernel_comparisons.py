@@ -10,7 +10,7 @@ import torch
 from segment_anything.modeling.image_encoder import Block
 
 from vltp_ros.network import fused
-from vltp_ros.network.attention import TokenPositions, run_block
+from vltp_ros.network.attention import TokenPositions, run_blocks
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 3e-3, torch.bfloat16: 4e-2}
 
@@ -72,10 +72,10 @@ def compare_block(
     weight = block.attn.qkv.weight
     count = grid[0] * grid[1] if indices is None else indices.shape[1]
     tokens = torch.randn(batch, count, weight.shape[1]).to(weight)
-    expected = run_block(block, tokens, TokenPositions(grid, indices))
+    expected = run_blocks([block], tokens, TokenPositions(grid, indices))
     name = f"{'window' if block.window_size else 'global'} attention"
     with forced_kernels(number, {name}) as kernels:
-        value = run_block(block, tokens, TokenPositions(grid, indices))
+        value = run_blocks([block], tokens, TokenPositions(grid, indices))
     assert kernels.names == {name}
     # What is compared is what the block adds: the tokens themselves hide its errors.
     assert_equal(value - tokens, expected - tokens)

@@ -18,7 +18,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
 from vltp_ros.kernels import attention, choice, language, llama, norm
 from vltp_ros.network import fused
-from vltp_ros.network.attention import TokenPositions, run_block
+from vltp_ros.network.attention import TokenPositions, run_blocks
 from vltp_ros.network.window_lists import list_all_tokens, list_tokens
 from vltp_ros.runtime.graphs import GraphRunner
 
@@ -141,13 +141,13 @@ def test_a_capture_holds_what_was_measured_to_be_faster():
     positions = TokenPositions(GRID, KEPT.to(device))
 
     def work(tokens):
-        return run_block(block, tokens, positions)
+        return run_blocks([block], tokens, positions)
 
     with mock.patch.object(fused, "KERNELS", kernels):
         for _ in range(3):
             tokens = torch.randn(1, KEPT.shape[1], 1280, dtype=torch.bfloat16, device=device)
             value, expected = runner("block", work, tokens), work(tokens)
             assert relative_error(value, expected) < 1e-3
-    assert len(kernels.choices) == 2
+    assert len(kernels.choices) == 3
     for choices in kernels.choices.values():
         assert choices.milliseconds.keys() > {choice.PLAIN}

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vltp_ros.network.attention import TokenPositions, run_block
+from vltp_ros.network.attention import TokenPositions, run_blocks
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.preprocessing import fitted_size
 from vltp_ros.network.token_selection import kept_count, random_scores, top_k
@@ -106,9 +106,7 @@ class TokenSharing(Baseline):
         tokens = torch.where(is_shared, joint, tokens).flatten(1, 2)
         index = positions.unsqueeze(-1).expand(-1, -1, self.width)
         active = tokens.gather(1, index)
-        kept = TokenPositions(grid, positions)
-        for block in encoder.blocks:
-            active = run_block(block, active, kept)
+        active = run_blocks(encoder.blocks, active, TokenPositions(grid, positions))
         tokens = tokens.scatter(1, index, active.to(tokens.dtype)).unflatten(1, grid)
         copies = tokens[:, ::2, ::2].repeat_interleave(2, 1).repeat_interleave(2, 2)
         return self.encoder.merge(torch.where(is_shared, copies, tokens).flatten(1, 2)), loss

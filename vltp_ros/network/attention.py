@@ -6,6 +6,7 @@ relative positions as an additive bias. The bias of a few queries exists at a ti
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -86,11 +87,22 @@ class WindowLayout:
     tiles: QueryTiles | None = None  # None: each window is one tile
 
 
-def run_block(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
-    """Run one transformer block of SAM's encoder over some tokens [B, n, C] (Eq. 5)."""
+def run_blocks(blocks: Iterable[Block], tokens: Tensor, positions: TokenPositions) -> Tensor:
+    """Run transformer blocks of SAM's encoder over some tokens [B, n, C] (Eq. 5)."""
+    update = None  # what the last step adds: the norm that follows takes the sum along
+    for block in blocks:
+        tokens, normed = fused.add_and_norm(block.norm1, tokens, update)
+        update = _attend(block, normed, positions)
+        tokens, normed = fused.add_and_norm(block.norm2, tokens, update)
+        update = block.mlp(normed)
+    return tokens if update is None else tokens + update
+
+
+def _attend(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor:
+    """Let tokens [B, n, C], normalised, attend to each other, by whatever way is the fastest."""
     attn, size = block.attn, block.window_size
     plain = window_attention if size else global_attention
-    qkv = attn.qkv(block.norm1(tokens))
+    qkv = attn.qkv(tokens)
     out = fused.attend(
         attn,
         qkv,
@@ -98,8 +110,7 @@ def run_block(block: Block, tokens: Tensor, positions: TokenPositions) -> Tensor
         plain=lambda: plain(block, qkv, positions),
         lists=lambda: positions.lists(size, qkv),
     )
-    tokens, normed = fused.add_and_norm(block.norm2, tokens, attn.proj(out))
-    return tokens + block.mlp(normed)
+    return attn.proj(out)
 
 
 def global_attention(block: Block, qkv: Tensor, positions: TokenPositions) -> Tensor:

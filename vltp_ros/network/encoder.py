@@ -9,7 +9,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
-from vltp_ros.network.attention import TokenPositions, run_block
+from vltp_ros.network.attention import TokenPositions, run_blocks
 from vltp_ros.network.convolutions import run_convolutions
 
 Select = Callable[[int, Tensor], Tensor]
@@ -82,10 +82,7 @@ class PrunedImageEncoder(nn.Module):
         # The convolution leaves the channels outermost, and every sum would keep it so: each norm
         # would then copy the tokens first.
         tokens = tokens.flatten(1, 2).contiguous()
-        everywhere = TokenPositions(self.grid)
-        for block in self._blocks(0):
-            tokens = run_block(block, tokens, everywhere)
-        return tokens
+        return run_blocks(self._blocks(0), tokens, TokenPositions(self.grid))
 
     def finish(self, tokens: Tensor, select: Select | None = None) -> EncoderOutput:
         """Run the pruned blocks and the neck over tokens [B, N, C] from :meth:`stem`.
@@ -119,9 +116,7 @@ class PrunedImageEncoder(nn.Module):
         _check_selection(positions, tokens, stage)
         index = positions.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
         active = tokens.gather(1, index)
-        kept_positions = TokenPositions(self.grid, positions)
-        for block in self._blocks(stage + 1):
-            active = run_block(block, active, kept_positions)
+        active = run_blocks(self._blocks(stage + 1), active, TokenPositions(self.grid, positions))
         return tokens.scatter(1, index, active.to(tokens.dtype))
 
     def merge(self, tokens: Tensor) -> Tensor:
