@@ -20,7 +20,7 @@ from vltp_ros.network.config import QUANTIZATIONS, EncoderConfig, Quantization
 
 AutoQuantization = Literal["auto", "float32", "bfloat16", "int8", "nf4"]
 AUTO_QUANTIZATIONS = get_args(AutoQuantization)
-"""QUANTIZATIONS, and auto: bfloat16 on a GPU where it fits, else nf4; on a CPU as the model says."""
+"""Those, and auto: bfloat16 on a GPU where it fits, else nf4; on a CPU what the model says."""
 
 TrainingQuantization = Literal["float32", "bfloat16", "nf4"]
 TRAINING_QUANTIZATIONS = get_args(TrainingQuantization)

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,12 @@ from vltp_ros.evaluation.random_models import TASKS, random_model
 from vltp_ros.evaluation.reasoner_benchmark import time_reasoner
 from vltp_ros.network.config import Quantization
 from vltp_ros.network.csp import CSP_NAMES, CspName
+from vltp_ros.network.prune_decoder import WIDTH
+from vltp_ros.network.run import eager
+from vltp_ros.network.sam import PrunedSam
+from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.runtime.device import dtype_name, resolve_precision
+from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
 from vltp_ros.runtime.reuse import ReuseConfig
 from vltp_ros.runtime.session import Session
@@ -52,6 +58,8 @@ def measurements(device: torch.device, quick: bool) -> Iterator[dict]:
             model.reasoner, llava, quantization, ("off",) if quick else CSP_NAMES, (1, 4),
             baseline=True, repeats=3, progress=False,
         )  # fmt: skip
+        if large and quantization == quantizations[0]:
+            yield from batches(model, device)
         yield from frames(Session(model, device), f"{sam} + {llava} {quantization}", quick)
         del model
         release_memory(device)
@@ -72,6 +80,42 @@ def ceilings(device: torch.device) -> Generator[dict, None, float]:
     speed = 2 * block.numel() / copy / 1e6
     yield {**_row("ceiling, copy", copy), **kind, "gb_per_s": round(speed, 1)}
     return tflops
+
+
+def batches(model: PrunedSam, device: torch.device) -> Iterator[dict]:
+    """Time the encoding of two cameras' images as one batch, beside one after the other."""
+    model.cast(resolve_precision("auto", device))
+    side, stages = model.config.encoder.img_size, model.config.pruning.prune_after
+    model.run = GraphRunner(device) if device.type == "cuda" else eager
+
+    def encode(images: torch.Tensor, segs: torch.Tensor, rate: float) -> torch.Tensor:
+        budget = fixed_budget((rate,) * len(stages))
+        tokens = model.stem(images, stages)
+        return model.draw(model.encode(tokens, stages, budget, model.score(segs)), segs)
+
+    with torch.inference_mode():
+        for rate in RATES[1:]:
+            one, two = (
+                _median_ms(partial(encode, *_inputs(count, side, device), rate), device)
+                for count in (1, 2)
+            )
+            yield {
+                **_row(
+                    f"{model.config.name} encoder and mask decoder, two images as one batch", two
+                ),
+                "rate": rate,
+                "dtype": dtype_name(model.dtype),
+                "device": device.type,
+                "baseline_ms": round(2 * one, 3),
+                "ratio": round(2 * one / two, 3),
+            }
+    model.run = eager
+
+
+def _inputs(count: int, side: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw so many inputs of the encoder and <SEG> embeddings."""
+    images = torch.randn(count, 3, side, side, device=device)
+    return images, torch.randn(count, 1, WIDTH, device=device)
 
 
 def frames(session: Session, name: str, quick: bool) -> Iterator[dict]:
