@@ -18,14 +18,14 @@ calls: list[str] = []
 
 
 class FakeGpu:
-    """Holds every tensor, and says of each way how long it took."""
+    """Serves every tensor, and says of each way how long it took."""
 
     def __init__(self, milliseconds: dict[str, float]) -> None:
         self.times = milliseconds
         self.captures = False
         self.measured: list[str] = []
 
-    def holds(self, tensor):
+    def serves(self, tensor):
         return True
 
     def capturing(self):

@@ -46,9 +46,15 @@ class Choice:
 class Gpu:
     """What a choice has to know of the GPU."""
 
-    def holds(self, tensor: Tensor) -> bool:
-        """Return whether a tensor is on an NVIDIA GPU."""
-        return tensor.is_cuda
+    def serves(self, tensor: Tensor) -> bool:
+        """Return whether kernels are for a tensor: of 16 bits, on an NVIDIA GPU since Ampere.
+
+        Elsewhere tensor cores do not multiply what kernels have to: some took minutes to compile
+        without, and more registers than there are.
+        """
+        if not tensor.is_cuda or tensor.dtype not in (torch.bfloat16, torch.float16):
+            return False
+        return torch.cuda.get_device_capability(tensor.device) >= (8, 0)
 
     def capturing(self) -> bool:
         """Return whether a CUDA graph is being captured, in which nothing can be measured."""
@@ -70,7 +76,7 @@ class Gpu:
 class KernelChoice:
     """Runs the faster of two ways; which one that is, it measures once for each size.
 
-    Kernels have no gradients, and are for NVIDIA GPUs: everything else takes the plain way.
+    Kernels have no gradients, and are not for all types and GPUs: the rest takes the plain way.
 
     Attributes:
         enabled: whether kernels may be used; changing it leaves captured graphs as they are.
@@ -110,7 +116,7 @@ class KernelChoice:
             kernel: does it with one of the options.
             options: sizes of blocks, numbers of warps, …; none: there is no kernel.
         """
-        if not (options and self.enabled and self._gpu.holds(tensor)) or torch.is_grad_enabled():
+        if not (options and self.enabled and self._gpu.serves(tensor)) or torch.is_grad_enabled():
             return plain()
         key = (name, tuple(tensor.shape), tensor.dtype, tensor.device, *sizes)
         if key not in self.choices:
