@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "data": (),
     "training": ("checkpoints", "data", "network", "settings", "simulation"),
     "evaluation": (
-        "checkpoints", "data", "imaging", "network", "runtime", "simulation", "training", "types",
+        "checkpoints", "data", "imaging", "kernels", "network", "runtime", "simulation", "training",
+        "types",
     ),
     "node": ("action", "imaging", "msg", "network", "paths", "runtime", "settings", "srv", "types"),
     "rig": ("evaluation", "imaging", "msg", "node", "runtime", "settings", "simulation", "types"),

@@ -12,6 +12,7 @@ import torch
 from vltp_ros.evaluation.check_correctness import CHECKS, Context, NotApplicableError
 from vltp_ros.evaluation.check_timing import measurements
 from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.kernels.choice import KERNELS
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,9 @@ def check_installation(
 
     Returns:
         ``hardware``, ``versions``, ``quick``, ``passed``, ``seconds``, ``checks`` (an
-        :class:`Outcome` each) and ``rows``: name, rate, dtype, device, median_ms, baseline_ms,
-        ratio, peak_mib, and what else :mod:`vltp_ros.evaluation.check_timing` says of a row.
+        :class:`Outcome` each), ``rows``: name, rate, dtype, device, median_ms, baseline_ms, ratio,
+        peak_mib, and what else :mod:`vltp_ros.evaluation.check_timing` says of a row; and
+        ``kernels``: of each Triton kernel and size, which way was measured to be faster.
     """
     began = time.perf_counter()
     outcomes = []
@@ -77,6 +79,7 @@ def check_installation(
         "seconds": round(time.perf_counter() - began, 1),
         "checks": [asdict(outcome) for outcome in outcomes],
         "rows": rows,
+        "kernels": KERNELS.table(),
     }
 
 
