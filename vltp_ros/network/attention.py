@@ -63,28 +63,30 @@ class TokenPositions:
 
 
 @dataclass(frozen=True)
-class QueryTiles:
-    """The queries of windows that miss some tokens: a window has as many tiles as they fill."""
-
-    window: Tensor  # int64 [tiles]: the window of each tile
-    coordinates: tuple[Tensor, Tensor]  # int64 [tiles, length]: each query's row, column in it
-    absent: Tensor  # float [tiles, 1, 1, slots]: MASKED where a token was not kept
-
-
-@dataclass(frozen=True)
 class WindowLayout:
-    """Window attention's queries and keys: each window holds its keys, each tile some queries.
+    """Window attention in tiles: each holds some queries of a window, and all keys of it.
 
     Windows keep different numbers of tokens. A window takes as many tiles as its queries fill, and
     the number of tiles in all has a bound that the number of tokens alone decides: shapes are
-    static, and few slots are empty. W is the number of windows of a whole grid.
+    static, and few slots are empty.
+
+    Attributes:
+        tiles: how many there are.
+        queries: int64 [tiles * length], the token of each slot for a query, counted over the whole
+            batch; where the slot is empty, any.
+        keys: int64 [tiles * slots], the token of each key; B * n stands for SAM's padding.
+        outputs: int64 [B * n], the slot for a query that holds the token.
+        coordinates: int64 [tiles, length] each, row and column of each query in its window; None
+            where each window is one tile with all its tokens in raster order.
+        absent: float [tiles, 1, 1, slots], MASKED where a token was not kept; None likewise.
     """
 
-    key_slots: Tensor  # int64 [B * n]: the token's slot in the windows, one after the other
-    windows: int  # B * W
-    query_slots: Tensor  # int64 [B * n]: the token's slot in the tiles
-    length: int  # slots of a tile
-    tiles: QueryTiles | None = None  # None: each window is one tile
+    tiles: int
+    queries: Tensor
+    keys: Tensor
+    outputs: Tensor
+    coordinates: tuple[Tensor, Tensor] | None = None
+    absent: Tensor | None = None
 
 
 def run_blocks(blocks: Iterable[Block], tokens: Tensor, positions: TokenPositions) -> Tensor:
@@ -135,6 +137,8 @@ def global_attention(block: Block, qkv: Tensor, positions: TokenPositions) -> Te
     batch, heads, count, _ = q.shape
     limit = BIAS_ELEMENTS["cpu" if q.device.type == "cpu" else "cuda"]
     at_once = max(1, limit // (batch * heads * count))
+    if torch.jit.is_tracing():  # a compiler adds the bias where it is used, and has none in memory
+        at_once = count
     out = [
         F.scaled_dot_product_attention(some, k, v, _bias(some_h, some_w, onehot), scale=attn.scale)
         for some, some_h, some_w in zip(
@@ -150,28 +154,25 @@ def window_attention(block: Block, qkv: Tensor, positions: TokenPositions) -> Te
     Shapes are those of :func:`global_attention`.
 
     SAM pads the grid to whole windows after the norm and lets the pads take part as keys. Their
-    input is zero, so their key and value are the bias of the projection: they are filled in here
-    and never computed.
+    input is zero, so their key and value are the bias of the projection.
     """
     attn, size, width = block.attn, block.window_size, qkv.shape[-1] // 3
     layout = positions.windows(size, qkv)
     # Whole rows move, by their number: gather and scatter would look every element up.
     q, kv = qkv.flatten(0, 1).split((width, 2 * width), -1)
-    pads = attn.qkv.bias[width:].to(kv.dtype).expand(layout.windows * size * size, -1)
-    kv = pads.index_copy(0, layout.key_slots, kv).view(layout.windows, -1)
-    if layout.tiles is not None:
-        kv = kv.index_select(0, layout.tiles.window)
-    count = len(kv)
-    q = q.new_zeros(count * layout.length, width).index_copy(0, layout.query_slots, q)
-    q = q.view(count, layout.length, attn.num_heads, -1).transpose(1, 2)
-    k, v = kv.view(count, size * size, 2, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-    if layout.tiles is None:
+    kv = torch.cat([kv, attn.qkv.bias[None, width:].to(kv.dtype)])
+    q = q.index_select(0, layout.queries)
+    q = q.view(layout.tiles, -1, attn.num_heads, width // attn.num_heads).transpose(1, 2)
+    kv = kv.index_select(0, layout.keys).view(layout.tiles, size * size, 2, attn.num_heads, -1)
+    k, v = kv.permute(2, 0, 3, 1, 4)
+    if layout.coordinates is None:
         bias = _bias(*_dense_bias(attn, q, (size, size)))
     else:
-        bias = _bias(*_gathered_bias(attn, q, (size, size), layout.tiles.coordinates))
-        bias = bias + layout.tiles.absent.to(q.dtype)
+        bias = _bias(*_gathered_bias(attn, q, (size, size), layout.coordinates))
+    if layout.absent is not None:
+        bias = bias + layout.absent.to(q.dtype)
     out = F.scaled_dot_product_attention(q, k, v, bias, scale=attn.scale)
-    out = out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, layout.query_slots)
+    out = out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, layout.outputs)
     return out.view(*qkv.shape[:-1], width)
 
 
@@ -267,41 +268,45 @@ def _whole_windows(
 ) -> WindowLayout:
     """Lay out all tokens of the grid: each window, with its pads, is one tile."""
     slots, windows = _window_slots(grid, size, device)
-    slots = _rows(slots.expand(batch, -1), windows * size * size)
-    return WindowLayout(slots, batch * windows, slots, size * size)
+    slots = _rows(slots.expand(batch, -1), windows * size**2)
+    tokens = torch.full((batch * windows * size**2,), len(slots), device=device)
+    keys = tokens.index_copy(0, slots, torch.arange(len(slots), device=device))
+    return WindowLayout(batch * windows, keys.clamp(max=len(slots) - 1), keys, slots)
 
 
 def _lay_out(indices: Tensor, grid: tuple[int, int], size: int) -> WindowLayout:
     """Lay out the tokens at some positions, int64 [B, n], in tiles of at most TILE slots."""
     batch, count = indices.shape
     length = min(TILE, size**2)
-    whole, windows = _window_slots(grid, size, indices.device)
-    slots = whole[indices]
+    whole = _whole_windows(grid, size, 1, indices.device)
+    windows, pads = whole.tiles, whole.keys == len(whole.outputs)
+    tiles = min((count + windows * (length - 1)) // length, windows * -(-(size**2) // length))
+    slots = whole.outputs[indices]
     window, order = (slots // size**2).sort(1)
     kept = torch.zeros(batch, windows, dtype=torch.int64, device=slots.device)
     kept = kept.scatter_add(1, window, torch.ones_like(window))
     needed = (kept + length - 1) // length
     rank = torch.arange(count, device=slots.device) - (kept.cumsum(1) - kept).gather(1, window)
     tile = (needed.cumsum(1) - needed).gather(1, window) + rank // length
-    tiles = min((count + windows * (length - 1)) // length, windows * -(-(size**2) // length))
-    query_slots = torch.zeros_like(slots).scatter(1, order, tile * length + rank % length)
+    outputs = torch.zeros_like(slots).scatter(1, order, tile * length + rank % length)
 
-    inside = torch.zeros(batch, tiles * length, dtype=torch.int64, device=slots.device)
-    inside = inside.scatter(1, query_slots, slots % size**2).view(-1, length)
-    of_tile = torch.zeros(batch, tiles, dtype=torch.int64, device=slots.device)
-    of_tile = _rows(of_tile.scatter(1, tile, window), windows)
-    absent = torch.zeros(batch, windows * size**2, device=slots.device)
-    absent = absent.scatter(1, whole.expand(batch, -1), MASKED).scatter(1, slots, 0.0)
+    def spread_out(count: int, index: Tensor, values: Tensor) -> Tensor:
+        """Return int64 [B, count] of ``values`` at their index, and 0 elsewhere."""
+        empty = torch.zeros(batch, count, dtype=torch.int64, device=slots.device)
+        return empty.scatter(1, index, values)
+
+    of_tile = _rows(spread_out(tiles, tile, window), windows)
+    tokens = torch.arange(batch * count, device=slots.device).view(batch, count)
+    inside = spread_out(tiles * length, outputs, slots % size**2).view(-1, length)
+    keys = torch.where(pads, batch * count, 0).expand(batch, -1).scatter(1, slots, tokens)
+    absent = torch.where(pads, 0.0, MASKED).expand(batch, -1).scatter(1, slots, 0.0)
     return WindowLayout(
-        key_slots=_rows(slots, windows * size**2),
-        windows=batch * windows,
-        query_slots=_rows(query_slots, tiles * length),
-        length=length,
-        tiles=QueryTiles(
-            window=of_tile,
-            coordinates=(inside // size, inside % size),
-            absent=absent.view(-1, 1, 1, size**2).index_select(0, of_tile),
-        ),
+        tiles=batch * tiles,
+        queries=spread_out(tiles * length, outputs, tokens).flatten(),
+        keys=keys.view(-1, size**2).index_select(0, of_tile).flatten(),
+        outputs=_rows(outputs, tiles * length),
+        coordinates=(inside // size, inside % size),
+        absent=absent.view(-1, 1, 1, size**2).index_select(0, of_tile),
     )
 
 
