@@ -83,7 +83,7 @@ def _encoder(machine: str) -> str:
             row["name"],
             row["dtype"],
             f"{row['rate']:.0%}" if row["rate"] else "dense",
-            f"{row['gmacs']:.0f}",
+            "" if row["gmacs"] is None else f"{row['gmacs']:.0f}",
             *(_ms(row[key]) for key in ("median_ms", "baseline_ms")),
             f"{row['ratio']:.2f}",
             *(_mib(row[key]) for key in ("peak_mib", "baseline_peak_mib")),

@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from builders import random_encoder
 from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints.llava import PROMPT
@@ -20,8 +21,10 @@ from vltp_ros.evaluation.reasoner_benchmark import (
     transformers_forward,
     write_random_llava,
 )
+from vltp_ros.evaluation.rivals import rival_encoders
 from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, model_config
 from vltp_ros.network.csp import image_token_gmacs
+from vltp_ros.runtime import openvino
 from vltp_ros.training.new_model import llava_config, train_tokenizer
 
 
@@ -30,16 +33,34 @@ def test_rows_compare_with_the_official_encoder_of_the_same_run(capsys):
     assert main([*command.split(), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["hardware"] and answer["versions"]["torch"] == torch.__version__
-    assert [row["rate"] for row in answer["rows"]] == [0.0, 0.8]
+    ours = [row for row in answer["rows"] if "official" not in row["name"]]
+    ways = ["eager", "compiled"] if openvino.is_installed() else ["eager"]
+    assert [(row["name"], row["rate"]) for row in ours] == [
+        (f"tabletop encoder, {way}", rate) for way in ways for rate in (0.0, 0.8)
+    ]
     for row in answer["rows"]:
         low, high = row["quartiles_ms"]
         assert 0 < low <= row["median_ms"] <= high
         assert row["ratio"] == pytest.approx(row["baseline_ms"] / row["median_ms"], rel=0.01)
         assert row["device"] == "cpu" and row["dtype"] == "float32"
-    dense, pruned = (row["gmacs"] for row in answer["rows"])
+    dense, pruned = (row["gmacs"] for row in ours[:2])
     counted = model_gmacs(model_config("tabletop"), (4, 6), (0.8, 0.8))
     assert dense == pytest.approx(counted["dense_gmacs"], abs=0.1)
     assert pruned == pytest.approx(counted["gmacs"], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("official by OpenVINO", "openvino"), ("official by ONNX Runtime", "onnxruntime")],
+)
+def test_rivals_compute_what_the_official_encoder_does(name, package):
+    pytest.importorskip(package)
+    encoder, images = random_encoder(), torch.randn(1, 3, 160, 160)
+    with torch.inference_mode():
+        features = rival_encoders(encoder.requires_grad_(False), images)[name]()
+        expected = encoder(images)
+    features = features[0] if isinstance(features, list) else features
+    assert torch.allclose(torch.as_tensor(features), expected, atol=1e-3)
 
 
 def test_without_a_baseline_there_is_no_ratio():
@@ -47,7 +68,7 @@ def test_without_a_baseline_there_is_no_ratio():
         "tabletop", torch.device("cpu"), torch.bfloat16, (0.5,), baseline=False, repeats=3,
         progress=False,
     )  # fmt: skip
-    (row,) = answer["rows"]
+    row = answer["rows"][0]
     assert row["dtype"] == "bfloat16" and "ratio" not in row
 
 

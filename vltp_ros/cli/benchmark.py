@@ -22,7 +22,8 @@ from vltp_ros.runtime.device import DTYPES, resolve_device
 class Encoder(DeviceOption):
     """Time SAM's image encoder at several pruning rates, prune decoder included.
 
-    Weights are random. On a GPU the encoder runs eagerly and as captured graphs.
+    Weights are random. The encoder runs eagerly; on a GPU as captured graphs too, on a
+    CPU compiled too where OpenVINO is installed.
     """
 
     sam: Literal["tabletop", "vit_b", "vit_l", "vit_h"] = "vit_b"
@@ -32,7 +33,7 @@ class Encoder(DeviceOption):
     rates: tuple[float, ...] = (0.0, 0.5, 0.8)
     """Share of tokens frozen at each stage; 0 prunes nothing."""
     baseline: bool = False
-    """Time segment_anything's own encoder too, in turns."""
+    """Time segment_anything's own encoder too, in turns, as it is and by other runtimes."""
     repeats: int = 7
     """Measurements of each encoder at each rate."""
 
@@ -165,19 +166,19 @@ def _describe_part(answer: dict) -> str:
             f"loaded in {answer['load_s']:.0f} s and{_mib(answer['load_peak_mib'])} MiB"
         )
         what = "csp   tasks"
-    lines.append(f"{'':28} {what}        ms   (quartiles)        MiB   official ms, MiB   ratio")
+    lines.append(f"{'':40} {what}        ms   (quartiles)        MiB   official ms, MiB   ratio")
     return "\n".join([*lines, *map(_line, answer["rows"])])
 
 
 def _line(row: dict) -> str:
     what = (
-        f"{row['rate']:.2f} {row['gmacs']:7.1f}"
+        f"{row['rate']:.2f} {row['gmacs'] or '-':>7}"
         if "rate" in row
         else f"{row['csp']:>4} {row['tasks']:7}"
     )
     low, high = row["quartiles_ms"]
     line = (
-        f"{row['name']:28} {what} {row['median_ms']:9.2f}   "
+        f"{row['name']:40} {what} {row['median_ms']:9.2f}   "
         f"({low:.2f}-{high:.2f}) {_mib(row['peak_mib'])}"
     )
     if "ratio" in row:

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from vltp_ros.network.run import Run, eager
+from vltp_ros.runtime import openvino
 from vltp_ros.runtime.graphs import GraphRunner
 
 Answer = TypeVar("Answer")
@@ -83,16 +84,24 @@ def benchmark(
     return rows
 
 
-def ways_to_run(device: torch.device, capturable: bool = True) -> dict[str, Run]:
-    """Return ``eager`` and, on a GPU, ``captured``, where a failing capture is an error.
+def ways_to_run(
+    device: torch.device, capturable: bool = True, compilable: bool = False
+) -> dict[str, Run]:
+    """Return ``eager``, and ``captured`` on a GPU or ``compiled`` on a CPU, where that may be.
+
+    To fail at it is an error.
 
     Args:
         device: where the work runs.
         capturable: False for work that no CUDA graph can hold, e.g. because it waits for the host.
+        compilable: True for work that OpenVINO, where it is installed, can compile.
     """
     ways = {"eager": eager}
     if device.type == "cuda" and capturable:
         ways["captured"] = GraphRunner(device, fall_back=False)
+    if device.type == "cpu" and compilable and openvino.is_installed():
+        compiler = openvino.OpenVinoCompiler()
+        ways["compiled"] = GraphRunner(device, fall_back=False, capturer=compiler)
     return ways
 
 

@@ -11,6 +11,7 @@ from vltp_ros.evaluation.benchmark import Candidate, benchmark, ways_to_run
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.random_models import random_sam
+from vltp_ros.evaluation.rivals import rival_encoders, rival_versions
 from vltp_ros.network.config import SAM_ENCODERS, ModelConfig
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run
@@ -33,11 +34,13 @@ def benchmark_encoder(
 
     Args:
         sam: size, a key of ``SAM_ENCODERS``.
-        device: where; on a GPU both eager and as captured graphs.
+        device: where; on a GPU both eager and as captured graphs, on a CPU both eager and, where
+            OpenVINO is installed, compiled.
         dtype: of the weights; the official code, which leaves some sums in float32, runs under
             autocast where it is shorter.
         rates: share of tokens frozen at each of the default stages; 0 prunes nothing.
-        baseline: time segment_anything's own ``ImageEncoderViT`` too, with the same weights.
+        baseline: time segment_anything's own ``ImageEncoderViT`` too, with the same weights; on a
+            CPU, in float32, also as :func:`rival_encoders` run it.
         repeats: measurements of each candidate.
         progress: show a bar on stderr.
 
@@ -53,7 +56,7 @@ def benchmark_encoder(
     model = random_sam(sam, device)
     model.cast(dtype)
     stages = model.config.pruning.prune_after
-    official, ours = _candidates(model, device, dtype, rates)
+    official, *ours = _candidates(model, device, dtype, rates, rivals=baseline)
     entered = [official, *ours] if baseline else ours
     with torch.inference_mode():
         rows = benchmark(
@@ -63,8 +66,10 @@ def benchmark_encoder(
             progress=progress,
             against=lambda entry: official if baseline and entry is not official else None,
         )
+    measured = measured_on(device)
     return {
-        **measured_on(device),
+        **measured,
+        "versions": measured["versions"] | rival_versions(),
         "sam": sam,
         "prune_after": list(stages),
         "repeats": repeats,
@@ -80,9 +85,13 @@ def _gmacs(config: ModelConfig, rate: float) -> float:
 
 
 def _candidates(
-    model: PrunedSam, device: torch.device, dtype: torch.dtype, rates: Sequence[float]
-) -> tuple[Candidate, list[Candidate]]:
-    """Return the official encoder as a candidate, and ours at each rate."""
+    model: PrunedSam,
+    device: torch.device,
+    dtype: torch.dtype,
+    rates: Sequence[float],
+    rivals: bool,
+) -> list[Candidate]:
+    """Return the official encoder as a candidate, the rivals if wanted, and ours at each rate."""
     side = model.config.encoder.img_size
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, side, side, generator=generator).to(device)
@@ -97,13 +106,13 @@ def _candidates(
         encoded = model.encode(tokens, stages, budget, model.score(seg))
         return run(("merge",), model.encoder(()).merge, encoded.tokens)
 
-    def row(name: str, rate: float) -> dict:
+    def row(name: str, rate: float, gmacs: float | None = None) -> dict:
         return {
             "name": f"{model.config.name} encoder, {name}",
             "rate": rate,
             "dtype": dtype_name(dtype),
             "device": device.type,
-            "gmacs": costs.get(rate),
+            "gmacs": gmacs,
         }
 
     def official() -> torch.Tensor:
@@ -111,8 +120,15 @@ def _candidates(
         with torch.autocast(device.type, dtype if reduced else torch.bfloat16, enabled=reduced):
             return model.image_encoder(image)
 
-    return Candidate(official, row("official", 0.0)), [
-        Candidate(partial(ours, rate, run), row(name, rate), name == "captured")
-        for name, run in ways_to_run(device).items()
-        for rate in rates
+    others = {}
+    if rivals and device.type == "cpu" and dtype is torch.float32:
+        others = rival_encoders(model.image_encoder, image)
+    return [
+        Candidate(official, row("official", 0.0)),
+        *(Candidate(run, row(name, 0.0)) for name, run in others.items()),
+        *(
+            Candidate(partial(ours, rate, run), row(name, rate, costs[rate]), name == "captured")
+            for name, run in ways_to_run(device, compilable=True).items()
+            for rate in rates
+        ),
     ]
