@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vltp_ros.simulation import SPLITS, TASKS, sample_scene
+from vltp_ros.simulation.camera import HEIGHT, ORBIT_SECONDS, WIDTH
 from vltp_ros.simulation.queries import draw_queries
 from vltp_ros.simulation.sampling import GAP
-from vltp_ros.simulation.scene import HEIGHT, ORBIT_SECONDS, WIDTH, apart, bounds, placement
+from vltp_ros.simulation.scene import apart, bounds, placement
 from vltp_ros.simulation.shapes import shape
 
 scenes = st.builds(sample_scene, st.integers(0, 2**40), st.sampled_from(SPLITS))
@@ -49,7 +50,7 @@ def test_objects_lie_within_the_image(scene):
 @given(scenes, st.floats(0, WIDTH), st.floats(HEIGHT / 2, HEIGHT))
 @settings(max_examples=40, deadline=None)
 def test_projecting_a_point_of_the_table_gives_its_pixel(scene, column, row):
-    spot = scene.camera.on_table(np.array([[column, row]]))
+    spot = scene.camera.on_plane(np.array([[column, row]]))
     pixel = scene.camera.project(np.pad(spot, ((0, 0), (0, 1))))
     np.testing.assert_allclose(pixel, [(column, row)], atol=1e-6)
 

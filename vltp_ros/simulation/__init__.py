@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from vltp_ros.simulation.dataset import generate_dataset
 from vltp_ros.simulation.queries import Query
 from vltp_ros.simulation.sampling import sample_scene
-from vltp_ros.simulation.scene import SPLITS, ObjectInstance, Scene, Split
+from vltp_ros.simulation.scene import ObjectInstance, Scene
 from vltp_ros.simulation.shapes import KINDS
+from vltp_ros.simulation.splits import SPLITS, Split
 from vltp_ros.simulation.tasks import TASKS, Task
 
 if TYPE_CHECKING:

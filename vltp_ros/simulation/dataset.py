@@ -13,9 +13,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from vltp_ros.simulation.sampling import generator, sample_scene
-from vltp_ros.simulation.scene import HEIGHT, WIDTH, ObjectInstance, Split
+from vltp_ros.simulation.camera import HEIGHT, WIDTH
+from vltp_ros.simulation.sampling import sample_scene
+from vltp_ros.simulation.scene import ObjectInstance
 from vltp_ros.simulation.shapes import KINDS
+from vltp_ros.simulation.splits import Split, generator
 from vltp_ros.simulation.tasks import TASKS
 
 if TYPE_CHECKING:  # MuJoCo is imported when the first scene is rendered

@@ -144,6 +144,25 @@ def texture_coordinates(surface: np.ndarray) -> np.ndarray:
     return np.take_along_axis(surface, kept[:, None].repeat(3, 1), axis=2) / TEXTURE_TILE
 
 
+def wrapped_coordinates(surface: np.ndarray) -> np.ndarray:
+    """Return the position [F, 3, 2] of every corner on a label around the z axis, each 0 to 1."""
+    x, y, z = np.moveaxis(surface, -1, 0)
+    around = np.arctan2(y, x) / (2 * np.pi)
+    around -= np.round(around - around[:, :1])  # no triangle goes all the way back
+    return np.stack([around, _to_unit(z)], -1)
+
+
+def spread_coordinates(surface: np.ndarray) -> np.ndarray:
+    """Return the position [F, 3, 2] of every corner on a label that lies flat, each 0 to 1."""
+    size = np.ptp(surface.reshape(-1, 3), axis=0)
+    along, across = np.sort(np.argsort(size)[1:])
+    return np.stack([_to_unit(surface[..., along]), _to_unit(surface[..., across])], -1)
+
+
+def _to_unit(values: np.ndarray) -> np.ndarray:
+    return (values - values.min()) / np.ptp(values)
+
+
 def _outward(surface: np.ndarray) -> np.ndarray:
     """Drop triangles without area and wind the rest so that the volume inside is positive."""
     a, b, c = surface[:, 0], surface[:, 1], surface[:, 2]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vltp_ros.simulation.sampling import generator
-from vltp_ros.simulation.scene import Scene, Split
+from vltp_ros.simulation.scene import Scene
+from vltp_ros.simulation.splits import Split, generator
 from vltp_ros.simulation.tasks import TASKS, Task
 
 EMPTY_QUERIES = 3  # tasks asked for in each scene that nothing there serves

@@ -5,22 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from vltp_ros.simulation.appearance import COLOURS, COMMON, UNCOMMON
-from vltp_ros.simulation.scene import (
-    HEIGHT,
-    SPLITS,
-    WIDTH,
-    Camera,
-    Light,
-    ObjectInstance,
-    Scene,
-    Split,
-    Surface,
-    Table,
-    Vector,
-    apart,
-    bounds,
-)
+from vltp_ros.simulation.camera import HEIGHT, WIDTH, Camera, Light, Surface, Vector
+from vltp_ros.simulation.scene import ObjectInstance, Scene, Table, apart, bounds
 from vltp_ros.simulation.shapes import KINDS, shape
+from vltp_ros.simulation.splits import Split, generator
 from vltp_ros.simulation.tasks import TASKS, Task
 from vltp_ros.simulation.textures import SURFACE_TEXTURES
 
@@ -35,19 +23,6 @@ SURFACE_COLOURS = (
 GAP = 0.006  # metres between footprints
 BORDER = 6  # pixels between an object and the edge of the image
 TRIES = 80  # places tried for one object before it is left out
-
-
-def generator(seed: int, split: Split, stream: int) -> np.random.Generator:
-    """Return a random generator of its own for every split, seed and use (stream).
-
-    Raises:
-        ValueError: for an unknown split or a negative seed.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-    if seed < 0:
-        raise ValueError(f"seed {seed} is negative; seeds start at 0")
-    return np.random.default_rng(np.random.SeedSequence((SPLITS.index(split), seed, stream)))
 
 
 def sample_scene(seed: int, split: Split) -> Scene:
@@ -186,7 +161,7 @@ def _place(
 ) -> ObjectInstance | None:
     """Find room for an object, or None: inside the image and the table, clear of the others."""
     crowd = rng.random() < CROWD_SHARE
-    spots = camera.on_table(rng.uniform((40, 50), (WIDTH - 40, HEIGHT - 30), (TRIES, 2)))
+    spots = camera.on_plane(rng.uniform((40, 50), (WIDTH - 40, HEIGHT - 30), (TRIES, 2)))
     box = bounds(item)
     spots = spots[_visible(box, spots, camera) & _supported(box, spots, table)]
     for other in placed:

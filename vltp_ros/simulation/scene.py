@@ -1,26 +1,17 @@
 """What a scene consists of, as plain data, and where its parts come to lie.
 
-World frame: metres, z up, the table top at z = 0 around the origin; seen from azimuth 0, x goes to
-the right and y away from the camera.
+The table top lies at z = 0 around the origin of camera.py's world frame.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
 
 import numpy as np
 
+from vltp_ros.simulation.camera import Camera, Light, Surface, Vector
 from vltp_ros.simulation.meshes import rotation
 from vltp_ros.simulation.shapes import shape
-
-WIDTH, HEIGHT = 640, 480
-ORBIT_SECONDS = 12.0
-
-Vector = tuple[float, float, float]
-
-Split = Literal["train", "val", "test", "uncommon"]
-SPLITS = get_args(Split)
-"""Which scenes: "uncommon" has looks and phrasings that the others never show."""
+from vltp_ros.simulation.splits import Split
 
 
 @dataclass(frozen=True)
@@ -44,77 +35,6 @@ class ObjectInstance:
     """Where the middle of the footprint lies: x, y in metres."""
     yaw: float
     """Rotation about the vertical, radians."""
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera that looks at a point near the middle of the table; angles in radians."""
-
-    target: Vector
-    azimuth: float
-    elevation: float
-    """Above the horizon."""
-    distance: float
-    """To the target, metres."""
-    roll: float
-    fovy: float
-    """Vertical field of view."""
-
-    def axes(self) -> np.ndarray:
-        """Return unit vectors [3, 3] in the world frame: rows right, up, forward."""
-        tilt = rotation("z", self.azimuth) @ rotation("x", -self.elevation)
-        right, forward, up = tilt.T
-        cos, sin = np.cos(self.roll), np.sin(self.roll)
-        return np.stack([cos * right + sin * up, cos * up - sin * right, forward])
-
-    def position(self) -> np.ndarray:
-        """Return the optical centre [3]."""
-        return np.asarray(self.target) - self.distance * self.axes()[2]
-
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """Return pixels [N, 2] (column, row) of world points [N, 3] in a WIDTH x HEIGHT image."""
-        right, up, depth = self.axes() @ (points - self.position()).T
-        focal = HEIGHT / 2 / np.tan(self.fovy / 2)
-        return np.stack([WIDTH / 2 + focal * right / depth, HEIGHT / 2 - focal * up / depth], -1)
-
-    def on_table(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the points [N, 2] of the table plane at pixels [N, 2]; none above the horizon."""
-        focal = HEIGHT / 2 / np.tan(self.fovy / 2)
-        column, row = pixels.T
-        picture = np.stack([column - WIDTH / 2, HEIGHT / 2 - row, np.full(len(pixels), focal)], -1)
-        rays = picture @ self.axes()
-        rays = rays[rays[:, 2] < 0]
-        origin = self.position()
-        return (origin - rays * origin[2] / rays[:, 2:])[:, :2]
-
-    def orbit(self, seconds: float) -> "Camera":
-        """Return the camera on its way around the target; itself at 0 and every ORBIT_SECONDS."""
-        phase = 2 * np.pi * seconds / ORBIT_SECONDS
-        return replace(
-            self,
-            azimuth=self.azimuth + np.radians(15) * np.sin(phase),
-            elevation=self.elevation + np.radians(3) * np.sin(2 * phase),
-            distance=self.distance * (1 + 0.04 * np.sin(phase)),
-        )
-
-
-@dataclass(frozen=True)
-class Light:
-    """A lamp that shines on the middle of the table."""
-
-    position: Vector
-    rgb: Vector
-    """Brightness, 0 to 1."""
-    shadow: bool
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A flat part of the surroundings."""
-
-    texture: str | None
-    """A name from textures.SURFACE_TEXTURES, or None for a plain colour."""
-    rgb: Vector
 
 
 @dataclass(frozen=True)
