@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vltp_ros.simulation.meshes import arc, move, prism, revolve, skin, slab, tube, turn
+from vltp_ros.simulation.meshes import arc, move, prism, revolve, rounded, skin, slab, tube, turn
 from vltp_ros.simulation.parts import MAIN, Shape, build, dish, ear, join
 
 
@@ -98,27 +98,73 @@ def basketball(radius: float = 0.06) -> Shape:
     return build((MAIN, sphere), ("ink", move(seams, (0, 0, radius))), round=True)
 
 
-def _flame(height: float) -> tuple[tuple[str, np.ndarray], ...]:
-    """Return a wick and its flame, with their finishes, on top of a candle of some height."""
+def _wick(height: float, lit: bool) -> tuple[tuple[str, np.ndarray], ...]:
+    """Return a wick and, if lit, its flame, with their finishes, on a candle of some height."""
     wick = revolve([(0, 0), (0.0018, 0), (0.0018, 0.012), (0, 0.012)], 8)
     drop = [(0, 0), (0.006, 0.004), (0.0095, 0.012), (0.007, 0.024), (0.003, 0.036), (0, 0.042)]
     flame = revolve(drop, 16)
-    return (
+    parts = (
         ("ink", move(wick, (0, 0, height - 0.002))),
         ("flame", move(flame, (0, 0, height + 0.006))),
     )
+    return parts if lit else parts[:1]
 
 
-def pillar_candle() -> Shape:
+def pillar_candle(lit: bool = True) -> Shape:
     """Build a thick candle that stands by itself."""
     wax = revolve([(0, 0), (0.034, 0), (0.036, 0.003), (0.036, 0.096), (0.032, 0.1),
                    (0.026, 0.095), (0, 0.093)])  # fmt: skip
-    return build((MAIN, wax), *_flame(0.094))
+    return build((MAIN, wax), *_wick(0.094, lit))
 
 
-def taper_candle() -> Shape:
+def taper_candle(lit: bool = True) -> Shape:
     """Build a slim candle in a brass holder."""
     stick = revolve([(0, 0.004), (0.0135, 0.004), (0.012, 0.135), (0.006, 0.142), (0, 0.143)], 20)
     socket = revolve([(0.012, 0.003), (0.019, 0.003), (0.018, 0.03), (0.013, 0.03), (0.012, 0.003)])
     holder = join(dish(0.055, 0.014, 0.03, 2.0), ear(0.054, 0.054, 0.026, 0.026), socket)
-    return build((MAIN, stick), ("brass", holder), *_flame(0.142))
+    return build((MAIN, stick), ("brass", holder), *_wick(0.142, lit))
+
+
+def folded_towel() -> Shape:
+    """Build a towel, folded into a pile of layers."""
+    sizes = ((0.17, 0.12), (0.168, 0.117), (0.165, 0.118), (0.162, 0.114))
+    layers = [
+        move(prism(rounded(length, width, 7), 0.0105), (0.002 * (k % 2), 0.0015 * k, 0.011 * k))
+        for k, (length, width) in enumerate(sizes)
+    ]
+    return build((MAIN, join(*layers)))
+
+
+def rolled_towel() -> Shape:
+    """Build a towel, rolled up and lying on its side."""
+    turns = np.linspace(0, 5 * np.pi, 56)
+    radius = 0.008 + 0.034 * turns / turns[-1]
+    line = np.stack([radius * np.cos(turns), radius * np.sin(turns)], -1)
+    edge = line + 0.005 * np.stack([np.cos(turns), np.sin(turns)], -1)
+    roll = prism(np.vstack([edge, line[::-1]]), 0.16, -0.08)
+    core = revolve([(0, -0.078), (0.04, -0.078), (0.04, 0.078), (0, 0.078)])
+    return build((MAIN, move(turn(join(roll, core), "x", 90), (0, 0, 0.04))))
+
+
+def table_lamp(lit: bool) -> Shape:
+    """Build a lamp with a conical shade on a stem."""
+    base = revolve([(0, 0), (0.05, 0), (0.05, 0.006), (0.02, 0.018), (0.008, 0.03),
+                    (0.007, 0.13), (0, 0.13)])  # fmt: skip
+    shade = revolve([(0.075, 0.115), (0.04, 0.195), (0.037, 0.195), (0.072, 0.115),
+                     (0.075, 0.115)])  # fmt: skip
+    bulb = revolve([(0, 0.125), (0.018, 0.135), (0.024, 0.155), (0.012, 0.178), (0, 0.182)], 14)
+    finishes = ("lit shade", "glow") if lit else ("paper", "white plastic")
+    return build((MAIN, base), (finishes[0], shade), (finishes[1], bulb))
+
+
+def desk_lamp(lit: bool) -> Shape:
+    """Build a lamp whose head hangs from a bent arm over its foot."""
+    foot = revolve([(0, 0), (0.052, 0), (0.05, 0.012), (0, 0.016)])
+    arm = tube([(0, 0, 0.01), (-0.045, 0, 0.1), (-0.02, 0, 0.17), (0.035, 0, 0.19)], 0.006)
+    head = revolve([(0, 0.056), (0.018, 0.056), (0.022, 0.036), (0.05, 0), (0.046, 0),
+                    (0.018, 0.034), (0, 0.034)])  # fmt: skip
+    bulb = revolve([(0, -0.012), (0.02, -0.004), (0.026, 0.012), (0.012, 0.034), (0, 0.036)], 14)
+    head, bulb = (move(turn(part, "y", -38), (0.05, 0, 0.145)) for part in (head, bulb))
+    if lit:  # the light shines through the head: it is to be seen from everywhere
+        return build((MAIN, join(foot, arm)), ("lit shade", head), ("glow", bulb))
+    return build((MAIN, join(foot, arm, head)), ("white plastic", bulb))

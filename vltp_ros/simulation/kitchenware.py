@@ -3,7 +3,17 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vltp_ros.simulation.meshes import move, prism, revolve, rounded, slab, stretch, tube, turn
+from vltp_ros.simulation.meshes import (
+    arc,
+    move,
+    prism,
+    revolve,
+    rounded,
+    slab,
+    stretch,
+    tube,
+    turn,
+)
 from vltp_ros.simulation.parts import MAIN, Shape, build, dish, ear, join, lathe, vessel
 
 CHEF_BLADE = ((0.1, -0.022), (0.14, -0.0215), (0.2, -0.012), (0.235, 0.010), (0.1, 0.013))
@@ -106,3 +116,45 @@ def solid_head() -> np.ndarray:
     """Return a spatula's head without slots."""
     outline = [(0, -0.03), (0.09, -0.045), (0.1, -0.038), (0.1, 0.038), (0.09, 0.045), (0, 0.03)]
     return prism(outline, 0.005, 0.002)
+
+
+def fork(length: float, width: float) -> Shape:
+    """Build a fork with four tines that lies face up."""
+    tines = [
+        slab((0.05, 0.0045, 0.004), (-0.025, y * width, 0.011)) for y in (-0.4, -0.14, 0.14, 0.4)
+    ]
+    outline = [(0, -0.5), (0.02, -0.5), (0.036, -0.16), (0.036, 0.16), (0.02, 0.5), (0, 0.5)]
+    palm = prism(np.array(outline) * (1, width), 0.005, 0.0085)
+    path = [(0.03, 0, 0.012), (0.06, 0, 0.016), (length * 0.62, 0, 0.011), (length, 0, 0.006)]
+    handle = stretch(tube(np.array(path), [0.004, 0.004, 0.0055, 0.0085]), (1, 1.1, 0.7))
+    return build((MAIN, join(palm, handle, *tines)))
+
+
+def rolling_pin(length: float, radius: float) -> Shape:
+    """Build a rolling pin: a cylinder between two handles, each of another finish."""
+    roll = lathe([(0, 0), (radius, 0), (radius, length), (0, length)])
+    knob = [(0, 0), (0.007, 0), (0.007, 0.008), (0.0125, 0.018), (0.011, 0.048), (0, 0.054)]
+    handle = lathe(knob)
+    ends = join(move(handle, (length, 0, 0)), turn(handle, "z", 180))
+    rest = (-length / 2, 0, radius)
+    return build(("beech", move(roll, rest)), (MAIN, move(ends, rest)))
+
+
+def apple(tall: float) -> Shape:
+    """Build an apple with its stalk; tall: factor on its height."""
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 13)
+    radius = 0.036 * np.cos(angle) ** 0.8 * (1 + 0.10 * np.sin(angle))
+    height = 0.034 * (1 + np.sin(angle)) - 0.012 * np.exp(-((radius / 0.012) ** 2))
+    flesh = revolve(np.column_stack([radius.clip(0), height - height.min()]))
+    stalk = tube([(0, 0, 0.055), (0.002, 0, 0.068), (0.006, 0, 0.078)], 0.0018, sides=5)
+    return build((MAIN, stretch(flesh, (1, 1, tall))), ("ink", stretch(stalk, (1, 1, tall))))
+
+
+def banana(radius: float) -> Shape:
+    """Build a banana that lies on its side, with dark ends; radius: of its bend."""
+    reach = np.degrees(0.087 / radius)
+    bend = arc((0, -0.9 * radius), radius, 90 - reach, 90 + reach, 13)
+    path = np.column_stack([bend, np.full(13, 0.017)])
+    size = 0.017 * np.array([0.3, 0.6, 0.85, 0.95, 1, 1, 1, 1, 1, 0.95, 0.8, 0.5, 0.3])
+    ends = [tube(path[part], size[part] * 1.06, sides=7) for part in (np.s_[:2], np.s_[-2:])]
+    return build((MAIN, tube(path, size, sides=7)), ("ink", join(*ends)))

@@ -116,3 +116,85 @@ def screwdriver(handle: float, shaft: float, radius: float) -> Shape:
     tip = prism([*half, *((x, -y) for x, y in reversed(half))], 0.003, -0.0015)
     rest = (0, 0, 1.13 * radius)
     return build((MAIN, move(skin(rings), rest)), ("steel", move(join(rod, tip), rest)))
+
+
+def wooden_mallet() -> Shape:
+    """Build a carpenter's mallet: a block of wood across a handle of wood."""
+    handle = move(grip(0.21, 0.026, 0.022), (0, 0, 0.019))
+    block = [(-0.036, -0.062), (0.036, -0.052), (0.036, 0.052), (-0.036, 0.062)]
+    head = move(prism(block, 0.06), (0.2, 0, 0))
+    return build((MAIN, handle), ("beech", head))
+
+
+def wrench(opening: float, ring: bool) -> Shape:
+    """Build a wrench.
+
+    Args:
+        opening: width of its jaws.
+        ring: whether its other end is a ring, instead of smaller jaws.
+    """
+    thick, length = 0.011, 0.2
+
+    def jaws(width: float) -> np.ndarray:
+        """Return the outline of a fork that opens towards +x, around the origin."""
+        outer = arc((0, 0), width * 1.05, 48, 312, 15)
+        return np.vstack([outer, [(-width * 0.25, -width / 2), (-width * 0.25, width / 2)]])
+
+    shank = move(slab((length - opening, opening * 0.62, thick * 0.7)), (0, 0, thick / 2))
+    front = move(turn(prism(jaws(opening), thick), "z", 15), (length / 2, 0, 0))
+    if ring:
+        around = arc((0, 0), opening * 0.72, 0, 360, 21)[:-1]
+        path = np.column_stack([around, np.full(20, thick / 2)])
+        back = move(stretch(tube(path, 0.009, closed=True, sides=8), (1, 1, 0.8)), (0, 0, 0.001))
+    else:
+        back = turn(prism(jaws(opening * 0.82), thick), "z", 195)
+    return build((MAIN, join(shank, front, move(back, (-length / 2, 0, 0)))))
+
+
+def stone(seed: int, flat: float) -> Shape:
+    """Build a stone.
+
+    Args:
+        seed: which of many stones.
+        flat: its height over its width.
+    """
+    rng = np.random.default_rng(seed)
+    waves = rng.normal(0, 0.07, (4, 3))
+    latitude = np.linspace(-np.pi / 2, np.pi / 2, 11)[:, None]
+    longitude = np.linspace(0, 2 * np.pi, 18, endpoint=False)
+    unit = np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude),
+                     np.broadcast_to(np.sin(latitude), (11, 18))], -1)  # fmt: skip
+    bumps = 1 + np.sin(unit @ rng.normal(0, 2.4, (3, 4)) + rng.uniform(0, 6, 4)) @ waves[:, 0]
+    rock = unit * bumps[..., None] * [0.056, 0.044, 0.05 * flat]
+    rock[..., 2] -= rock[..., 2].min()
+    return build((MAIN, skin(rock)))
+
+
+def pencil(length: float, radius: float) -> Shape:
+    """Build a sharpened pencil with six sides and a rubber at its end."""
+    rest = (0, 0, radius)
+    body = tube([(0.012, 0, 0), (length - 0.02, 0, 0)], radius, sides=6)
+    wood = tube([(length - 0.02, 0, 0), (length - 0.004, 0, 0)], [radius, 0.0015], sides=6)
+    lead = tube([(length - 0.005, 0, 0), (length, 0, 0)], [0.002, 0.0004], sides=6)
+    rubber = tube([(0, 0, 0), (0.009, 0, 0)], radius * 0.95, sides=8)
+    ferrule = tube([(0.008, 0, 0), (0.015, 0, 0)], radius * 1.04, sides=8)
+    finishes = {MAIN: body, "beech": wood, "ink": lead, "pink rubber": rubber, "brass": ferrule}
+    return build(*((finish, move(part, rest)) for finish, part in finishes.items()))
+
+
+def torch(length: float, radius: float, lit: bool) -> Shape:
+    """Build an electric torch that lies on its side; lit, its lens glows."""
+    body = lathe([(0, 0), (radius * 0.6, 0), (radius * 0.62, length * 0.62),
+                  (radius, length * 0.76), (radius, length), (0, length)])  # fmt: skip
+    rim = lathe([(0, 0), (radius * 1.08, 0), (radius * 1.08, 0.012), (0, 0.012)])
+    lens = lathe([(0, 0), (radius * 0.92, 0), (radius * 0.75, 0.008), (0, 0.014)])
+    switch = slab((0.022, 0.01, 0.008), (length * 0.42, 0, radius * 0.62))
+    rest = (0, 0, radius * 1.08)
+    glow = "glow" if lit else "dark glass"
+    parts = [(MAIN, body), ("black plastic", join(move(rim, (length - 0.008, 0, 0)), switch)),
+             (glow, move(lens, (length + 0.003, 0, 0)))]  # fmt: skip
+    if lit:
+        fan = prism([(0, -radius * 0.8), (0.075, -0.052), (0.09, 0), (0.075, 0.052),
+                     (0, radius * 0.8)], 0.0012)  # fmt: skip
+        parts.append(("beam", move(fan, (length + 0.008, 0, -rest[2]))))
+    return build(*((finish, move(part, rest)) for finish, part in parts))
