@@ -1,6 +1,7 @@
 """What shapes are put together from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,6 +34,12 @@ class Shape:
     def points(self) -> np.ndarray:
         """Return every corner, [P, 3]."""
         return np.concatenate([part.surface.reshape(-1, 3) for part in self.parts])
+
+    @cached_property
+    def corners(self) -> np.ndarray:
+        """Return the corners of the upright box around it, [8, 3]."""
+        bounds = np.stack([self.points.min(axis=0), self.points.max(axis=0)])
+        return np.stack(np.meshgrid(*bounds.T), -1).reshape(8, 3)
 
 
 def build(
