@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vltp_ros.cli.options import Command
-from vltp_ros.simulation import Split, generate_dataset
+from vltp_ros.simulation import EditionNumber, Split, generate_dataset
 
 
 @dataclass
@@ -22,12 +22,16 @@ class Scenes(Command):
     """Split of the scenes; uncommon has looks and phrasings that no other split shows."""
     workers: int | None = None
     """Number of processes; one per core if not given."""
+    edition: EditionNumber = 1
+    """Edition of the scenes: 1 has a few objects each, 2 is crowded."""
 
 
 def run(args: Scenes) -> dict:
     """Render the dataset; ValueError if an argument is out of range."""
     start = time.perf_counter()
-    generate_dataset(args.out, args.count, args.seed, args.split, args.workers)
+    generate_dataset(
+        args.out, args.count, args.seed, args.split, args.workers, edition=args.edition
+    )
     return {
         "out": str(args.out),
         "split": args.split,

@@ -19,8 +19,13 @@ class LabelledScene:
 
     image: np.ndarray  # uint8 [H, W, 3] RGB
     labels: np.ndarray  # uint8 [H, W]: 0 = no object, i = the i-th object
-    kinds: tuple[str, ...]  # of the objects
+    objects: tuple[dict, ...]  # {"label", "kind", "colour", "area", ...}, in the order of labels
     queries: tuple[dict, ...]  # {"task", "text", "objects": labels that serve}
+
+    @property
+    def kinds(self) -> tuple[str | None, ...]:
+        """Return the kinds of the objects; None for a distractor, which has none."""
+        return tuple(one["kind"] for one in self.objects)
 
     def mask(self, query: dict) -> np.ndarray:
         """Return bool [H, W]: the visible pixels of the objects that serve the query."""
@@ -38,6 +43,7 @@ class TabletopDataset:
             raise ValueError(f"{path} does not exist; `vltp scenes` writes a data set")
         self.description = json.loads(path.read_text())
         self.kinds: tuple[str, ...] = tuple(self.description["kinds"])
+        self.edition: int = self.description.get("edition", 1)
 
     @cached_property
     def scenes(self) -> list[Path]:
@@ -58,7 +64,7 @@ class TabletopDataset:
         return LabelledScene(
             cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
             labels,
-            tuple(o["kind"] for o in scene["objects"]),
+            tuple(scene["objects"]),
             tuple(scene["queries"]),
         )
 

@@ -23,7 +23,7 @@ from vltp_ros.network.token_selection import (
 )
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import ResolvedSettings
-from vltp_ros.simulation import SceneRenderer, Split, sample_scene
+from vltp_ros.simulation import Split, edition_of
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ DEFAULT_SETTINGS = (
 )
 
 
-def rendered_samples(split: Split, count: int, seed: int = 0) -> Generator[Sample, None, None]:
+def rendered_samples(
+    split: Split, count: int, seed: int = 0, edition: int = 1
+) -> Generator[Sample, None, None]:
     """Render ``count`` scenes of a split, from ``seed`` on, and yield their first queries."""
-    with SceneRenderer() as renderer:
+    content = edition_of(edition)
+    with content.open_renderer() as renderer:
         for number in range(seed, seed + count):
-            rendered = renderer.render(sample_scene(number, split))
+            rendered = renderer.render(content.sample_scene(number, split))
             query = rendered.queries[0]
-            mask = torch.isin(
-                torch.from_numpy(rendered.labels), torch.tensor(query.objects, dtype=torch.uint8)
-            )
-            yield Sample(rendered.image, query.text, mask.numpy())
+            yield Sample(rendered.image, query.text, np.isin(rendered.labels, query.objects))
 
 
 def evaluate(

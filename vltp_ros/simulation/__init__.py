@@ -6,6 +6,7 @@ Drawing scenes is plain computation; MuJoCo is imported with SceneRenderer, when
 from typing import TYPE_CHECKING
 
 from vltp_ros.simulation.dataset import generate_dataset
+from vltp_ros.simulation.editions import EDITIONS, EditionNumber, edition_of
 from vltp_ros.simulation.queries import Query
 from vltp_ros.simulation.sampling import sample_scene
 from vltp_ros.simulation.scene import ObjectInstance, Scene
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from vltp_ros.simulation.render import Rendered, SceneRenderer
 
 __all__ = [
-    "KINDS", "SPLITS", "TASKS", "ObjectInstance", "Query", "Rendered", "Scene", "SceneRenderer",
-    "Split", "Task", "generate_dataset", "sample_scene",
+    "EDITIONS", "KINDS", "SPLITS", "TASKS", "EditionNumber", "ObjectInstance", "Query", "Rendered",
+    "Scene", "SceneRenderer", "Split", "Task", "edition_of", "generate_dataset", "sample_scene",
 ]  # fmt: skip
 
 

@@ -4,26 +4,18 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from vltp_ros.simulation.camera import HEIGHT, WIDTH
-from vltp_ros.simulation.sampling import sample_scene
-from vltp_ros.simulation.scene import ObjectInstance
-from vltp_ros.simulation.shapes import KINDS
+from vltp_ros.simulation.editions import Edition, edition_of
 from vltp_ros.simulation.splits import Split, generator
-from vltp_ros.simulation.tasks import TASKS
-
-if TYPE_CHECKING:  # MuJoCo is imported when the first scene is rendered
-    from vltp_ros.simulation.render import SceneRenderer
-
-VERSION = 1  # of the files written here: raise it whenever a seed no longer gives the same scene
 
 
 def generate_dataset(
@@ -33,6 +25,7 @@ def generate_dataset(
     split: Split,
     workers: int | None = None,
     progress: bool = True,
+    edition: int = 1,
 ) -> None:
     """Render the scenes seed to seed + count - 1 of a split.
 
@@ -47,13 +40,15 @@ def generate_dataset(
         split: one of SPLITS.
         workers: processes; None for one per core.
         progress: show a bar on stderr.
+        edition: a key of EDITIONS.
 
     Raises:
-        ValueError: for a bad count, seed, split or number of workers, or if out holds a dataset
-            of another split or version.
+        ValueError: for a bad count, seed, split, edition or number of workers, or if out holds a
+            dataset of another split, edition or version.
         OSError: if a file cannot be written.
     """
     generator(seed, split, stream=0)
+    content = edition_of(edition)
     if count < 1:
         raise ValueError(f"count {count} is not positive")
     workers = os.cpu_count() or 1 if workers is None else workers
@@ -61,24 +56,45 @@ def generate_dataset(
         raise ValueError(f"workers {workers} is not positive")
     for folder in ("images", "masks", "scenes"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    _describe(out, count, seed, split)
+    _describe(out, count, seed, split, edition, content)
     seeds = range(seed, seed + count)
     missing = [number for number in seeds if not _scene_path(out, number).exists()]
     bar = tqdm(total=count, initial=count - len(missing), unit="scene", disable=not progress)
+    start, seconds = time.perf_counter(), 0.0
     with bar:
-        for _ in _render_all(out, split, missing, min(workers, len(missing))):
+        for spent in _render_all(out, split, edition, missing, min(workers, len(missing))):
+            seconds += spent
             bar.update()
+    if missing:
+        _record_speed(out, len(missing), seconds, time.perf_counter() - start)
 
 
-def _render_all(out: Path, split: Split, seeds: list[int], workers: int) -> Iterator[int]:
-    """Render seeds in worker processes and yield each once it is done; end these if interrupted."""
+def _record_speed(out: Path, scenes: int, core_seconds: float, wall_seconds: float) -> None:
+    """Add what the latest run took to dataset.json; its opening of renderers is in the latter."""
+    path = out / "dataset.json"
+    rendering = {
+        "scenes": scenes,
+        "core_seconds": round(core_seconds, 2),
+        "wall_seconds": round(wall_seconds, 2),
+    }
+    _write_json(path, {**json.loads(path.read_text()), "rendering": rendering})
+
+
+def _render_all(
+    out: Path, split: Split, edition: int, seeds: list[int], workers: int
+) -> Iterator[float]:
+    """Render seeds in worker processes; yield what each took once it is done.
+
+    The workers end if this is interrupted.
+    """
     if not seeds:
         return
     # Forking would copy threads and OpenGL state that do not survive it.
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(workers, initializer=_start_worker) as pool:
         try:
-            yield from pool.imap_unordered(partial(_render_one, out, split), seeds, chunksize=4)
+            work = partial(_render_one, out, split, edition)
+            yield from pool.imap_unordered(work, seeds, chunksize=4)
         except BaseException:
             pool.terminate()
             raise
@@ -92,39 +108,26 @@ def _start_worker() -> None:
 
 
 @cache
-def _renderer() -> "SceneRenderer":
+def _renderer(edition: int) -> Any:
     """Return the renderer of this worker process.
 
     It is opened for the first scene: only then can a failure to open one reach the parent.
     """
-    from vltp_ros.simulation.render import SceneRenderer
-
-    return SceneRenderer()
+    return edition_of(edition).open_renderer()
 
 
-def _render_one(out: Path, split: Split, seed: int) -> int:
-    """Write the image, mask and description of a scene, and return its seed."""
-    rendered = _renderer().render(sample_scene(seed, split))
+def _render_one(out: Path, split: Split, edition: int, seed: int) -> float:
+    """Write the image, mask and description of a scene; return the seconds that a core took."""
+    content, renderer = edition_of(edition), _renderer(edition)
+    start = time.process_time()
+    rendered = renderer.render(content.sample_scene(seed, split))
     image, mask = f"images/{seed:06d}.jpg", f"masks/{seed:06d}.png"
-    _write_image(out / image, rendered.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    quality = [cv2.IMWRITE_JPEG_QUALITY, content.quality]
+    _write_image(out / image, rendered.image[..., ::-1], quality)
     _write_image(out / mask, rendered.labels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    areas = np.bincount(rendered.labels.ravel(), minlength=len(rendered.objects) + 1)
-    record = {
-        "seed": seed,
-        "split": split,
-        "image": image,
-        "mask": mask,
-        "objects": [
-            _describe_object(label, item, int(areas[label]))
-            for label, item in enumerate(rendered.objects, 1)
-        ],
-        "queries": [
-            {"task": query.task, "text": query.text, "objects": list(query.objects)}
-            for query in rendered.queries
-        ],
-    }
-    _write_json(_scene_path(out, seed), record)
-    return seed
+    record = {"seed": seed, "split": split, "image": image, "mask": mask}
+    _write_json(_scene_path(out, seed), {**record, **content.record(rendered)})
+    return time.process_time() - start
 
 
 def _write_image(path: Path, pixels: np.ndarray, options: list[int]) -> None:
@@ -132,33 +135,25 @@ def _write_image(path: Path, pixels: np.ndarray, options: list[int]) -> None:
         raise OSError(f"{path} cannot be written")
 
 
-def _describe_object(label: int, item: ObjectInstance, area: int) -> dict:
-    return {
-        "label": label,
-        "kind": item.kind,
-        "shape": item.shape,
-        "colour": item.colour,
-        "material": item.material,
-        "area": area,
-    }
-
-
-def _describe(out: Path, count: int, seed: int, split: Split) -> None:
+def _describe(
+    out: Path, count: int, seed: int, split: Split, edition: int, content: Edition
+) -> None:
     """Write dataset.json for these seeds and those of earlier runs; refuse another kind of data."""
     path = out / "dataset.json"
-    if path.exists():
-        earlier = json.loads(path.read_text())
-        for key, value in (("split", split), ("version", VERSION)):
-            if earlier.get(key) != value:
-                raise ValueError(f"{path} has {key} {earlier.get(key)!r}, not {value!r}")
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    if earlier:
+        for key, value in (("edition", edition), ("split", split), ("version", content.version)):
+            was = earlier.get(key, 1) if key == "edition" else earlier.get(key)
+            if was != value:
+                raise ValueError(f"{path} has {key} {was!r}, not {value!r}")
         stop = max(seed + count, earlier["seed"] + earlier["count"])
         seed = min(seed, earlier["seed"])
         count = stop - seed
-    tasks = [{"name": task.name, "kinds": sorted(task.kinds)} for task in TASKS]
-    _write_json(path, {
-        "version": VERSION, "split": split, "seed": seed, "count": count, "width": WIDTH,
-        "height": HEIGHT, "kinds": list(KINDS), "tasks": tasks,
-    })  # fmt: skip
+    description = {"edition": edition, "version": content.version, "split": split, "seed": seed,
+                   "count": count, **content.describe()}  # fmt: skip
+    if "rendering" in earlier:
+        description["rendering"] = earlier["rendering"]
+    _write_json(path, description)
 
 
 def _scene_path(out: Path, seed: int) -> Path:
@@ -168,5 +163,5 @@ def _scene_path(out: Path, seed: int) -> Path:
 def _write_json(path: Path, content: dict) -> None:
     """Write under another name, then rename: a file that exists is whole."""
     partial_file = path.with_suffix(".partial")
-    partial_file.write_text(json.dumps(content, indent=1) + "\n")
+    partial_file.write_text(json.dumps(content, separators=(",", ":")) + "\n")
     os.replace(partial_file, path)

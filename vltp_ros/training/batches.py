@@ -52,8 +52,10 @@ class BatchSource:
             config: settings of the run.
 
         Raises:
-            ValueError: for a data set without scenes.
+            ValueError: for a data set without scenes, or of another edition.
         """
+        if data.edition != 1:
+            raise ValueError(f"{data.directory} has edition {data.edition}; it must have edition 1")
         if not len(data):
             raise ValueError(f"{data.directory} holds no scenes yet")
         self.data, self.tasks, self.config = data, tasks, config
@@ -117,7 +119,7 @@ class BatchSource:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return a part of a scene in another light, mirrored half of the time, and its kinds."""
         lookup = np.zeros(256, np.uint8)
-        lookup[1 : len(scene.kinds) + 1] = [self.data.kinds.index(k) + 1 for k in scene.kinds]
+        lookup[1 : len(scene.kinds) + 1] = [self.data.kinds.index(k) + 1 for k in scene.kinds if k]
         mirror = np.s_[:, ::-1] if rng.random() < 0.5 else np.s_[:, :]
         image = np.ascontiguousarray(scene.image[part][mirror])
         labels = np.ascontiguousarray(scene.labels[part][mirror])
