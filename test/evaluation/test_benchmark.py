@@ -81,7 +81,7 @@ def test_without_a_baseline_there_is_no_ratio():
     ],
 )
 def test_bad_requests_are_refused(changes, reason):
-    request = {"sam": "tabletop", "rates": (0.5,), "repeats": 3, **changes}
+    request = {"sam": "tabletop", "rates": (0.5,), "repeats": 3, "baseline": False, **changes}
     sam, rates = request.pop("sam"), request.pop("rates")
     with pytest.raises(ValueError, match=reason):
         benchmark_encoder(sam, torch.device("cpu"), torch.float32, rates, **request)
