@@ -9,7 +9,7 @@ import torch
 from builders import SMALL, random_encoder, random_keep
 from segment_anything.modeling.image_encoder import get_rel_pos
 
-from vltp_ros.network import attention
+from vltp_ros.network import windows
 from vltp_ros.network.config import SAM_ENCODERS
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.token_selection import oracle_scores, top_k
@@ -72,12 +72,23 @@ def reference_block(block, tokens, grid, present):
     return torch.where(present[:, None], active, tokens)
 
 
-@pytest.mark.parametrize("tile", [5, attention.TILE])  # several tiles in a window, or one
+LAYOUTS = {
+    "several tiles in a window": (4, {"TILE": 5}),
+    "one tile in a window": (4, {}),
+    "no padding": (5, {"FEW": 0}),
+    "few tokens without padding": (5, {}),
+}
+"""Side of a window, of a grid of 10 x 10 tokens, and what is set in vltp_ros.network.windows."""
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("keep", [1, 13, 50, 99])
 @torch.inference_mode()
-def test_pruned_forward_equals_explicit_masks_over_all_tokens(keep, tile, monkeypatch):
-    monkeypatch.setattr(attention, "TILE", tile)
-    official = random_encoder()
+def test_pruned_forward_equals_explicit_masks_over_all_tokens(keep, layout, monkeypatch):
+    side, settings = LAYOUTS[layout]
+    for name, value in settings.items():
+        monkeypatch.setattr(windows, name, value)
+    official = random_encoder(dataclasses.replace(SMALL, window_size=side))
     encoder = PrunedImageEncoder(official, (2, 3))
     images = torch.randn(2, 3, 160, 160)
     chosen = [random_keep(2, 100, keep, seed) for seed in (1, 2)]
