@@ -38,7 +38,8 @@ def test_a_compiled_session_equals_an_eager_one(compiler, settings):
     session.model.run = session.model.reasoner.run = runner
     for _ in range(2):  # compiled, and run once more
         for result, eager in zip(session.segment(image, tasks), expected, strict=True):
-            assert np.abs(result.probability - eager.probability).max() < 1e-4
+            steps = result.levels.astype(int) - eager.levels
+            assert np.abs(steps).max() <= 1  # of 255: the last digit may round either way
             assert all(map(np.array_equal, result.kept, eager.kept))
     assert len(runner) > 2
 
