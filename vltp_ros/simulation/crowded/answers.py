@@ -139,7 +139,7 @@ def of_extreme(extreme: str, group: str, state: str | None = None) -> Answerer:
             return None
         chosen = [i for i, one in zip(able, states, strict=True) if state in (None, one)]
         if len(chosen) < 2:
-            return None if chosen else ()
+            return None
         rivals = chosen if state else chosen + doubtful(seen, group)
         first = max(chosen, key=lambda i: sign * seen[i].whole)
         if not all(_exceeds(seen[first], seen[i], sign) for i in rivals if i != first):

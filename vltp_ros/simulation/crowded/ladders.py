@@ -14,7 +14,6 @@ class Ladder:
     """The rung that answers in the uncommon split only."""
     goals: tuple[str, ...]
     """What fills phrasings.GOAL."""
-    family: str = "A"
 
 
 LADDERS: dict[str, Ladder] = {ladder.name: ladder for ladder in (
@@ -31,15 +30,6 @@ LADDERS: dict[str, Ladder] = {ladder.name: ladder for ladder in (
     Ladder("stir", ("spoon", "spatula", "fork", "knife", "pencil", "screwdriver"), "fork", (
         "stir the soup", "mix a thick sauce", "keep the porridge from burning by stirring",
         "stir sugar into the batter", "mix flour and eggs in a pot")),
-    Ladder("open_parcel", (
-        "knife", "scissors", "screwdriver", "fork", "pencil", "spoon"), "screwdriver", (
-        "open a taped parcel", "slit the tape on this carton", "cut this packet open",
-        "get through the tape around the package", "open a letter with a clean cut")),
-    Ladder("poke_without_knife", (
-        "scissors", "screwdriver", "fork", "pencil", "spoon", "spatula"), "fork", (
-        "poke a hole in this card without a knife", "pierce the film, though not with a knife",
-        "prick the dough with something sharp that is no knife",
-        "make holes in a lid with a pointed thing other than a knife"), "A+C"),
     Ladder("roll_dough", ("rolling pin", "bottle", "can", "jar", "glass", "candle"), "can", (
         "roll out the dough", "make the pastry flat and thin", "flatten a ball of dough evenly",
         "roll pizza dough into a sheet", "press biscuits to crumbs by rolling over them")),
@@ -53,9 +43,6 @@ LADDERS: dict[str, Ladder] = {ladder.name: ladder for ladder in (
     Ladder("carry_apples", ("basket", "box", "bowl", "pan", "tray", "mug"), "pan", (
         "carry many apples home", "collect potatoes from the garden", "bring in a heap of nuts",
         "take a dozen eggs to the neighbour", "gather all the toy bricks")),
-    Ladder("draw_line", ("book", "box", "tray", "rolling pin", "spatula", "knife"), "tray", (
-        "draw a long straight line", "rule a line across the page", "guide my pen along an edge",
-        "mark a straight edge on the card", "trace a line that is perfectly straight")),
     Ladder("swat_fly", ("towel", "spatula", "book", "brush", "plate", "tray"), "brush", (
         "swat a fly", "chase a wasp away", "hit the mosquito on the wall",
         "strike at a fly without breaking anything", "catch that fly with one blow")),
@@ -65,8 +52,5 @@ LADDERS: dict[str, Ladder] = {ladder.name: ladder for ladder in (
     Ladder("dig", ("spoon", "spatula", "mug", "bowl", "plate", "knife"), "spatula", (
         "dig a hole in the sand", "scoop earth into a flower pot", "plant a bulb in loose soil",
         "build a castle of sand", "shovel sand into a bucket")),
-    Ladder("scrub", ("sponge", "brush", "towel", "spatula", "knife", "fork"), "towel", (
-        "get burnt food off the oven tray", "scrub the sink", "clean a dirty pot",
-        "remove dried dough from the worktop", "clean the greasy stove")),
 )}  # fmt: skip
 """By name."""

@@ -12,9 +12,10 @@ from vltp_ros.simulation.crowded.scene import Scene
 from vltp_ros.simulation.crowded.tasks import TASKS, Task
 from vltp_ros.simulation.splits import Split, generator
 
-MOST = {"A": 4, "B": 2, "C": 4, "D": 4, "A+C": 1, "B+C": 1, "B+D": 2, "C+D": 2}
+MOST = {"A": 4, "B": 2, "C": 4, "D": 4, "B+C": 1, "B+D": 2, "C+D": 2}
 """Most questions of a family in one scene that something serves."""
-LURES = 2  # lower rungs that must be in view, where a ladder has so many
+RUNG_SHARE = 0.3  # of the pixels of a ladder's rungs, that what serves has at most; but not where
+# fewer than two rungs are lower
 MOST_EMPTY = 1  # questions of a scene that nothing serves, besides its ladders
 LEAST = 5  # questions: where they are fewer, other ladders are asked for, then more that is absent
 
@@ -65,7 +66,7 @@ def draw_queries(scene: Scene, seen: Sequence[Seen]) -> tuple[Query, ...]:
 def _may_ask(split: Split, task: Task, seen: Sequence[Seen]) -> bool:
     """Return whether a split asks for a task: not for what is held out from it.
 
-    Lower rungs have to be in view as well: whoever knows only the task would take them too.
+    Lower rungs have to be well in view: whoever knows only the task would take them too.
     """
     common = split != "uncommon"
     if task.name not in LADDERS:
@@ -74,9 +75,10 @@ def _may_ask(split: Split, task: Task, seen: Sequence[Seen]) -> bool:
     best = best_rung(seen, ladder)
     if common and best == ladder.heldout:
         return False
-    step = ladder.rungs.index(best) if best else len(ladder.rungs)
-    lower = {one.item.kind for one in seen} & set(ladder.rungs[step + 1 :])
-    return len(lower) >= min(LURES, len(ladder.rungs) - 1 - step)
+    lower = ladder.rungs[ladder.rungs.index(best) + 1 :] if best else ()
+    rungs = [one for one in seen if one.item.kind in ladder.rungs]
+    serving = sum(one.pixels for one in rungs if one.item.kind == best)
+    return len(lower) < 2 or serving <= RUNG_SHARE * sum(one.pixels for one in rungs)
 
 
 def _put(rng: np.random.Generator, task: Task, answer: tuple[int, ...], split: Split) -> Query:

@@ -19,7 +19,7 @@ from vltp_ros.simulation.crowded.hosts import HOSTS
 from vltp_ros.simulation.crowded.ladders import LADDERS
 from vltp_ros.simulation.crowded.phrasings import GOAL, THING, Frames
 
-FAMILIES = ("A", "B", "C", "D", "E", "A+C", "B+C", "B+D", "C+D")
+FAMILIES = ("A", "B", "C", "D", "E", "B+C", "B+D", "C+D")
 """Ladders, states, attributes, relations, nothing serves; and combinations of these."""
 NEIGHBOURS = (
     "hammer", "lamp", "bottle", "candle", "book", "ball", "scissors", "apple", "jug", "tape",
@@ -30,7 +30,7 @@ LANDMARKS = ("lamp", "bottle", "book", "basket", "candle", "ball")
 """Kinds beside which something is asked for."""
 NAMED_GROUPS = ("crockery", "tool", "utensil", "provision")
 """Groups that are looked for by colour or beside a landmark."""
-COMPARED_GROUPS = ("crockery", "tool", "vessel")
+COMPARED_GROUPS = ("crockery", "tool")
 """Groups of which the largest and the smallest are asked for."""
 
 
@@ -62,8 +62,7 @@ def colours_of(group: str) -> list[str]:
 def _tasks() -> list[Task]:
     """Make all tasks, from the tables of words."""
     tasks = [
-        Task(ladder.name, ladder.family, GOAL, ladder.goals, of_ladder(ladder))
-        for ladder in LADDERS.values()
+        Task(ladder.name, "A", GOAL, ladder.goals, of_ladder(ladder)) for ladder in LADDERS.values()
     ]
     for state, contents in phrasings.STATES.items():
         tasks.append(Task(state, "B", THING, contents, of_state(state)))
