@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 
 import pytest
 import torch
 
 from vltp_ros.runtime.graphs import CaptureError, GraphRunner
+
+pytestmark = pytest.mark.usefixtures("without_gradients")
+
+
+@pytest.fixture
+def without_gradients():
+    with torch.no_grad():
+        yield
 
 
 class Recording:
@@ -102,6 +111,20 @@ def test_what_runs_seldom_is_not_captured():
         assert capturer.attempts == (number >= 2)
     runner("double", double, torch.ones(5))  # other shapes are counted apart
     assert capturer.attempts == 1 and runner.captures == 1
+
+
+def test_a_copy_of_a_network_runs_as_it_is():
+    runner, capturer = make_runner()
+    copied = copy.deepcopy(runner)
+    assert copied("double", double, torch.ones(4)).sum() == 8 and not capturer.attempts
+
+
+def test_what_has_gradients_is_not_captured():
+    runner, capturer = make_runner()
+    x = torch.ones(4, requires_grad=True)
+    with torch.enable_grad():
+        runner("double", double, x).sum().backward()
+    assert x.grad.sum() == 8 and not capturer.attempts
 
 
 def test_without_falling_back_a_failing_capture_is_an_error():

@@ -14,7 +14,7 @@ from vltp_ros.network.llava import text_config, token_id
 
 SEG_TOKEN = "[SEG]"
 
-TEXT_MULTIPLE = 8
+TEXT_MULTIPLE = 16
 """The tokens after the image are padded to a multiple of this: few lengths are few graphs."""
 
 REMEMBERED = 64

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from vltp_ros.network.run import Result
+from vltp_ros.network.run import Result, Run, eager
 from vltp_ros.runtime.memory import clear_workspaces, release_memory
 
 WARM_UPS = 3
@@ -78,13 +78,22 @@ class GraphRunner:
     def __len__(self) -> int:
         return len(self._graphs)
 
+    def __deepcopy__(self, memo: dict) -> Run:
+        """Return what runs functions as they are: captured ones read the weights of the original."""
+        return eager
+
     @property
     def failed(self) -> bool:
         """Whether anything could not be captured."""
         return bool(self._eager)
 
     def __call__(self, key: Hashable, function: Callable[..., Result], *tensors: Tensor) -> Result:
-        """Return ``function(*tensors)``, from a graph unless it cannot be captured."""
+        """Return ``function(*tensors)``, from a graph unless it cannot be captured.
+
+        Where gradients are wanted it runs as it is: weights may change, and graphs have none.
+        """
+        if torch.is_grad_enabled():
+            return function(*tensors)
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
         whole = (key, shapes)
         if whole in self._eager:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,6 +66,12 @@ class Runners:
         finally:
             for run, patience in zip(self._compiling, before, strict=True):
                 run.patience = patience
+
+    def settle(self) -> None:
+        """Compile nothing more on a CPU: a part takes seconds, for which an image would wait."""
+        for run in self._compiling:
+            if run.device.type == "cpu":
+                run.patience = sys.maxsize
 
     def flush(self) -> None:
         """Drop all that was captured or compiled, and its memory."""

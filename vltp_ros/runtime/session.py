@@ -33,11 +33,12 @@ from vltp_ros.runtime.timing import StageTimes
 from vltp_ros.runtime.transfer import download, upload
 from vltp_ros.types import Segmentation
 
-WARM_UP_TASKS = (1, 2)
-"""Numbers of tasks that :meth:`Session.warm_up` prepares for."""
+WARM_UP_TASKS = {"cuda": (1, 2, 3, 4), "cpu": (1,)}
+"""Numbers of tasks that :meth:`Session.warm_up` prepares for, where parts are compiled."""
 
-WARM_UP_WORDS = (2, 8, 16)
-"""Lengths of their sentences."""
+WARM_UP_WORDS = {"cuda": (2, 16), "cpu": (2,)}
+"""Lengths of their sentences. A CPU takes some seconds for LLaVA; what it has not prepared it runs as
+it is."""
 
 
 class Session:
@@ -174,11 +175,12 @@ class Session:
             self.segment(blank, ["warm up"])
             return
         with self.compiling_at_once():
-            for count in WARM_UP_TASKS:
-                for words in WARM_UP_WORDS:
+            for count in WARM_UP_TASKS[self.device.type]:
+                for words in WARM_UP_WORDS[self.device.type]:
                     tasks = [" ".join(["warm"] * words + [str(number)]) for number in range(count)]
                     self.segment(blank, tasks)
             self._warm_up_choices(blank)
+        self._runners.settle()
         self.configure(self.settings)  # forget how long this took
         self._captures_before = self.captures
 
@@ -301,7 +303,7 @@ class Session:
                 choices.append(replace(settings, adaptive=False, rates=rates))
         for choice in choices:
             self.configure(replace(choice, deadline=DeadlineConfig()))
-            for count in WARM_UP_TASKS:
+            for count in WARM_UP_TASKS[self.device.type]:
                 self.segment(blank, [f"warm up {number}" for number in range(count)])
         self.configure(settings)
 
