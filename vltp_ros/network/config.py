@@ -187,11 +187,13 @@ class LlavaSizes:
 
 LLAVA_SIZES = {
     "tabletop": LlavaSizes(128, 384, 8, 4, 1024, 512, 192, 24, 128, 384, 4, 4, -1),
+    "crowded": LlavaSizes(192, 384, 8, 6, 1024, 512, 320, 20, 192, 512, 5, 6, -1),
     "1b": LlavaSizes(2048, 5632, 22, 32),
     "7b": LlavaSizes(),
 }
 """Name -> sizes: LISA-7B's, those of a language model of 1.1 billion parameters behind the same
-vision tower, and the model that ships."""
+vision tower, the model that ships, and one for the crowded scenes of edition 2, where the answer
+depends on the image: 256 image tokens, and twice the weights to compare what they show."""
 
 
 Quantization = Literal["float32", "bfloat16", "int8", "nf4"]

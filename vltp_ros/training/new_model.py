@@ -24,12 +24,18 @@ from vltp_ros.network.vltp import Vltp
 VOCABULARY = LLAVA_SIZES["tabletop"].vocabulary
 
 
-def new_model(sentences: Iterable[str], seed: int) -> Vltp:
-    """Build an untrained tabletop model whose tokenizer knows the words of ``sentences``."""
+def new_model(sentences: Iterable[str], seed: int, llava: str = "tabletop") -> Vltp:
+    """Build an untrained tabletop model.
+
+    Args:
+        sentences: whose words the tokenizer learns.
+        seed: of the weights.
+        llava: name of LLaVA's sizes in LLAVA_SIZES.
+    """
     torch.manual_seed(seed)
     config = model_config("tabletop")
     tokenizer = train_tokenizer([*sentences, config.prompt])
-    reasoner = Reasoner(build_llava(tokenizer), tokenizer, config.prompt, config.framing)
+    reasoner = Reasoner(build_llava(tokenizer, llava), tokenizer, config.prompt, config.framing)
     model = Vltp(config, reasoner)
     torch.nn.init.trunc_normal_(model.image_encoder.pos_embed, std=0.02)
     blocks = model.image_encoder.blocks
@@ -94,9 +100,11 @@ def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def build_llava(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """Build the tabletop model's LLaVA with random weights."""
-    return LlavaForConditionalGeneration(llava_config(LLAVA_SIZES["tabletop"], tokenizer))
+def build_llava(
+    tokenizer: PreTrainedTokenizerFast, size: str = "tabletop"
+) -> LlavaForConditionalGeneration:
+    """Build LLaVA in one of LLAVA_SIZES, with random weights."""
+    return LlavaForConditionalGeneration(llava_config(LLAVA_SIZES[size], tokenizer))
 
 
 def llava_config(sizes: LlavaSizes, tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:

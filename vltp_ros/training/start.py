@@ -13,6 +13,26 @@ from vltp_ros.checkpoints.quantization import TRAINING_QUANTIZATIONS
 from vltp_ros.network.config import Quantization
 from vltp_ros.network.vltp import Vltp
 
+SAM_PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
+
+
+def take_sam(model: Vltp, directory: Path) -> None:
+    """Give a new model the dense SAM of a trained one, whatever LLaVA that has.
+
+    Raises:
+        ValueError: if SAM has other sizes there.
+    """
+    config, _ = read_description(directory)
+    for part in ("encoder", "mask_decoder"):
+        if getattr(config, part) != getattr(model.config, part):
+            raise ValueError(
+                f"{directory / 'model.yaml'}: {part} is {getattr(config, part)}; the model to "
+                f"train has {getattr(model.config, part)}"
+            )
+    trained = load_model(directory)
+    for name in SAM_PARTS:
+        model.get_submodule(name).load_state_dict(trained.get_submodule(name).state_dict())
+
 
 def load_start(
     directory: Path,
