@@ -13,3 +13,10 @@ def data(tmp_path_factory):
     directory = tmp_path_factory.mktemp("scenes")
     generate_dataset(directory, count=3, seed=0, split="train", workers=1, progress=False)
     return TabletopDataset(directory)
+
+
+@pytest.fixture(scope="package")
+def crowded(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("crowded")
+    generate_dataset(directory, 4, seed=0, split="train", workers=1, progress=False, edition=2)
+    return TabletopDataset(directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +68,13 @@ class TabletopDataset:
             tuple(scene["objects"]),
             tuple(scene["queries"]),
         )
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return a scene's height and width, pixels, from the first bytes of its mask."""
+        path = self.directory / "masks" / f"{self.scenes[index].stem}.png"
+        with path.open("rb") as file:
+            width, height = struct.unpack(">II", file.read(24)[16:])
+        return height, width
 
     def sample(self, index: int) -> Sample:
         """Return a scene's first query, which is drawn to be representative."""

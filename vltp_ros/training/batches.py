@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -29,19 +32,47 @@ class Batch:
     kinds: Tensor  # int64 [B, H, W]: 0 = no object, i = the i-th kind
     serving: Tensor  # float [B * T, kinds]: 1 for the kinds that serve the task, else 0
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> Self:
         """Return the batch on a device."""
-        return Batch(
-            self.images.to(device),
-            self.tasks,
-            self.masks.to(device),
-            self.kinds.to(device),
-            self.serving.to(device),
-        )
+        tensors: dict[str, Any] = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
 
 
-class BatchSource:
-    """Draws, augments and prefetches batches."""
+class Source(ABC):
+    """Prefetches batches, each a pure function of its step."""
+
+    classes: int
+    """How many different things the image encoder tells apart."""
+    attributes: int
+    """How many things ``serving`` says of an answer."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step, a pure function of the seed, the step and the data set."""
+
+    def batches(self, start: int) -> Iterator[tuple[int, Batch]]:
+        """Yield (step, batch) from ``start`` to the last step; the next ones are read ahead."""
+        readers, steps = self.config.readers, self.config.steps
+        with ThreadPoolExecutor(readers) as pool:
+            ahead: deque[Future[Batch]] = deque()
+            for step in range(start, min(start + readers, steps)):
+                ahead.append(pool.submit(self.batch, step))
+            for step in range(start, steps):
+                batch = ahead.popleft().result()
+                if step + readers < steps:
+                    ahead.append(pool.submit(self.batch, step + readers))
+                yield step, batch
+
+
+class BatchSource(Source):
+    """Draws, augments and prefetches batches of edition 1."""
 
     def __init__(self, data: TabletopDataset, tasks: Sequence[Task], config: TrainConfig) -> None:
         """Take the scenes and tasks to draw from.
@@ -58,18 +89,10 @@ class BatchSource:
             raise ValueError(f"{data.directory} has edition {data.edition}; it must have edition 1")
         if not len(data):
             raise ValueError(f"{data.directory} holds no scenes yet")
-        self.data, self.tasks, self.config = data, tasks, config
+        super().__init__(config)
+        self.data, self.tasks = data, tasks
+        self.classes = self.attributes = len(data.kinds)
         self.serving = np.array([[kind in task.kinds for kind in data.kinds] for task in tasks])
-
-    def batches(self, start: int) -> Iterator[tuple[int, Batch]]:
-        """Yield (step, batch) from ``start`` to the last step; the next batch is read ahead."""
-        with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(self.batch, start)
-            for step in range(start, self.config.steps):
-                batch = future.result()
-                if step + 1 < self.config.steps:
-                    future = pool.submit(self.batch, step + 1)
-                yield step, batch
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, a pure function of the seed, the step and the data set."""
@@ -123,7 +146,7 @@ class BatchSource:
         mirror = np.s_[:, ::-1] if rng.random() < 0.5 else np.s_[:, :]
         image = np.ascontiguousarray(scene.image[part][mirror])
         labels = np.ascontiguousarray(scene.labels[part][mirror])
-        return cv2.LUT(image, _light(rng)), cv2.LUT(labels, lookup)
+        return cv2.LUT(image, light(rng)), cv2.LUT(labels, lookup)
 
     def _draw_tasks(self, kinds: np.ndarray, rng: np.random.Generator) -> list[int]:
         """Draw the numbers of tasks for a picture; something in it serves most of them."""
@@ -138,7 +161,7 @@ class BatchSource:
         return chosen
 
 
-def _light(rng: np.random.Generator) -> np.ndarray:
+def light(rng: np.random.Generator) -> np.ndarray:
     """Draw a lookup table, uint8 [256]: levels under another brightness and contrast."""
     gain, offset = rng.uniform(0.8, 1.2), rng.uniform(-20, 20)
     return np.clip((np.arange(256) - 128) * gain + 128 + offset, 0, 255).astype(np.uint8)

@@ -18,7 +18,18 @@ class TrainConfig:
     mosaic: bool = setting(
         False, "train on pictures of four cuts each, crowded with objects, instead of whole scenes"
     )
-    empty_share: float = setting(0.15, "share of tasks that nothing serves", low=0.0, high=1.0)
+    cut_share: float = setting(
+        0.0,
+        "share of steps whose pictures are cuts that hold fewer objects (edition 2)",
+        low=0.0,
+        high=1.0,
+    )
+    further_tasks: int = setting(
+        0, "more tasks for each image that only auxiliary losses see (edition 2)", low=0
+    )
+    empty_share: float = setting(
+        0.15, "share of tasks that nothing serves (edition 1)", low=0.0, high=1.0
+    )
     optimiser: str = setting(
         "muon",
         "muon: Muon for weight matrices, AdamW for the rest; adamw: AdamW for all",
@@ -46,7 +57,17 @@ class TrainConfig:
     )
     clip: float = setting(1.0, "largest norm of the gradient, which is scaled down to it", low=0.0)
     kind_weight: float = setting(
-        1.0, "weight of the auxiliary losses on kinds of objects (dense stage only)", low=0.0
+        1.0,
+        "weight of the auxiliary losses on kinds of objects (dense and reasoner stages)",
+        low=0.0,
+    )
+    place_weight: float = setting(
+        0.3,
+        "weight of the loss on the place that <SEG> says (dense and reasoner stages, edition 2)",
+        low=0.0,
+    )
+    attention_weight: float = setting(
+        0.3, "weight of the loss on what <SEG> attends to (same stages)", low=0.0
     )
     seg_weight: float = setting(
         10.0, "weight of the relative change of <SEG> (attention stage only)", low=0.0
@@ -58,6 +79,7 @@ class TrainConfig:
     gradient_checkpointing: bool = setting(
         False, "run LLaVA's layers twice instead of storing their activations (finetune only)"
     )
+    readers: int = setting(1, "batches read ahead, each in a thread of its own", low=1)
     save_every: int = setting(200, "steps between checkpoints", low=1)
     seed: int = setting(0, "seed of weights, data order and augmentation", low=0)
 

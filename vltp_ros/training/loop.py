@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.batches import Source
 from vltp_ros.training.config import TrainConfig
 
 
-def fit(stage: nn.Module, source: BatchSource, config: TrainConfig, run: Path) -> float:
+def fit(stage: nn.Module, source: Source, config: TrainConfig, run: Path) -> float:
     """Train the parameters of ``stage`` that require gradients, on the device where they are.
 
     ``run/checkpoint.pt`` holds these weights, all buffers, optimiser and step, and is replaced in
