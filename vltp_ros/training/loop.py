@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from vltp_ros.training.batches import Source
 from vltp_ros.training.config import TrainConfig
+from vltp_ros.training.muon import Muon
 
 
 def fit(stage: nn.Module, source: Source, config: TrainConfig, run: Path) -> float:
@@ -116,7 +117,7 @@ def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
         optimisers.append(torch.optim.AdamW(filled[0], lr=rate, betas=betas, weight_decay=decay))
     if filled[1]:
         rate = config.muon_learning_rate
-        optimisers.append(torch.optim.Muon(filled[1], lr=rate, weight_decay=decay))
+        optimisers.append(Muon(filled[1], lr=rate, weight_decay=decay))
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["peak"] = group["scale"] * group["lr"]

@@ -1,0 +1,33 @@
+"""Muon against PyTorch's own, and against what it promises."""
+
+from __future__ import annotations
+
+import torch
+
+from vltp_ros.training.muon import Muon, orthogonal
+
+
+def test_singular_values_come_near_one():
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((3, 24, 40), (2, 40, 24)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=generator)))
+        assert values.min() > 0.3 and values.max() < 1.4
+
+
+def test_steps_are_those_of_pytorch():
+    # Up to bfloat16, in which PyTorch computes.
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator) for shape in ((24, 40), (40, 24), (24, 40))]
+    ends = []
+    for optimiser in (Muon, torch.optim.Muon):
+        weights = [torch.nn.Parameter(tensor.clone()) for tensor in start]
+        steps = optimiser(weights, lr=0.1, weight_decay=0.05)
+        for number in range(3):
+            torch.manual_seed(number)
+            for weight in weights:
+                weight.grad = torch.randn(weight.shape)
+            steps.step()
+        ends.append(weights)
+    for ours, theirs, before in zip(*ends, start, strict=True):
+        moved = (theirs - before).norm()
+        assert (ours - theirs).norm() < 0.03 * moved
