@@ -59,8 +59,8 @@ def test_mosaics_are_square_and_full_of_objects(data):
 def test_each_stage_learns_and_leaves_the_rest_alone(data, tmp_path, stage):
     model, settings = tiny_model(), config(mosaic=stage == "encoder", bfloat16=False)
     before = {name: p.clone() for name, p in model.named_parameters()}
-    if stage in FIRST_STAGES:
-        module = FIRST_STAGES[stage](model, settings, len(data.kinds))
+    if stage in FIRST_STAGES[1]:
+        module = FIRST_STAGES[1][stage](model, settings, len(data.kinds), len(data.kinds))
     else:
         module = LATER_STAGES[stage](model, settings)
     fit(module, BatchSource(data, TASKS, settings), settings, tmp_path)
@@ -79,7 +79,7 @@ def test_each_stage_learns_and_leaves_the_rest_alone(data, tmp_path, stage):
 def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path):
     def stage_and_source():
         torch.manual_seed(0)
-        stage = DenseStage(tiny_model(), config(bfloat16=False), len(data.kinds))
+        stage = DenseStage(tiny_model(), config(bfloat16=False), *2 * [len(data.kinds)])
         return stage, BatchSource(data, TASKS, config())
 
     straight, source = stage_and_source()

@@ -18,21 +18,31 @@ from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
-from vltp_ros.training.batches import BatchSource
+from vltp_ros.training.batches import BatchSource, Source
 from vltp_ros.training.config import TrainConfig
+from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
+from vltp_ros.training.crowded_stages import LookingStage, ReasonerStage, TowerStage
 from vltp_ros.training.loop import fit
 from vltp_ros.training.new_model import new_model
 from vltp_ros.training.provenance import describe_run, provenance
 from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
-from vltp_ros.training.start import load_start
+from vltp_ros.training.start import load_start, take_sam
 
-FIRST_STAGES = {"encoder": EncoderStage, "dense": DenseStage}
-"""The stages that may start from a new model."""
+FIRST_STAGES: dict[int, dict[str, type[nn.Module]]] = {
+    1: {"encoder": EncoderStage, "dense": DenseStage},
+    2: {
+        "encoder": EncoderStage,
+        "tower": TowerStage,
+        "reasoner": ReasonerStage,
+        "dense": LookingStage,
+    },
+}
+"""Edition of the scenes -> the stages that may start from a new model."""
 
 LATER_STAGES = {"attention": AttentionStage, "prune": PrunedStage}
 """The stages that start from a trained dense model."""
 
-TRAIN_LLAVA = ("dense", "attention")
+TRAIN_LLAVA = ("tower", "reasoner", "dense", "attention")
 """The stages that train LLaVA's own weights, which must be whole."""
 
 
@@ -40,8 +50,9 @@ TRAIN_LLAVA = ("dense", "attention")
 class Train(DeviceOption, Command):
     """Train on tabletop scenes; a killed run continues when the same command is given again."""
 
-    stage: Literal["encoder", "dense", "attention", "prune"]
-    """Part that is trained, all else frozen. encoder: the image encoder; dense: everything but the
+    stage: Literal["encoder", "tower", "reasoner", "dense", "attention", "prune"]
+    """Part that is trained, all else frozen. encoder: the image encoder; tower: LLaVA's vision
+    tower; reasoner: all of LLaVA (these two on scenes of edition 2); dense: everything but the
     pruned half; attention: LLaVA, which learns where to look; prune: the pruned half."""
     data: Path
     """Data set written by `vltp scenes`."""
@@ -52,6 +63,8 @@ class Train(DeviceOption, Command):
     init: Path | None = None
     """Model directory to start from, which the attention and prune stages need; a new model if not
     given."""
+    sam: Path | None = None
+    """Model directory whose SAM a new model starts with; SAM is new as well if not given."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     quantization: TrainingQuantization | None = None
     """LLaVA's weights in a stage that leaves them frozen; as the model says if not given."""
@@ -60,14 +73,20 @@ class Train(DeviceOption, Command):
 def run(args: Train) -> dict:
     """Train and write the model directory; ValueError for arguments that do not fit together."""
     data = TabletopDataset(args.data)
-    source = BatchSource(data, TASKS, args.config)
+    first_stages = FIRST_STAGES[data.edition]
+    if args.stage not in (*first_stages, *LATER_STAGES):
+        raise ValueError(
+            f"--stage is {args.stage!r} and {data.directory} has edition {data.edition}; allowed "
+            f"there: {', '.join((*first_stages, *LATER_STAGES))}"
+        )
+    source = _source(data, args.config)
     torch.manual_seed(args.config.seed)
-    model = _initial_model(args)
+    model = _initial_model(args, data.edition)
     stage: nn.Module
     if args.stage in LATER_STAGES:
         stage = LATER_STAGES[args.stage](model, args.config)
     else:
-        stage = FIRST_STAGES[args.stage](model, args.config, len(data.kinds))
+        stage = first_stages[args.stage](model, args.config, source.classes, source.attributes)
     seconds = fit(stage.train(), source, args.config, args.run)
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
@@ -77,11 +96,18 @@ def run(args: Train) -> dict:
     return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
 
 
-def _initial_model(args: Train) -> Vltp:
+def _source(data: TabletopDataset, config: TrainConfig) -> Source:
+    """Return what draws batches of a data set's edition."""
+    return BatchSource(data, TASKS, config) if data.edition == 1 else CrowdedSource(data, config)
+
+
+def _initial_model(args: Train, edition: int) -> Vltp:
     """Load or build the model to train."""
     device = resolve_device(args.device)
     if args.init is None:
-        return _new_model(args, device)
+        return _new_model(args, device, edition)
+    if args.sam is not None:
+        raise ValueError(f"--sam is {args.sam} and --init {args.init}; only one can be given")
     if args.stage in TRAIN_LLAVA:
         why = f"the {args.stage} stage trains LLaVA's own weights"
         return load_start(args.init, args.quantization, device, ("float32",), why)
@@ -91,7 +117,7 @@ def _initial_model(args: Train) -> Vltp:
     return model
 
 
-def _new_model(args: Train, device: torch.device) -> Vltp:
+def _new_model(args: Train, device: torch.device, edition: int) -> Vltp:
     """Build a model for a stage that may start from one."""
     if args.stage in LATER_STAGES:
         raise ValueError(
@@ -102,8 +128,14 @@ def _new_model(args: Train, device: torch.device) -> Vltp:
             f"--quantization is {args.quantization!r} and --init is missing; a new model is "
             "trained in float32"
         )
-    sentences = [text for task in TASKS for text in task.phrasings]
-    return new_model(sentences, args.config.seed).to(device)
+    if edition == 1:
+        sentences = [text for task in TASKS for text in task.phrasings]
+        model = new_model(sentences, args.config.seed)
+    else:
+        model = new_model(common_sentences(), args.config.seed, "crowded")
+    if args.sam is not None:
+        take_sam(model, args.sam)
+    return model.to(device)
 
 
 def _add_pruned_half(model: Vltp) -> None:

@@ -27,16 +27,19 @@ MASK_STRIDE = 2
 
 
 class EncoderStage(nn.Module):
-    """The image encoder alone: name the kind of object at each quarter-resolution pixel."""
+    """The image encoder alone: name the kind of object at each quarter-resolution pixel.
+
+    In edition 2 that is its kind and state.
+    """
 
     trained: tuple[str, ...] = ("image_encoder",)
 
-    def __init__(self, model: Vltp, config: TrainConfig, kinds: int) -> None:
+    def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
         super().__init__()
         self.model, self.config = model, config
         device = model.pixel_mean.device
-        self.kind_head = nn.Conv2d(WIDTH, (kinds + 1) * 16, 1, device=device)
-        _train_only(model, self.trained)
+        self.kind_head = nn.Conv2d(WIDTH, (classes + 1) * 16, 1, device=device)
+        train_only(model, self.trained)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is the one to minimise."""
@@ -64,9 +67,9 @@ class DenseStage(EncoderStage):
 
     trained = ("reasoner", "image_encoder", "mask_decoder", "prompt_encoder.no_mask_embed")
 
-    def __init__(self, model: Vltp, config: TrainConfig, kinds: int) -> None:
-        super().__init__(model, config, kinds)
-        self.task_head = nn.Linear(WIDTH, kinds, device=model.pixel_mean.device)
+    def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
+        super().__init__(model, config, classes, attributes)
+        self.task_head = nn.Linear(WIDTH, attributes, device=model.pixel_mean.device)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is their weighted sum."""
@@ -94,7 +97,7 @@ class AttentionStage(nn.Module):
     def __init__(self, model: Vltp, config: TrainConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
-        _train_only(model, self.trained)
+        train_only(model, self.trained)
         self.before = copy.deepcopy(model.reasoner).requires_grad_(False)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -134,7 +137,7 @@ class LoraStage(nn.Module):
         """
         super().__init__()
         self.model = model
-        _train_only(model, self.trained)
+        train_only(model, self.trained)
         for parameter in adapter_parameters(model.reasoner.llava):
             parameter.requires_grad_(True)
         for layer in model.reasoner.llava.model.language_model.layers:
@@ -165,7 +168,7 @@ class PrunedStage(nn.Module):
         super().__init__()
         self.model, self.config = model, config
         self.prune_after = model.config.pruning.prune_after
-        _train_only(model, self.trained)
+        train_only(model, self.trained)
 
     def train(self, mode: bool = True) -> PrunedStage:
         """Set the mode of all but LLaVA, which stays as it will be used: an adapter has dropout."""
@@ -190,7 +193,7 @@ class PrunedStage(nn.Module):
         return {"loss": mask + prune, "mask": mask, "prune": prune}
 
 
-def _train_only(model: Vltp, names: tuple[str, ...]) -> None:
+def train_only(model: Vltp, names: tuple[str, ...]) -> None:
     """Let these submodules' parameters require gradients, and no others."""
     model.requires_grad_(False)
     for name in names:

@@ -1,0 +1,176 @@
+"""Stages for crowded scenes, where the answer depends on the image: LLaVA has to look.
+
+From masks alone it learns what most sentences mean and not to look: an answer that is right on the
+average is near, and the way to the right one leads through a vision tower that sees nothing yet.
+Two things mend this. The tower first learns to name what its tokens show. Then <SEG> is asked, in
+the same words, what the answer is and where, and the language model is told where to look for it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vltp_ros.network.llava import text_config
+from vltp_ros.network.prune_decoder import WIDTH, dense_positions
+from vltp_ros.network.vltp import Vltp
+from vltp_ros.training.attributes import coverage
+from vltp_ros.training.config import TrainConfig
+from vltp_ros.training.crowded_batches import CrowdedBatch
+from vltp_ros.training.losses import attention_loss
+from vltp_ros.training.stages import DenseStage, EncoderStage, dense_mask_loss, train_only
+
+PLACES = 16
+"""Cells along each side of the map on which <SEG> says where the answer is."""
+
+
+class NameHead(nn.Module):
+    """Names what each of LLaVA's image tokens shows: several attributes, or none."""
+
+    def __init__(self, width: int, attributes: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.linear = nn.Linear(width, attributes)
+
+    def loss(self, tokens: Tensor, batch: CrowdedBatch) -> Tensor:
+        """Return the cross-entropy of image tokens [B, g * g, D] against what they show.
+
+        The target is the root of an attribute's share of the token: between equal tokens and equal
+        objects, so that thin things count.
+        """
+        shares = shares_of(batch, math.isqrt(tokens.shape[1]), centred=True)
+        shown = torch.einsum("bmn,bma->bna", shares.flatten(2), batch.attributes)
+        logits = self.linear(self.norm(tokens)).float()
+        return F.binary_cross_entropy_with_logits(logits, shown.clamp(0, 1).sqrt())
+
+
+class TowerStage(nn.Module):
+    """LLaVA's vision tower and projector alone: name what each image token shows.
+
+    The language model then finds objects in its image tokens from the start.
+    """
+
+    trained = (
+        "reasoner.llava.model.vision_tower",
+        "reasoner.llava.model.multi_modal_projector",
+    )
+
+    def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        self.name_head = _name_head(model, attributes)
+        train_only(model, self.trained)
+
+    def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
+        """Return losses by name; ``loss`` is the one to minimise."""
+        name = self.name_head.loss(self.model.reasoner.encode_image(batch.images).tokens, batch)
+        return {"loss": name, "name": name}
+
+
+class ReasonerStage(nn.Module):
+    """LLaVA alone: <SEG> says what the answer is and where, and attention lies on it.
+
+    <SEG> says the answer's attributes, of which "nothing" is one, and its place in the positional
+    encoding in which the mask decoder reads. Attention is asked for in the second half of the
+    layers; the first half stays free to compare. Image tokens go on being named. SAM does not run:
+    a step costs a small part of one of the dense stage, to which LLaVA then comes knowing where to
+    look.
+    """
+
+    trained: tuple[str, ...] = ("reasoner",)
+
+    def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        device = model.pixel_mean.device
+        self.name_head = _name_head(model, attributes)
+        self.task_head = nn.Linear(WIDTH, attributes, device=device)
+        self.place_head = nn.Linear(WIDTH, WIDTH, device=device)
+        train_only(model, self.trained)
+
+    def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
+        """Return losses by name; ``loss`` is their weighted sum."""
+        _, losses = self.look(batch)
+        return {"loss": self.weighted(losses), **losses}
+
+    def look(self, batch: CrowdedBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return <SEG> [B * (T + F), 1, 256] and the losses on what it says and attends to."""
+        reasoner = self.model.reasoner
+        image = reasoner.encode_image(batch.images)
+        asked = [row + more for row, more in zip(batch.tasks, batch.further, strict=True)]
+        output = reasoner.reason(image, asked, output_attentions=True)
+        assert output.attention is not None
+        said = self.task_head(output.seg[:, 0]).float()
+        shares = answer_shares(batch, output.attention.shape[-1], centred=True)
+        return output.seg, {
+            "name": self.name_head.loss(image.tokens, batch),
+            "serving": F.binary_cross_entropy_with_logits(said, batch.serving),
+            "place": self.place_loss(output.seg, batch),
+            "attention": attention_loss(output.attention.float(), shares),
+        }
+
+    def place_loss(self, seg: Tensor, batch: CrowdedBatch) -> Tensor:
+        """Return the cross-entropy of the map that <SEG> [R, 1, 256] gives against the answer's.
+
+        The map is a product with SAM's positional encodings of PLACES x PLACES cells of its square.
+        Questions that nothing answers do not count.
+        """
+        positions = dense_positions(self.model.prompt_encoder.pe_layer, (PLACES, PLACES))
+        said = self.place_head(seg[:, 0]).float()
+        logits = torch.einsum("rc,chw->rhw", said, positions) / math.sqrt(WIDTH / 2)
+        place = logits.flatten(1).softmax(-1).view_as(logits)
+        return attention_loss(place, answer_shares(batch, PLACES, centred=False))
+
+    def weighted(self, losses: dict[str, Tensor]) -> Tensor:
+        """Return the sum of losses, each with its weight in the settings."""
+        config = self.config
+        weights = {"mask": 1.0, "place": config.place_weight, "attention": config.attention_weight}
+        parts = [weights.get(name, config.kind_weight) * loss for name, loss in losses.items()]
+        return torch.stack(parts).sum()
+
+
+class LookingStage(ReasonerStage):
+    """Everything but the pruned half: the mask, the kinds at each pixel, and where LLaVA looks.
+
+    Further tasks on the same image cost a few tokens of text each, where one that is drawn costs a
+    pass of the mask decoder.
+    """
+
+    trained = DenseStage.trained
+
+    def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
+        super().__init__(model, config, classes, attributes)
+        self.encoder = EncoderStage(model, config, classes, attributes)
+        train_only(model, self.trained)
+
+    def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
+        """Return losses by name; ``loss`` is their weighted sum."""
+        features = self.model.image_encoder(self.model.preprocess(batch.images))
+        seg, looking = self.look(batch)
+        drawn = seg.unflatten(0, (len(batch.tasks), -1))[:, : len(batch.tasks[0])].flatten(0, 1)
+        mask = dense_mask_loss(self.model, features, drawn, batch)
+        kind = self.encoder.kind_loss(features, batch.kinds)
+        losses = {"mask": mask, "kind": kind, **looking}
+        return {"loss": self.weighted(losses), **losses}
+
+
+def _name_head(model: Vltp, attributes: int) -> NameHead:
+    width = text_config(model.reasoner.llava.config).hidden_size
+    return NameHead(width, attributes).to(model.pixel_mean.device)
+
+
+def shares_of(batch: CrowdedBatch, grid: int, centred: bool) -> Tensor:
+    """Return how much of each cell no object and each object covers, [B, M + 1, grid, grid].
+
+    Cells are those of LLaVA's square, or of SAM's if not centred.
+    """
+    return coverage(batch.labels, batch.answers.shape[2] - 1, grid, centred)
+
+
+def answer_shares(batch: CrowdedBatch, grid: int, centred: bool) -> Tensor:
+    """Return how much of each cell the answers cover, [R, grid, grid]; 0 where nothing serves."""
+    shares, answers = shares_of(batch, grid, centred)[:, 1:], batch.answers[:, :, 1:].float()
+    return torch.einsum("bqm,bmhw->bqhw", answers, shares).flatten(0, 1)
