@@ -11,7 +11,6 @@ from builders import tiny_model
 
 from vltp_ros.checkpoints.model_directory import load_model, save_model
 from vltp_ros.cli.train import FIRST_STAGES, LATER_STAGES, Train, run
-from vltp_ros.network.prune_decoder import dense_positions
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
 from vltp_ros.training.crowded_stages import PLACES, answer_shares
@@ -69,7 +68,7 @@ def test_place_loss_is_least_where_the_answer_is(crowded):
     source = CrowdedSource(crowded, SETTINGS)
     stage, batch = stage_of("reasoner", source), source.batch(0)
     shares = answer_shares(batch, PLACES, centred=False)
-    positions = dense_positions(stage.model.prompt_encoder.pe_layer, (PLACES, PLACES)).flatten(1)
+    positions = stage.model.prompt_encoder.pe_layer((PLACES, PLACES)).flatten(1)
     with torch.no_grad():
         stage.place_head.weight.copy_(torch.eye(256))
         stage.place_head.bias.zero_()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption, SplitOption
+from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.evaluation.questions import Control, Probe, evaluate_questions
 from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
 from vltp_ros.network.csp import CspName
+from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
 
 
@@ -16,8 +20,15 @@ from vltp_ros.runtime.settings import InferenceSettings
 class Evaluate(ModelOptions, PrecisionOption, SplitOption, Command):
     """Measure gIoU, cIoU and GMACs of a model, dense and pruned, and pruned at random."""
 
-    count: int = 300
-    """Number of scenes, one task each, drawn from the seeds 0, 1, 2, … of the split."""
+    count: int | None = None
+    """Number of scenes: of 300, one task each, drawn from the seeds 0, 1, 2, … of the split; or the
+    first ones of --data, of all of them, all questions each."""
+    data: Path | None = None
+    """Data set of `vltp scenes --edition 2` to use instead of scenes that are rendered; all its
+    questions are asked, and each family has a row."""
+    control: tuple[Control, ...] = ("none",)
+    """With --data: what is taken from the model, one or more. grey: LLaVA sees grey; swapped: LLaVA
+    sees another scene; ranking: tokens are ranked by another question's <SEG>; none: nothing."""
     selector: tuple[
         Literal["prune_decoder", "adaptive", "random", "oracle", "attention", "keep_all"], ...
     ] = ()
@@ -36,7 +47,12 @@ def run(args: Evaluate) -> dict:
         for name in args.selector
     ]
     settings = [replace(row, csp=csp) for row in chosen or DEFAULT_SETTINGS for csp in args.csp]
-    rows = evaluate(session, args.split, args.count, settings)
+    if args.data is not None:
+        rows = _questions(args.data, args, session, settings)
+    elif args.control == ("none",):
+        rows = evaluate(session, args.split, 300 if args.count is None else args.count, settings)
+    else:
+        raise ValueError(f"--control is {' '.join(args.control)}, which needs --data")
     return {
         "model": session.name,
         "quantization": session.model.config.quantization,
@@ -46,11 +62,25 @@ def run(args: Evaluate) -> dict:
     }
 
 
+def _questions(data: Path, args: Evaluate, session: Session, settings: list[Setting]) -> list[dict]:
+    """Return the rows of a data set's questions; nothing ranks where all tokens are kept."""
+    probes = [
+        Probe(setting, control)
+        for setting in settings
+        for control in args.control
+        if control != "ranking" or setting.selector == "prune_decoder"
+    ]
+    return evaluate_questions(session, TabletopDataset(data), probes, args.count)
+
+
 def describe(answer: dict) -> str:
     """Return a table."""
-    lines = ["selector        rate  csp   gIoU   cIoU   GMACs"]
+    families = any("family" in row for row in answer["rows"])
+    head = "control family " if families else ""
+    lines = [f"{head}selector        rate  csp   gIoU   cIoU   GMACs"]
     lines += [
-        f"{r['selector']:14} {r['rate']:5.2f} {r['csp']:>4} "
+        (f"{r['control']:7} {r['family']:6} " if families else "")
+        + f"{r['selector']:14} {r['rate']:5.2f} {r['csp']:>4} "
         f"{r['giou']:6.3f} {r['ciou']:6.3f} {r['gmacs']:7.2f}"
         for r in answer["rows"]
     ]

@@ -101,7 +101,7 @@ def evaluate(
             "csp": setting.csp,
             "giou": metric.giou,
             "ciou": metric.ciou,
-            "gmacs": _mean_cost(session, setting.selector, ran),
+            "gmacs": mean_cost(session, setting.selector, ran),
             "count": count,
         }
         for setting, metric, ran in zip(settings, metrics, tokens, strict=True)
@@ -138,8 +138,14 @@ def _mean_rate(session: Session, ran: list[tuple[int, ...]]) -> float:
     return 1 - float(np.mean(ran)) / session.model.config.encoder.grid**2
 
 
-def _mean_cost(session: Session, selector: str, ran: list[tuple[int, ...]]) -> float:
-    """Return the encoder's GMACs, mean over samples, with the prune decoder's where that ranks."""
+def mean_cost(session: Session, selector: str, ran: list[tuple[int, ...]]) -> float:
+    """Return the encoder's GMACs, mean over samples, with the prune decoder's where that ranks.
+
+    Args:
+        session: whose model and stages are counted.
+        selector: one of SELECTORS.
+        ran: for each sample, how many tokens each stage ran; () where nothing was pruned.
+    """
     config = session.model.config
     total = 0.0
     for tokens, times in Counter(ran).items():

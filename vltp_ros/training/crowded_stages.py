@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltp_ros.network.llava import text_config
-from vltp_ros.network.prune_decoder import WIDTH, dense_positions
+from vltp_ros.network.prune_decoder import WIDTH, without_autocast
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.training.attributes import coverage
 from vltp_ros.training.config import TrainConfig
@@ -118,9 +118,10 @@ class ReasonerStage(nn.Module):
         The map is a product with SAM's positional encodings of PLACES x PLACES cells of its square.
         Questions that nothing answers do not count.
         """
-        positions = dense_positions(self.model.prompt_encoder.pe_layer, (PLACES, PLACES))
         said = self.place_head(seg[:, 0]).float()
-        logits = torch.einsum("rc,chw->rhw", said, positions) / math.sqrt(WIDTH / 2)
+        with without_autocast(said):
+            positions = self.model.prompt_encoder.pe_layer((PLACES, PLACES))
+            logits = torch.einsum("rc,chw->rhw", said, positions) / math.sqrt(WIDTH / 2)
         place = logits.flatten(1).softmax(-1).view_as(logits)
         return attention_loss(place, answer_shares(batch, PLACES, centred=False))
 

@@ -1,0 +1,186 @@
+"""Accuracy on all questions about stored scenes, by family, and whether a model looks at them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vltp_ros.data.scenes import LabelledScene, TabletopDataset
+from vltp_ros.evaluation.metrics import MaskMetrics
+from vltp_ros.evaluation.tabletop import Setting, mean_cost
+from vltp_ros.network.csp import CspName, csp_config
+from vltp_ros.network.preprocessing import to_image_frame, to_square_frame
+from vltp_ros.network.token_selection import (
+    Score,
+    fixed_budget,
+    oracle_scores,
+    random_scores,
+)
+from vltp_ros.runtime.session import Session
+
+Control = Literal["none", "grey", "swapped", "ranking"]
+CONTROLS = get_args(Control)
+"""What is taken from a model, whose SAM sees the right image. grey: LLaVA sees grey; swapped: LLaVA
+sees the next scene; ranking: the prune decoder ranks by the <SEG> of the scene's next question."""
+
+SELECTORS = ("keep_all", "prune_decoder", "random", "oracle")
+"""What may choose the tokens here."""
+
+ALL = "all"
+"""In place of a family: every question."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A setting, and what is taken from the model in it."""
+
+    setting: Setting
+    control: Control = "none"
+
+
+@dataclass
+class Results:
+    """What is measured of a probe."""
+
+    metrics: defaultdict[str, MaskMetrics] = field(default_factory=lambda: defaultdict(MaskMetrics))
+    """By family, and of ALL."""
+    changes: list[float] = field(default_factory=list)
+    """How far <SEG> is from that of the right image, in its length."""
+    tokens: list[tuple[int, ...]] = field(default_factory=list)
+
+
+def evaluate_questions(
+    session: Session,
+    data: TabletopDataset,
+    probes: Sequence[Probe],
+    count: int | None = None,
+    progress: bool = True,
+) -> list[dict]:
+    """Ask a model all questions about some scenes, in some settings.
+
+    What settings share is computed once for a scene: <SEG>, and the tokens before the first stage.
+
+    Args:
+        session: its stages and its precision are used.
+        data: scenes with questions, of edition 2.
+        probes: what to compare.
+        count: number of scenes, the first ones; None: all of them.
+        progress: show a bar on stderr.
+
+    Returns:
+        Rows of ``{"split", "family", "selector", "rate", "csp", "control", "giou", "ciou",
+        "gmacs", "seg_change", "count"}``, of each family and of all; ``count`` is of questions.
+
+    Raises:
+        ValueError: for a data set of edition 1 or with too few scenes, or an unknown selector.
+    """
+    _check(data, probes, count)
+    count = len(data) if count is None else count
+    results = [Results() for _ in probes]
+    for index in tqdm(range(count), disable=not progress, unit="scene"):
+        asked = _Asked(session, data[index], data[(index + 1) % len(data)].image, index)
+        for probe, result in zip(probes, results, strict=True):
+            asked.add(probe, result)
+    split = data.description["split"]
+    return [
+        {
+            "split": split,
+            "family": family,
+            "selector": probe.setting.selector,
+            "rate": probe.setting.rate,
+            "csp": probe.setting.csp,
+            "control": probe.control,
+            "giou": metrics.giou,
+            "ciou": metrics.ciou,
+            "gmacs": mean_cost(session, probe.setting.selector, result.tokens),
+            "seg_change": float(np.mean(result.changes)),
+            "count": len(metrics.ious),
+        }
+        for probe, result in zip(probes, results, strict=True)
+        for family, metrics in sorted(result.metrics.items(), key=lambda row: row[0] != ALL)
+    ]
+
+
+def _check(data: TabletopDataset, probes: Sequence[Probe], count: int | None) -> None:
+    if data.edition != 2:
+        raise ValueError(f"{data.directory} has edition {data.edition}; it must have edition 2")
+    if not 1 <= (len(data) if count is None else count) <= len(data):
+        raise ValueError(f"count is {count} and {data.directory} has {len(data)} scenes")
+    for probe in probes:
+        if probe.setting.selector not in SELECTORS:
+            raise ValueError(
+                f"selector is {probe.setting.selector!r}; allowed for questions about stored "
+                f"scenes: {', '.join(SELECTORS)}"
+            )
+
+
+class _Asked:
+    """A scene and a model: what probes share is computed when the first of them needs it."""
+
+    def __init__(
+        self, session: Session, scene: LabelledScene, other: np.ndarray, number: int
+    ) -> None:
+        self.session, self.scene, self.number = session, scene, number
+        grey = np.full_like(scene.image, 128)
+        self.images = {"none": scene.image, "swapped": other, "grey": grey}
+        self.segs: Callable[[str, CspName], Tensor] = cache(self._segs)
+        self.stem: Callable[[tuple[int, ...]], Tensor] = cache(self._stem)
+
+    @torch.inference_mode()
+    def add(self, probe: Probe, result: Results) -> None:
+        """Answer the scene's questions in a probe's way, and count the answers."""
+        model, setting = self.session.model, probe.setting
+        stages = () if setting.selector == "keep_all" else self.session.settings.prune_after
+        right = self.segs("none", setting.csp)
+        seg = right if probe.control == "ranking" else self.segs(probe.control, setting.csp)
+        score = self._score(setting, seg.roll(1, 0) if probe.control == "ranking" else seg)
+        tokens = self.stem(stages).expand(len(seg), -1, -1)
+        budget = fixed_budget([setting.rate] * len(stages))
+        encoded = model.encode(tokens, stages, budget, score)
+        logits = model.draw(encoded, seg)
+        height, width = self.scene.labels.shape
+        drawn = to_image_frame(logits.float(), model.config.encoder.img_size, (height, width))
+        masks = (drawn.sigmoid() > self.session.settings.threshold).cpu().numpy()
+        for query, mask in zip(self.scene.queries, masks, strict=True):
+            for family in (ALL, query["family"]):
+                result.metrics[family].add(mask, self.scene.mask(query))
+        change = (seg - right).norm(dim=2) / right.norm(dim=2)
+        result.changes += change.flatten().tolist()
+        result.tokens.append(tuple(positions.shape[1] for positions in encoded.kept))
+
+    def _segs(self, view: str, csp: CspName) -> Tensor:
+        """Return <SEG> [Q, 1, 256] of all questions, LLaVA seeing one of the images."""
+        reasoner, config = self.session.model.reasoner, csp_config(csp)
+        by_cls = config is not None and config.selector == "cls"
+        features = reasoner.encode_image(self._pixels(self.images[view]), cls=by_cls)
+        tasks = [query["text"] for query in self.scene.queries]
+        return reasoner.reason(features, [tasks], csp=config).seg.float()
+
+    def _stem(self, stages: tuple[int, ...]) -> Tensor:
+        model = self.session.model
+        return model.stem(model.preprocess(self._pixels(self.scene.image)), stages)
+
+    def _pixels(self, image: np.ndarray) -> Tensor:
+        return torch.tensor(image).permute(2, 0, 1).unsqueeze(0).to(self.session.device)
+
+    def _score(self, setting: Setting, seg: Tensor) -> Score:
+        """Return the ranking that a selector stands for."""
+        model, device = self.session.model, self.session.device
+        if setting.selector == "random":
+            generator = torch.Generator().manual_seed(self.number)
+            return lambda stage, tokens: random_scores(tokens, generator)
+        if setting.selector == "oracle":
+            config = model.config.encoder
+            masks = np.stack([self.scene.mask(query) for query in self.scene.queries])
+            square = to_square_frame(torch.from_numpy(masks), config.img_size)
+            scores = oracle_scores(square, (config.grid, config.grid)).to(device)
+            return lambda stage, tokens: scores
+        return model.score(seg)
