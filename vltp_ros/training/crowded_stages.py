@@ -33,7 +33,7 @@ class NameHead(nn.Module):
     def __init__(self, width: int, attributes: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.linear = nn.Linear(width, attributes)
+        self.linear = _rarely(nn.Linear(width, attributes))
 
     def loss(self, tokens: Tensor, batch: CrowdedBatch) -> Tensor:
         """Return the cross-entropy of image tokens [B, g * g, D] against what they show.
@@ -87,7 +87,7 @@ class ReasonerStage(nn.Module):
         self.model, self.config = model, config
         device = model.pixel_mean.device
         self.name_head = _name_head(model, attributes)
-        self.task_head = nn.Linear(WIDTH, attributes, device=device)
+        self.task_head = _rarely(nn.Linear(WIDTH, attributes, device=device))
         self.place_head = nn.Linear(WIDTH, WIDTH, device=device)
         train_only(model, self.trained)
 
@@ -156,6 +156,12 @@ class LookingStage(ReasonerStage):
         kind = self.encoder.kind_loss(features, batch.kinds)
         losses = {"mask": mask, "kind": kind, **looking}
         return {"loss": self.weighted(losses), **losses}
+
+
+def _rarely(head: nn.Linear) -> nn.Linear:
+    """Let a head start by saying no: of many attributes, few are true of one thing."""
+    nn.init.constant_(head.bias, -4.0)
+    return head
 
 
 def _name_head(model: Vltp, attributes: int) -> NameHead:
