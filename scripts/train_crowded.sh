@@ -26,12 +26,14 @@ train() {
 
 train tower tower $((2 * STEPS)) --sam "$SAM" --tasks-per-image 1 --cut-share 0.5
 train cuts reasoner $((2 * STEPS)) --init "$WORK/tower/model" \
-    --tasks-per-image 8 --cut-share 0.7 --final-share 0.3
-train reasoner reasoner $((2 * STEPS)) --init "$WORK/cuts/model" --tasks-per-image 8
+    --tasks-per-image 8 --cut-share 0.7 --final-share 0.3 --heads "$WORK/tower" --finetune-share 0.3
+train reasoner reasoner $((2 * STEPS)) --init "$WORK/cuts/model" \
+    --tasks-per-image 8 --heads "$WORK/cuts" --finetune-share 0.3
 train kinds encoder "$STEPS" --init "$WORK/reasoner/model" \
     --tasks-per-image 1 --cut-share 0.3 --muon-learning-rate 0.01 --final-share 0.3
 train dense dense "$STEPS" --init "$WORK/kinds/model" \
-    --tasks-per-image 2 --further-tasks 6 --muon-learning-rate 0.01
+    --tasks-per-image 2 --further-tasks 6 --muon-learning-rate 0.01 \
+    --heads "$WORK/reasoner" --finetune-share 0.3
 train prune prune $((STEPS / 2)) --init "$WORK/dense/model" \
     --tasks-per-image 2 --rates 0.5 0.7 0.8 --muon-learning-rate 0.01 --finetune-share 0.3
 vltp evaluate --device "$DEVICE" --model "$WORK/prune/model" --data "$WORK/val" \

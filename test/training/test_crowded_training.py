@@ -16,7 +16,7 @@ from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
 from vltp_ros.training.crowded_stages import PLACES, answer_shares
 from vltp_ros.training.loop import fit
 from vltp_ros.training.new_model import new_model
-from vltp_ros.training.start import SAM_PARTS, take_sam
+from vltp_ros.training.start import SAM_PARTS, take_heads, take_sam
 
 SETTINGS = TrainConfig(
     steps=4,
@@ -156,3 +156,20 @@ def test_a_stage_can_be_run_by_the_command(crowded, tmp_path):
     run(Train(*arguments, config=settings))
     before, after = (load_model(d).reasoner.projection[0].weight for d in (tmp_path / "start", out))
     assert not torch.equal(before, after)
+
+
+def test_a_stage_goes_on_with_the_heads_of_an_earlier_run(crowded, tmp_path):
+    settings = dataclasses.replace(SETTINGS, steps=1)
+    source = CrowdedSource(crowded, settings)
+    tower = stage_of("tower", source, settings).train()
+    fit(tower, source, settings, tmp_path)
+    reasoner = stage_of("reasoner", source, settings)
+    before = {name: p.clone() for name, p in reasoner.named_parameters()}
+    take_heads(reasoner, tmp_path)
+    for name, parameter in reasoner.named_parameters():
+        named = name.startswith("name_head")
+        assert torch.equal(parameter, tower.get_parameter(name) if named else before[name])
+    with pytest.raises(ValueError, match=r"checkpoint\.pt does not exist; --heads is"):
+        take_heads(reasoner, tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="has none of its heads"):
+        take_heads(stage_of("prune", source, settings), tmp_path)

@@ -26,7 +26,7 @@ from vltp_ros.training.loop import fit
 from vltp_ros.training.new_model import new_model
 from vltp_ros.training.provenance import describe_run, provenance
 from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
-from vltp_ros.training.start import load_start, take_sam
+from vltp_ros.training.start import load_start, take_heads, take_sam
 
 FIRST_STAGES: dict[int, dict[str, type[nn.Module]]] = {
     1: {"encoder": EncoderStage, "dense": DenseStage},
@@ -63,11 +63,14 @@ class Train(DeviceOption, Command):
     init: Path | None = None
     """Model directory to start from, which the attention and prune stages need; a new model if not
     given."""
-    sam: Path | None = None
-    """Model directory whose SAM a new model starts with; SAM is new as well if not given."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     quantization: TrainingQuantization | None = None
     """LLaVA's weights in a stage that leaves them frozen; as the model says if not given."""
+    sam: Path | None = None
+    """Model directory whose SAM a new model starts with; SAM is new as well if not given."""
+    heads: Path | None = None
+    """Run of an earlier stage whose heads for auxiliary losses to go on with; new ones if not
+    given."""
 
 
 def run(args: Train) -> dict:
@@ -87,6 +90,8 @@ def run(args: Train) -> dict:
         stage = LATER_STAGES[args.stage](model, args.config)
     else:
         stage = first_stages[args.stage](model, args.config, source.classes, source.attributes)
+    if args.heads is not None:
+        take_heads(stage, args.heads)
     seconds = fit(stage.train(), source, args.config, args.run)
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()

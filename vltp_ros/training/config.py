@@ -44,7 +44,8 @@ class TrainConfig:
     )
     finetune_share: float = setting(
         0.05,
-        "share of the learning rates for a mask decoder that is trained already",
+        "share of the learning rates for what is trained already: the mask decoder in the prune "
+        "stage, LLaVA's vision tower in the reasoner and dense stages of edition 2",
         low=0.0,
         high=1.0,
     )

@@ -47,16 +47,16 @@ class NameHead(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, shown.clamp(0, 1).sqrt())
 
 
+TOWER = ("reasoner.llava.model.vision_tower", "reasoner.llava.model.multi_modal_projector")
+
+
 class TowerStage(nn.Module):
     """LLaVA's vision tower and projector alone: name what each image token shows.
 
     The language model then finds objects in its image tokens from the start.
     """
 
-    trained = (
-        "reasoner.llava.model.vision_tower",
-        "reasoner.llava.model.multi_modal_projector",
-    )
+    trained = TOWER
 
     def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
         super().__init__()
@@ -81,6 +81,8 @@ class ReasonerStage(nn.Module):
     """
 
     trained: tuple[str, ...] = ("reasoner",)
+    finetuned = TOWER
+    """Knows how to name things; a language model that knows nothing yet would undo it."""
 
     def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
         super().__init__()

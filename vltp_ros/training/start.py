@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from vltp_ros.checkpoints.adapters import ADAPTER_FILE
 from vltp_ros.checkpoints.model_directory import load_model, read_description
@@ -32,6 +33,25 @@ def take_sam(model: Vltp, directory: Path) -> None:
     trained = load_model(directory)
     for name in SAM_PARTS:
         model.get_submodule(name).load_state_dict(trained.get_submodule(name).state_dict())
+
+
+def take_heads(stage: nn.Module, run: Path) -> None:
+    """Give a stage the heads of auxiliary losses that an earlier run has trained.
+
+    They are in no model directory, and heads that know nothing undo what was learnt under them.
+
+    Raises:
+        ValueError: for a run without a checkpoint, or of which the stage has no head.
+    """
+    path = run / "checkpoint.pt"
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; --heads is the --run of an earlier training")
+    saved = torch.load(path, weights_only=True, map_location="cpu")["stage"]
+    own = {name: p.shape for name, p in stage.named_parameters() if not name.startswith("model.")}
+    heads = {name: saved[name] for name in own if name in saved and own[name] == saved[name].shape}
+    if not heads:
+        raise ValueError(f"{path} has none of {', '.join(own) or 'its heads, for there are none'}")
+    stage.load_state_dict(heads, strict=False)
 
 
 def load_start(
