@@ -79,7 +79,7 @@ class GraphRunner:
         return len(self._graphs)
 
     def __deepcopy__(self, memo: dict) -> Run:
-        """Return what runs functions as they are: captured ones read the weights of the original."""
+        """Return what runs functions as they are: captured ones read the original's weights."""
         return eager
 
     @property

@@ -37,8 +37,8 @@ WARM_UP_TASKS = {"cuda": (1, 2, 3, 4), "cpu": (1,)}
 """Numbers of tasks that :meth:`Session.warm_up` prepares for, where parts are compiled."""
 
 WARM_UP_WORDS = {"cuda": (2, 16), "cpu": (2,)}
-"""Lengths of their sentences. A CPU takes some seconds for LLaVA; what it has not prepared it runs as
-it is."""
+"""Lengths of their sentences. A CPU takes some seconds for LLaVA; what it has not prepared runs as it
+is."""
 
 
 class Session:
