@@ -102,3 +102,10 @@ def from_dict(cls: type, values: Any, source: str) -> Any:
         return cls(**built)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{source}: {error}") from error
+
+
+def as_plain(settings: Any) -> Any:
+    """Return a settings dataclass as nested dictionaries and lists, for YAML."""
+    if dataclasses.is_dataclass(settings):
+        return {f.name: as_plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
+    return [as_plain(item) for item in settings] if isinstance(settings, tuple) else settings

@@ -50,7 +50,7 @@ from vltp_ros.checkpoints.quantization import (
 from vltp_ros.network.config import ModelConfig
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.settings import from_dict
+from vltp_ros.settings import as_plain, from_dict
 
 disable_progress_bar()  # transformers' bars would mix with those of the commands
 
@@ -163,7 +163,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 def write_description(directory: Path, config: ModelConfig, provenance: dict[str, Any]) -> None:
     """Write ``model.yaml``, with the checksums of the weight files beside it."""
     description = {
-        "config": _plain(dataclasses.asdict(config)),
+        "config": as_plain(config),
         **provenance,
         "sha256": {str(p.relative_to(directory)): sha256(p) for p in weight_files(directory)},
     }
@@ -200,8 +200,7 @@ def load_model(
     files = [directory / name for name in parts_of(pruned_half)]
     beside = sam_bytes(filter(Path.is_file, files), config.encoder, dtype, device)
     if quantization == "auto":
-        own = config.quantization
-        quantization = choose_quantization(directory / "llava", own, device, beside)
+        quantization = choose_quantization(directory / "llava", config.quantization, device, beside)
     if quantization is not None:
         config = dataclasses.replace(config, quantization=quantization)
     reasoner = load_reasoner(directory / "llava", config, device, beside)
@@ -349,10 +348,3 @@ def _gather(model: Vltp, modules: tuple[str, ...]) -> dict[str, Tensor]:
         for name in modules
         for key, value in model.get_submodule(name).state_dict().items()
     }
-
-
-def _plain(value: Any) -> Any:
-    """Turn tuples into lists, for YAML."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value

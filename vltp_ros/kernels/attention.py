@@ -108,30 +108,14 @@ def relative_attention(
 
 @jit("longest")
 def _relative_attention(
-    qkv: tl.tensor,
-    pad: tl.tensor,
-    table_h: tl.tensor,
-    table_w: tl.tensor,
-    tokens: tl.tensor,
-    slots: tl.tensor,
-    queries: tl.tensor,
-    keys: tl.tensor,
-    out: tl.tensor,
-    longest: int,
-    scale: float,
-    heads: tl.constexpr,
-    width: tl.constexpr,
-    body: tl.constexpr,
-    rest: tl.constexpr,
-    rows: tl.constexpr,
-    columns: tl.constexpr,
-    block: tl.constexpr,
-    padded: tl.constexpr,
-    aligned: tl.constexpr,
-    kind: tl.constexpr,
-    query_block: tl.constexpr,
-    key_block: tl.constexpr,
-) -> None:
+    qkv: tl.tensor, pad: tl.tensor, table_h: tl.tensor, table_w: tl.tensor,
+    tokens: tl.tensor, slots: tl.tensor, queries: tl.tensor, keys: tl.tensor,
+    out: tl.tensor, longest: int, scale: float, heads: tl.constexpr,
+    width: tl.constexpr, body: tl.constexpr, rest: tl.constexpr,
+    rows: tl.constexpr, columns: tl.constexpr, block: tl.constexpr,
+    padded: tl.constexpr, aligned: tl.constexpr, kind: tl.constexpr,
+    query_block: tl.constexpr, key_block: tl.constexpr,
+) -> None:  # fmt: skip
     """Attend from some queries of a window, in one head, to all keys of the window.
 
     A width that is no power of two is cut into ``body`` and ``rest``: 80 = 64 + 16.

@@ -16,6 +16,7 @@ from vltp_ros.network.config import EncoderConfig
 from vltp_ros.network.preprocessing import to_image_frame, valid_grid
 from vltp_ros.network.run import Run
 from vltp_ros.runtime.transfer import download
+from vltp_ros.types import Segmentation
 
 LEVELS = 255
 """A probability is kept in so many steps."""
@@ -29,17 +30,36 @@ class Masks:
     measures: np.ndarray  # float64 [T, 6]: score, area, and x, y, width, height of the box
     above: int  # levels above this belong to the mask
 
-    def fields(self, number: int) -> dict[str, Any]:
-        """Return the fields of the Segmentation of a task that follow from its mask."""
+    def answer(
+        self,
+        number: int,
+        task: str,
+        kept: tuple[np.ndarray, ...],
+        age: float,
+        common: dict[str, Any],
+    ) -> Segmentation:
+        """Return the answer to one of the tasks.
+
+        Args:
+            number: 0-based, of the task.
+            task: the sentence.
+            kept: per stage, bool [gh, gw], the patches that were kept for it.
+            age: of its <SEG> embedding, seconds.
+            common: the fields that all answers have alike.
+        """
         levels = self.levels[number]
         score, area, x, y, width, height = self.measures[number].tolist()
-        return {
-            "levels": levels,
-            "mask": levels > self.above,
-            "area": int(area),
-            "box": (int(x), int(y), int(width), int(height)),
-            "score": score,
-        }
+        return Segmentation(
+            task,
+            levels,
+            levels > self.above,
+            int(area),
+            (int(x), int(y), int(width), int(height)),
+            score,
+            kept,
+            seg_age_s=age,
+            **common | {"times_ms": dict(common["times_ms"])},
+        )
 
 
 def finish_masks(

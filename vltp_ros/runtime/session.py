@@ -37,7 +37,7 @@ WARM_UP_TASKS = {"cuda": (1, 2, 3, 4), "cpu": (1,)}
 """Numbers of tasks that :meth:`Session.warm_up` prepares for, where parts are compiled."""
 
 WARM_UP_WORDS = {"cuda": (2, 16), "cpu": (2,)}
-"""Lengths of their sentences. A CPU takes some seconds for LLaVA; what it has not prepared runs as it
+"""Lengths of their sentences. A CPU takes seconds for LLaVA; what it has not prepared runs as it
 is."""
 
 
@@ -237,20 +237,14 @@ class Session:
         reused = all(cached.view is not view for cached in segs)
         self._planner.observe(times_ms, 1e3 * (time.perf_counter() - began), reused)
         maps = kept_maps(kept, len(tasks), size, self.model.config.encoder)
-        tokens = tuple(positions.shape[1] for positions in kept)
-        return [
-            Segmentation(
-                task,
-                **masks.fields(i),
-                kept=maps[i],
-                times_ms=dict(times_ms),
-                tokens=tokens,
-                seg_age_s=cached.age(view),
-                rates=settings.rates,
-                csp=settings.csp,
-            )
-            for i, (task, cached) in enumerate(zip(tasks, segs, strict=True))
-        ]
+        common = {
+            "times_ms": times_ms,
+            "tokens": tuple(positions.shape[1] for positions in kept),
+            "rates": settings.rates,
+            "csp": settings.csp,
+        }
+        ages = [cached.age(view) for cached in segs]
+        return [masks.answer(i, task, maps[i], ages[i], common) for i, task in enumerate(tasks)]
 
     def close(self) -> None:
         """Drop the model and free the memory that it holds; a closed session cannot be used."""
