@@ -20,6 +20,13 @@ pytest.importorskip("openvino")
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def without_gradients():
+    """A runner compiles nothing that has gradients."""
+    with torch.no_grad():
+        yield
+
+
 @pytest.fixture(scope="module")
 def compiler():
     return OpenVinoCompiler()
