@@ -92,6 +92,13 @@ def test_whole_frames_are_timed_by_stage():
         assert parts <= row["stages_ms"].keys() and row["median_ms"] > 0 and row["first_ms"] > 0
 
 
+def test_the_share_of_the_ceiling_is_told_where_the_cost_is_known():
+    row = {"name": "encoder", "gmacs": 5.0, "median_ms": 100.0}  # 0.1 TFLOP/s
+    assert check_timing.with_share(row, 0.2)["ceiling_share"] == 0.5
+    rival = {"name": "official encoder, OpenVINO", "gmacs": None, "median_ms": 100.0}
+    assert check_timing.with_share(rival, 0.2) == rival
+
+
 def test_random_language_models_in_4_bits_have_all_their_layers():
     reasoner = random_reasoner("tabletop", "nf4", CPU)
     layers = reasoner.llava.model.language_model.layers

@@ -45,11 +45,9 @@ def measurements(device: torch.device, quick: bool) -> Iterator[dict]:
     dtype = resolve_precision("auto", device)
     for sam in ("vit_b", "vit_l", "vit_h") if large else ("tabletop",) if quick else ("vit_b",):
         result = benchmark_encoder(
-            sam, device, dtype, RATES, repeats=9 if large else 3, progress=False
+            sam, device, dtype, RATES, baseline=not quick, repeats=9 if large else 3, progress=False
         )
-        for row in result["rows"]:
-            tflops = 2 * row["gmacs"] / row["median_ms"]
-            yield {**row, "ceiling_share": round(tflops / matmul, 3)}
+        yield from (with_share(row, matmul) for row in result["rows"])
     quantizations: tuple[Quantization, ...] = ("nf4", "bfloat16") if large else ("float32",)
     for quantization in quantizations:
         sam, llava = ("vit_h", "7b") if large else ("tabletop", "tabletop")
@@ -63,6 +61,13 @@ def measurements(device: torch.device, quick: bool) -> Iterator[dict]:
         yield from frames(Session(model, device), f"{sam} + {llava} {quantization}", quick)
         del model
         release_memory(device)
+
+
+def with_share(row: dict, ceiling: float) -> dict:
+    """Return a row with its share of the ceiling, TFLOP/s, where its cost is known."""
+    if not row["gmacs"]:
+        return row
+    return {**row, "ceiling_share": round(2 * row["gmacs"] / row["median_ms"] / ceiling, 3)}
 
 
 def ceilings(device: torch.device) -> Generator[dict, None, float]:
