@@ -36,6 +36,12 @@ def random_keep(batch: int, total: int, keep: int, seed: int = 0) -> torch.Tenso
     return torch.stack([torch.randperm(total, generator=generator)[:keep] for _ in range(batch)])
 
 
+def relative_error(value: torch.Tensor, expected: torch.Tensor) -> float:
+    """|value - expected| / |expected|, in the norm over all elements."""
+    value, expected = value.float(), expected.float()
+    return ((value - expected).norm() / expected.norm()).item()
+
+
 def tiny_model(seed: int = 0, pruned_half: bool = True) -> Vltp:
     """The whole network with a small random encoder of 10 x 10 tokens that prunes half, twice."""
     torch.manual_seed(seed)

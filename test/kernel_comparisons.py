@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 import torch
+from builders import relative_error
 from segment_anything.modeling.image_encoder import Block
 
 from vltp_ros.network import fused
@@ -36,11 +37,6 @@ def forced_kernels(number: int = 0, names: Container[str] | None = None):
     kernels = Forced(number, names)
     with mock.patch.object(fused, "KERNELS", kernels):
         yield kernels
-
-
-def relative_error(value: torch.Tensor, expected: torch.Tensor) -> float:
-    value, expected = value.float(), expected.float()
-    return ((value - expected).norm() / expected.norm()).item()
 
 
 def assert_equal(values, expected) -> None:

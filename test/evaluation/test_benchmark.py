@@ -54,7 +54,7 @@ def test_rows_compare_with_the_official_encoder_of_the_same_run(capsys):
     [("official by OpenVINO", "openvino"), ("official by ONNX Runtime", "onnxruntime")],
 )
 def test_rivals_compute_what_the_official_encoder_does(name, package):
-    pytest.importorskip(package)
+    pytest.importorskip(package, reason=f"{package} is missing: pip install {package}")
     encoder, images = random_encoder(), torch.randn(1, 3, 160, 160)
     with torch.inference_mode():
         features = rival_encoders(encoder.requires_grad_(False), images)[name]()

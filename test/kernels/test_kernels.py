@@ -22,6 +22,8 @@ from vltp_ros.network.attention import TokenPositions, run_blocks
 from vltp_ros.network.window_lists import list_all_tokens, list_tokens
 from vltp_ros.runtime.graphs import GraphRunner
 
+GPU = torch.device("cuda")
+
 needs_triton = pytest.mark.skipif(not language.INSTALLED, reason="Triton is not installed")
 
 GRID = (64, 64)
@@ -115,17 +117,22 @@ def test_the_other_kernels_compile_for_a_gpu():
 @pytest.mark.parametrize("window", [0, 14])
 def test_vit_h_on_a_gpu(window, indices, number):
     block = random_block(1280, 16, window, GRID, torch.bfloat16, "cuda")
-    compare_block(block, GRID, None if indices is None else indices.cuda(), number=number)
+    compare_block(
+        block,
+        GRID,
+        None if indices is None else indices.to(block.attn.qkv.weight.device),
+        number=number,
+    )
 
 
 @pytest.mark.requires_cuda
 @pytest.mark.parametrize("number", range(len(llama.WARPS)))
 def test_llama_on_a_gpu(number):
-    where = {"dtype": torch.bfloat16, "device": "cuda"}
+    where = {"dtype": torch.bfloat16, "device": GPU}
     states = torch.randn(291, 4096, **where)
     compare(fused.add_and_norm, LlamaRMSNorm(4096).to(**where), states, states.sin(), number=number)
     compare(fused.add_and_norm, nn.LayerNorm(4096).to(**where), states, number=number)
-    turns = torch.randn(291, 64, device="cuda").repeat(1, 2)
+    turns = torch.randn(291, 64, device=GPU).repeat(1, 2)
     angles = torch.cat([turns.cos(), turns.sin()], 1).to(torch.bfloat16)
     compare(fused.rotate, states, angles, number=number)
     mlp = LlamaMLP(LlamaConfig(hidden_size=4096, intermediate_size=11008)).to(**where)

@@ -6,17 +6,13 @@ import dataclasses
 
 import pytest
 import torch
-from builders import SMALL, random_encoder, random_keep
+from builders import SMALL, random_encoder, random_keep, relative_error
 from segment_anything.modeling.image_encoder import get_rel_pos
 
 from vltp_ros.network import windows
 from vltp_ros.network.config import SAM_ENCODERS
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.network.token_selection import oracle_scores, top_k
-
-
-def relative_error(value: torch.Tensor, expected: torch.Tensor) -> float:
-    return ((value - expected).norm() / expected.norm()).item()
 
 
 def keep_all(stage: int, tokens: torch.Tensor) -> torch.Tensor:
