@@ -19,7 +19,7 @@ class Check(DeviceOption, Command):
     """
 
     quick: bool = False
-    """Small models only: under a minute."""
+    """Small models only: a minute or two."""
 
 
 def run(args: Check) -> dict:

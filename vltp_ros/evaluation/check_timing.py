@@ -125,7 +125,6 @@ def _inputs(count: int, side: int, device: torch.device) -> tuple[torch.Tensor, 
 
 def frames(session: Session, name: str, quick: bool) -> Iterator[dict]:
     """Time whole images, from pixels on the host to masks there, by stage; close the session."""
-    session.warm_up()
     variations = itertools.product(SIZES, (1, 4), RATES, CSP_NAMES, (False, True))
     if quick:
         variations = itertools.product(("640x480",), (1,), RATES, ("off",), (False,))
@@ -148,7 +147,8 @@ def _frame(
     stages: list[dict[str, float]] = []
     for number in range(8):
         began = time.perf_counter()
-        results = session.segment(image, TASKS[:tasks], stamp=float(number))
+        with session.compiling_at_once():
+            results = session.segment(image, TASKS[:tasks], stamp=float(number))
         times.append(1e3 * (time.perf_counter() - began))
         stages.append(results[0].times_ms)
     steady = range(2, len(times))

@@ -48,16 +48,17 @@ def random_reasoner(size: str, quantization: Quantization, device: torch.device)
         quantization: float32, bfloat16 or nf4, which needs bitsandbytes.
         device: where; there is never more on it than the model and one layer in 16 bits.
     """
-    torch.manual_seed(0)
     sizes: LlavaSizes = LLAVA_SIZES[size]
     tokenizer = train_tokenizer([PROMPT, *TASKS])
     config = llava_config(replace(sizes, layers=2), tokenizer)
     dtype = torch.float32 if quantization == "float32" else torch.bfloat16
     with device:
         llava = LlavaForConditionalGeneration._from_config(config, dtype=dtype)
+    torch.manual_seed(0)  # the same values whatever the type, which quantizations are compared by
     for parameter in llava.parameters():
         if parameter.ndim > 1:
-            nn.init.normal_(parameter, std=STD)
+            drawn = torch.randn(parameter.shape, device=device)
+            parameter.data.copy_(STD * drawn)
     language_model = llava.model.language_model
     layer = language_model.layers[0]
     if quantization == "nf4":

@@ -47,7 +47,7 @@ class GraphRunner:
     def __init__(
         self,
         device: torch.device,
-        limit: int = 64,
+        limit: int = 256,
         fall_back: bool = True,
         capturer: FunctionCapturer | None = None,
         patience: int = 0,
