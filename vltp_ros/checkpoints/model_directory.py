@@ -198,12 +198,12 @@ def load_model(
     verify(directory, checksums)
     pruned_half = PRUNED_FILE in checksums
     files = [directory / name for name in parts_of(pruned_half)]
-    beside = sam_bytes(filter(Path.is_file, files), config.encoder, dtype, device)
+    others = sam_bytes(filter(Path.is_file, files), config.encoder, dtype, device)
     if quantization == "auto":
-        quantization = choose_quantization(directory / "llava", config.quantization, device, beside)
+        quantization = choose_quantization(directory / "llava", config.quantization, device, others)
     if quantization is not None:
         config = dataclasses.replace(config, quantization=quantization)
-    reasoner = load_reasoner(directory / "llava", config, device, beside)
+    reasoner = load_reasoner(directory / "llava", config, device, others)
     if ADAPTER_FILE in checksums:
         load_adapter(reasoner.llava, directory / ADAPTER)
     model = Vltp(config, reasoner, pruned_half)
@@ -309,7 +309,7 @@ def fill(model: nn.Module, modules: tuple[str, ...], path: Path, assign: bool = 
 
 
 def load_reasoner(
-    directory: Path, config: ModelConfig, device: torch.device, beside: float = 0.0
+    directory: Path, config: ModelConfig, device: torch.device, rest_bytes: float = 0.0
 ) -> Reasoner:
     """Load LLaVA and its tokenizer from a transformers directory; the projection is random.
 
@@ -317,7 +317,7 @@ def load_reasoner(
         directory: as transformers saves it.
         config: says how it lies in memory, and how it is asked.
         device: where to.
-        beside: bytes that the rest of the model will take.
+        rest_bytes: bytes that the rest of the model will take.
 
     Raises:
         ModelError: for a directory that cannot be read, too little memory, or no bitsandbytes.
@@ -325,7 +325,7 @@ def load_reasoner(
     if not directory.is_dir():
         raise ModelError(f"{directory} does not exist; it must hold LLaVA and its tokenizer")
     try:
-        check_memory(directory, config.quantization, device, beside)
+        check_memory(directory, config.quantization, device, rest_bytes)
         llava = LlavaForConditionalGeneration.from_pretrained(
             directory,
             local_files_only=True,

@@ -73,7 +73,7 @@ def quantized(name: str) -> dict[str, Any]:
 
 
 def choose_quantization(
-    directory: Path, own: Quantization, device: torch.device, beside: float
+    directory: Path, own: Quantization, device: torch.device, rest_bytes: float
 ) -> Quantization:
     """Return what ``auto`` stands for, and log why.
 
@@ -84,11 +84,11 @@ def choose_quantization(
         directory: LLaVA as transformers saves it.
         own: what ``model.yaml`` says.
         device: where it will lie.
-        beside: bytes that the rest of the model takes.
+        rest_bytes: bytes that the rest of the model takes.
     """
     if device.type != "cuda":
         return own
-    needed = needed_bytes(list(stored_shapes(directory)), "bfloat16") + beside
+    needed = needed_bytes(list(stored_shapes(directory)), "bfloat16") + rest_bytes
     free = free_bytes(device)
     chosen: Quantization = "bfloat16" if needed <= free else "nf4"
     log.info(
@@ -98,27 +98,27 @@ def choose_quantization(
     return chosen
 
 
-def check_memory(directory: Path, name: str, device: torch.device, beside: float = 0.0) -> None:
+def check_memory(directory: Path, name: str, device: torch.device, rest_bytes: float = 0.0) -> None:
     """Refuse to load a model that does not fit into memory.
 
     Args:
         directory: LLaVA as transformers saves it.
         name: one of QUANTIZATIONS.
         device: where it will lie.
-        beside: bytes that the rest of the model takes.
+        rest_bytes: bytes that the rest of the model takes.
 
     Raises:
         ModelError: saying how much each quantization needs, and how much is free.
     """
     shapes = list(stored_shapes(directory))
-    needed, free = needed_bytes(shapes, name) + beside, free_bytes(device)
+    needed, free = needed_bytes(shapes, name) + rest_bytes, free_bytes(device)
     if needed > free:
         others = ", ".join(
-            f"{n} {(needed_bytes(shapes, n) + beside) / 2**30:.1f}" for n in QUANTIZATIONS
+            f"{n} {(needed_bytes(shapes, n) + rest_bytes) / 2**30:.1f}" for n in QUANTIZATIONS
         )
         raise ModelError(
             f"{directory} needs {needed / 2**30:.1f} GiB on {device} with quantization {name}, "
-            f"{beside / 2**30:.1f} GiB of it for SAM and what is computed, and "
+            f"{rest_bytes / 2**30:.1f} GiB of it for SAM and what is computed, and "
             f"{free / 2**30:.1f} GiB are free (needed: {others} GiB)"
         )
 

@@ -11,7 +11,7 @@ from vltp_ros.evaluation.benchmark import Candidate, benchmark, ways_to_run
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.random_models import random_sam
-from vltp_ros.evaluation.rivals import rival_encoders, rival_versions
+from vltp_ros.evaluation.rivals import rival_encoders
 from vltp_ros.network.config import SAM_ENCODERS, ModelConfig
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run
@@ -66,10 +66,8 @@ def benchmark_encoder(
             progress=progress,
             against=lambda entry: official if baseline and entry is not official else None,
         )
-    measured = measured_on(device)
     return {
-        **measured,
-        "versions": measured["versions"] | rival_versions(),
+        **measured_on(device),
         "sam": sam,
         "prune_after": list(stages),
         "repeats": repeats,

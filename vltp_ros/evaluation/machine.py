@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("transformers", "bitsandbytes", "triton", "openvino")
+PACKAGES = ("transformers", "bitsandbytes", "triton", "openvino", "onnxruntime")
 """What results depend on, beside PyTorch."""
 
 

@@ -15,16 +15,13 @@ from tqdm import tqdm
 
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.evaluation.metrics import MaskMetrics
-from vltp_ros.evaluation.tabletop import Setting, mean_cost
+from vltp_ros.evaluation.tabletop import Setting, mean_cost, score_of
 from vltp_ros.network.csp import CspName, csp_config
-from vltp_ros.network.preprocessing import to_image_frame, to_square_frame
-from vltp_ros.network.token_selection import (
-    Score,
-    fixed_budget,
-    oracle_scores,
-    random_scores,
-)
+from vltp_ros.network.run import eager
+from vltp_ros.network.token_selection import fixed_budget
+from vltp_ros.runtime.masks import finish_masks
 from vltp_ros.runtime.session import Session
+from vltp_ros.runtime.transfer import upload
 
 Control = Literal["none", "grey", "swapped", "ranking"]
 CONTROLS = get_args(Control)
@@ -141,17 +138,23 @@ class _Asked:
         stages = () if setting.selector == "keep_all" else self.session.settings.prune_after
         right = self.segs("none", setting.csp)
         seg = right if probe.control == "ranking" else self.segs(probe.control, setting.csp)
-        score = self._score(setting, seg.roll(1, 0) if probe.control == "ranking" else seg)
+        right_masks = np.stack([self.scene.mask(query) for query in self.scene.queries])
+        score = score_of(self.session, setting.selector, right_masks, self.number)
+        score = score or model.score(seg.roll(1, 0) if probe.control == "ranking" else seg)
         tokens = self.stem(stages).expand(len(seg), -1, -1)
         budget = fixed_budget([setting.rate] * len(stages))
         encoded = model.encode(tokens, stages, budget, score)
         logits = model.draw(encoded, seg)
         height, width = self.scene.labels.shape
-        drawn = to_image_frame(logits.float(), model.config.encoder.img_size, (height, width))
-        masks = (drawn.sigmoid() > self.session.settings.threshold).cpu().numpy()
-        for query, mask in zip(self.scene.queries, masks, strict=True):
+        side, threshold = model.config.encoder.img_size, self.session.settings.threshold
+        masks = finish_masks(eager, logits, side, (height, width), threshold)
+        if logits.is_cuda:  # what comes down is there once the queue has got so far
+            torch.cuda.synchronize(logits.device)
+        for number, (query, right_mask) in enumerate(
+            zip(self.scene.queries, right_masks, strict=True)
+        ):
             for family in (ALL, query["family"]):
-                result.metrics[family].add(mask, self.scene.mask(query))
+                result.metrics[family].add(masks.mask(number), right_mask)
         change = (seg - right).norm(dim=2) / right.norm(dim=2)
         result.changes += change.flatten().tolist()
         result.tokens.append(tuple(positions.shape[1] for positions in encoded.kept))
@@ -169,18 +172,4 @@ class _Asked:
         return model.stem(model.preprocess(self._pixels(self.scene.image)), stages)
 
     def _pixels(self, image: np.ndarray) -> Tensor:
-        return torch.tensor(image).permute(2, 0, 1).unsqueeze(0).to(self.session.device)
-
-    def _score(self, setting: Setting, seg: Tensor) -> Score:
-        """Return the ranking that a selector stands for."""
-        model, device = self.session.model, self.session.device
-        if setting.selector == "random":
-            generator = torch.Generator().manual_seed(self.number)
-            return lambda stage, tokens: random_scores(tokens, generator)
-        if setting.selector == "oracle":
-            config = model.config.encoder
-            masks = np.stack([self.scene.mask(query) for query in self.scene.queries])
-            square = to_square_frame(torch.from_numpy(masks), config.img_size)
-            scores = oracle_scores(square, (config.grid, config.grid)).to(device)
-            return lambda stage, tokens: scores
-        return model.score(seg)
+        return upload(image, self.session.device).permute(2, 0, 1).unsqueeze(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,11 +31,6 @@ def rival_encoders(encoder: ImageEncoderViT, images: Tensor) -> dict[str, Callab
     if all(map(find_spec, ONNX_RUNTIME)):
         rivals["official by ONNX Runtime"] = _by_onnx_runtime(encoder, images)
     return rivals
-
-
-def rival_versions() -> dict[str, str]:
-    """Return the versions of the rivals that are installed."""
-    return {name: version(name) for name in ("openvino", "onnxruntime") if find_spec(name)}
 
 
 def _by_onnx_runtime(encoder: ImageEncoderViT, images: Tensor) -> Callable[[], object]:

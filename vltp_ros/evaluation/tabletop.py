@@ -89,7 +89,7 @@ def evaluate(
     for number, sample in enumerate(tqdm(samples, total=count, disable=not progress)):
         for setting, metric, ran in zip(settings, metrics, tokens, strict=True):
             session.configure(_settings(session, setting))
-            score = _score(session, setting, sample, number)
+            score = score_of(session, setting.selector, sample.mask[None], number)
             result = session.segment(sample.image, [sample.text], score)[0]
             metric.add(result.mask, sample.mask)
             ran.append(result.tokens)
@@ -119,16 +119,22 @@ def _settings(session: Session, setting: Setting) -> ResolvedSettings:
     )
 
 
-def _score(session: Session, setting: Setting, sample: Sample, number: int) -> Score | None:
-    """Return the ranking that a selector stands for; None for one of the session's own."""
-    config = session.model.config
-    side, grid = config.encoder.img_size, config.encoder.grid
-    if setting.selector == "random":
-        generator = torch.Generator().manual_seed(number)
+def score_of(session: Session, selector: str, masks: np.ndarray, seed: int) -> Score | None:
+    """Return the ranking that a selector stands for; None for one of the session's own.
+
+    Args:
+        session: whose model and device are used.
+        selector: one of SELECTORS.
+        masks: bool [T, H, W], the right answers of T tasks on an image.
+        seed: of what is drawn.
+    """
+    config = session.model.config.encoder
+    if selector == "random":
+        generator = torch.Generator().manual_seed(seed)
         return lambda stage, tokens: random_scores(tokens, generator)
-    if setting.selector == "oracle":
-        mask = torch.from_numpy(sample.mask).unsqueeze(0)
-        scores = oracle_scores(to_square_frame(mask, side), (grid, grid)).to(session.device)
+    if selector == "oracle":
+        square = to_square_frame(torch.from_numpy(masks), config.img_size)
+        scores = oracle_scores(square, (config.grid, config.grid)).to(session.device)
         return lambda stage, tokens: scores
     return None
 

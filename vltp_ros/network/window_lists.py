@@ -29,9 +29,7 @@ def list_tokens(indices: Tensor, grid: tuple[int, int], size: int) -> WindowToke
         counts = torch.full((batch,), count, dtype=torch.int32, device=indices.device)
         slots = indices.to(torch.int32).contiguous()
         return WindowTokens(grid, numbers, slots, counts, counts, padded=False, whole=False)
-    y, x = indices // grid[1], indices % grid[1]
-    across, area = -(-grid[1] // size), size**2
-    places = (y // size * across + x // size) * area + y % size * size + x % size
+    places, area = window_slots(grid, size, indices.device)[0][indices], size**2
     empty = _empty_windows(grid, size, indices.device).expand(batch, -1)
     contents = empty.scatter(1, places, TOKEN).view(-1, area)
     tokens = torch.full_like(empty, -1, dtype=torch.int32).scatter(1, places, numbers)
@@ -69,3 +67,18 @@ def _empty_windows(grid: tuple[int, int], size: int, device: torch.device) -> Te
     contents = torch.where((y < grid[0]) & (x < grid[1]), ABSENT, PAD).to(torch.int8)
     contents = contents.view(rows // size, size, columns // size, size)
     return contents.transpose(1, 2).reshape(1, -1)
+
+
+@cache
+@torch.inference_mode(False)
+def window_slots(grid: tuple[int, int], size: int, device: torch.device) -> tuple[Tensor, int]:
+    """Return where each token of the grid lies when the padded grid is cut into windows.
+
+    Returns:
+        int64 [H * W] slots, window by window, and the number of windows.
+    """
+    height, width = grid
+    per_row = -(-width // size)
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    slots = ((y // size * per_row + x // size) * size + y % size) * size + x % size
+    return slots.flatten().to(device), -(-height // size) * per_row

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vltp_ros.kernels.attention import WindowTokens
-from vltp_ros.network.window_lists import list_all_tokens, list_tokens
+from vltp_ros.network.window_lists import list_all_tokens, list_tokens, window_slots
 
 MASKED = -3e4
 """Logit of a key that is not there: exp() of it is 0 in every float type used."""
@@ -122,26 +122,11 @@ def onehot_positions(grid: tuple[int, int], device: torch.device) -> Tensor:
 
 @cache
 @torch.inference_mode(False)
-def _window_slots(grid: tuple[int, int], size: int, device: torch.device) -> tuple[Tensor, int]:
-    """Return where each token of the grid lies when the padded grid is cut into windows.
-
-    Returns:
-        int64 [H * W] slots, window by window, and the number of windows.
-    """
-    height, width = grid
-    per_row = -(-width // size)
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    slots = ((y // size * per_row + x // size) * size + y % size) * size + x % size
-    return slots.flatten().to(device), -(-height // size) * per_row
-
-
-@cache
-@torch.inference_mode(False)
 def _whole_windows(
     grid: tuple[int, int], size: int, batch: int, device: torch.device
 ) -> WindowLayout:
     """Lay out all tokens of the grid: each window, with its pads, is one tile."""
-    slots, windows = _window_slots(grid, size, device)
+    slots, windows = window_slots(grid, size, device)
     slots = _rows(slots.expand(batch, -1), windows * size**2)
     tokens = torch.full((batch * windows * size**2,), len(slots), device=device)
     keys = tokens.index_copy(0, slots, torch.arange(len(slots), device=device))
@@ -150,13 +135,12 @@ def _whole_windows(
 
 def _mask_windows(indices: Tensor, grid: tuple[int, int], size: int) -> WindowMask:
     """Tell the windows of the tokens at some positions, int64 [B, n], apart."""
-    rows, columns = indices // grid[1], indices % grid[1]
-    window = rows // size * (grid[1] // size) + columns // size
-    rows, columns = rows % size, columns % size
-    onehot = onehot_positions((size, size), indices.device)[rows * size + columns]
+    slots = window_slots(grid, size, indices.device)[0][indices]
+    window, inside = slots // size**2, slots % size**2
+    onehot = onehot_positions((size, size), indices.device)[inside]
     others = window.unsqueeze(1) != window.unsqueeze(2)
     return WindowMask(
-        (rows, columns),
+        (inside // size, inside % size),
         onehot.transpose(1, 2).unsqueeze(1),
         torch.where(others, MASKED, 0.0).unsqueeze(1),
     )

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 RATES = (0.5, 0.7, 0.8, 0.9)
 """Shares of frozen tokens to choose from, beside the settings' own."""
 
-SAVED = {"off": 0.0, "65": 0.65, "70": 0.7}
-"""Share of the work on image tokens that a preset of LVLM_CSP saves, until it has been timed."""
-
 ROOM = 0.9
 """Share of the deadline that more work than now must be expected to fit into."""
 
@@ -151,7 +148,8 @@ def ladder(settings: ResolvedSettings) -> list[ResolvedSettings]:
 
 
 def _llava_share(csp: str) -> float:
-    return 1 - SAVED[csp]
+    """Return about how much of LLaVA's work a preset leaves: it is named after what it saves."""
+    return 1.0 if csp == "off" else 1 - int(csp) / 100
 
 
 def _sam_share(rates: Sequence[float]) -> float:

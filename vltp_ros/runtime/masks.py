@@ -30,6 +30,10 @@ class Masks:
     measures: np.ndarray  # float64 [T, 6]: score, area, and x, y, width, height of the box
     above: int  # levels above this belong to the mask
 
+    def mask(self, number: int) -> np.ndarray:
+        """Return the mask of a task, bool [H, W]."""
+        return self.levels[number] > self.above
+
     def answer(
         self,
         number: int,
@@ -47,12 +51,11 @@ class Masks:
             age: of its <SEG> embedding, seconds.
             common: the fields that all answers have alike.
         """
-        levels = self.levels[number]
         score, area, x, y, width, height = self.measures[number].tolist()
         return Segmentation(
             task,
-            levels,
-            levels > self.above,
+            self.levels[number],
+            self.mask(number),
             int(area),
             (int(x), int(y), int(width), int(height)),
             score,

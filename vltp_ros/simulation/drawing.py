@@ -7,6 +7,7 @@ draw, and where.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -218,6 +219,22 @@ class Drawing:
             for index, part in enumerate(parts):
                 _add_mesh(spec, f"{shape} {index}", part)
         return spec.compile()
+
+
+class Renderer:
+    """Owns a drawing; a context manager that frees its OpenGL context at the end."""
+
+    _drawing: Drawing
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the OpenGL context; the renderer is of no use afterwards."""
+        self._drawing.close()
 
 
 def _frame(model: mujoco.MjModel, mesh: int) -> tuple[np.ndarray, np.ndarray]:

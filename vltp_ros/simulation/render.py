@@ -6,7 +6,7 @@ import numpy as np
 
 from vltp_ros.simulation.appearance import FINISHES, MATERIALS
 from vltp_ros.simulation.camera import HEIGHT, WIDTH, Camera, Surface, Vector
-from vltp_ros.simulation.drawing import Drawing, Paint, Texture
+from vltp_ros.simulation.drawing import Drawing, Paint, Renderer, Texture
 from vltp_ros.simulation.meshes import rotation
 from vltp_ros.simulation.parts import Part
 from vltp_ros.simulation.queries import Query, draw_queries
@@ -39,7 +39,7 @@ class Rendered:
     """The scene as it was asked for: it may hold objects that were hidden and taken out."""
 
 
-class SceneRenderer:
+class SceneRenderer(Renderer):
     """Draws scenes; a context manager that frees its OpenGL context at the end.
 
     A renderer is used in the thread that opened it: an OpenGL context belongs to one thread at a
@@ -75,16 +75,6 @@ class SceneRenderer:
         self._drawing = Drawing(
             WIDTH, HEIGHT, shapes, textures, MAX_GEOMS, (SHADOW_SIZE, SHADOW_REACH)
         )
-
-    def __enter__(self) -> "SceneRenderer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Free the OpenGL context; the renderer is of no use afterwards."""
-        self._drawing.close()
 
     def render(self, scene: Scene) -> Rendered:
         """Draw the still image of a scene, with its labels and queries.

@@ -142,7 +142,7 @@ class BatchSource(Source):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return a part of a scene in another light, mirrored half of the time, and its kinds."""
         lookup = np.zeros(256, np.uint8)
-        lookup[1 : len(scene.kinds) + 1] = [self.data.kinds.index(k) + 1 for k in scene.kinds if k]
+        lookup[1 : len(scene.kinds) + 1] = [self.data.kinds.index(str(k)) + 1 for k in scene.kinds]
         mirror = np.s_[:, ::-1] if rng.random() < 0.5 else np.s_[:, :]
         image = np.ascontiguousarray(scene.image[part][mirror])
         labels = np.ascontiguousarray(scene.labels[part][mirror])

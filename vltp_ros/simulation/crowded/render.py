@@ -13,7 +13,7 @@ from vltp_ros.simulation.crowded.layout import renumbered, with_hosts
 from vltp_ros.simulation.crowded.patterns import COVERS, LABELS, OBJECT_COVERS, PATTERNS, pixels
 from vltp_ros.simulation.crowded.queries import Query, draw_queries
 from vltp_ros.simulation.crowded.scene import Item, Scene, placement
-from vltp_ros.simulation.drawing import Drawing, Paint, Texture
+from vltp_ros.simulation.drawing import Drawing, Paint, Renderer, Texture
 from vltp_ros.simulation.meshes import rotation
 from vltp_ros.simulation.parts import MAIN, Part
 
@@ -63,7 +63,7 @@ class Figure:
     """One for each part."""
 
 
-class SceneRenderer:
+class SceneRenderer(Renderer):
     """Draws crowded scenes; a context manager that frees its OpenGL context at the end."""
 
     def __init__(self) -> None:
@@ -82,16 +82,6 @@ class SceneRenderer:
         shadow = SHADOW_SIZE, SHADOW_REACH
         self._drawing = Drawing(WIDTH, HEIGHT, shapes, textures, MAX_GEOMS, shadow)
         self._shown: tuple[Scene, list[Figure]] | None = None
-
-    def __enter__(self) -> "SceneRenderer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Free the OpenGL context; the renderer is of no use afterwards."""
-        self._drawing.close()
 
     def render(self, scene: Scene) -> Rendered:
         """Draw the still image of a scene, with its labels and queries.
@@ -185,8 +175,8 @@ def apart(boxes: Sequence[np.ndarray]) -> list[list[int]]:
     for i, box in enumerate(boxes):
         for group in groups:
             others = np.array([boxes[k] for k in group])
-            beside = (others[:, :2] >= box[2:]) | (others[:, 2:] <= box[:2])
-            if beside.any(axis=1).all():
+            separate = (others[:, :2] >= box[2:]) | (others[:, 2:] <= box[:2])
+            if separate.any(axis=1).all():
                 group.append(i)
                 break
         else:
