@@ -43,7 +43,7 @@ class Bench:
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.node = rclpy.create_node("test", context=self.context)
-        self._spinning = []
+        self._spinning, self._clients = [], {}
         self.add(self.node)
 
     def add(self, node, threads=1):
@@ -75,27 +75,47 @@ class Bench:
 
     def call(self, kind, name, request):
         """The answer of a service."""
+        if name not in self._clients:
+            self._clients[name] = self._service_client(kind, name)
+        future = self._clients[name].call_async(request)
+        self.wait(future.done)
+        return future.result()
+
+    def _service_client(self, kind, name):
         for _ in range(5):
             client = self.node.create_client(kind, name)
             if client.wait_for_service(5.0):
-                time.sleep(0.5)  # the service has to find the client too
                 break
             # A client made while the participants meet may miss the service for good.
             self.node.destroy_client(client)
-        future = client.call_async(request)
-        self.wait(future.done, seconds=30)
-        return future.result()
+        self._wait_until_known(client.srv_name)
+        return client
 
     def action_client(self, kind, name) -> ActionClient:
         """A client that has found its action.
 
         Made in the thread that spins: rclpy's executor may see it before it is complete.
         """
-        executor = self._spinning[0][0]
-        client = executor.create_task(ActionClient, self.node, kind, name)
-        self.wait(client.done)
-        assert client.result().wait_for_server(10)
-        return client.result()
+        if name not in self._clients:
+            executor = self._spinning[0][0]
+            client = executor.create_task(ActionClient, self.node, kind, name)
+            self.wait(client.done)
+            assert client.result().wait_for_server(10)
+            resolved = self.node.resolve_service_name(name)
+            for service in ("send_goal", "cancel_goal", "get_result"):
+                self._wait_until_known(f"{resolved}/_action/{service}")
+            self._clients[name] = client.result()
+        return self._clients[name]
+
+    def _wait_until_known(self, service):
+        """Wait until the nodes under test have found a client of ``service``.
+
+        Finding the service is one half only: what a server answers before it has found the client
+        too is lost.
+        """
+        for _, _, node in self._spinning[1:]:
+            self.wait(lambda node=node: node.count_clients(service))
+        time.sleep(0.1)  # the graph knows a client a moment before DDS answers it
 
     def close(self):
         for executor, thread, node in self._spinning:
