@@ -9,8 +9,8 @@ import torch
 from builders import tiny_model
 from transformers.models.clip.modeling_clip import CLIPEncoder
 
-from vltp_ros.network import csp
-from vltp_ros.network.csp import CSP_PRESETS, CspConfig, spans
+from vltp_ros.network.csp import CSP_PRESETS, CspConfig, image_token_gmacs, spans
+from vltp_ros.network.representatives import random, seg_first, uniform
 
 TASKS = ["something to drive a nail", "cut", "what could I drink from before I go to bed?"]
 
@@ -76,7 +76,7 @@ def test_spans_equal_explicit_masks_over_all_tokens(reasoner, image, config):
     total = features.tokens.shape[1]
     plan = spans(config, 8, total)
     output = reasoner.reason(features, [TASKS], csp=config).seg
-    representatives = csp.uniform(total, plan.clustered)
+    representatives = uniform(total, plan.clustered)
     for row, task in zip(output, TASKS, strict=True):
         expected, _ = reference(reasoner, features.tokens[0], task, plan, representatives)
         assert torch.allclose(row, expected, atol=1e-5)
@@ -210,24 +210,24 @@ def test_settings_out_of_range_are_refused():
 
 
 def test_uniform_and_random_choose_distinct_tokens():
-    assert csp.uniform(256, 64).tolist() == list(range(0, 256, 4))
-    assert csp.uniform(10, 4).tolist() == [0, 2, 4, 6]  # S[i] = i * floor(N / N_c)
-    drawn = csp.random(256, 64, torch.Generator().manual_seed(0))
+    assert uniform(256, 64).tolist() == list(range(0, 256, 4))
+    assert uniform(10, 4).tolist() == [0, 2, 4, 6]  # S[i] = i * floor(N / N_c)
+    drawn = random(256, 64, torch.Generator().manual_seed(0))
     assert len(drawn.unique()) == 64 and drawn.tolist() == sorted(drawn.tolist())
 
 
 def test_instances_get_tokens_by_area():
     instances = torch.zeros(64, dtype=torch.int64)
     instances[:30], instances[40:50], instances[60] = 1, 2, 7
-    chosen = csp.seg_first(instances, 8)
+    chosen = seg_first(instances, 8)
     counts = [int((instances[chosen] == name).sum()) for name in (1, 2, 7)]
     # floor(8 * 30 / 41) = 5 and 1 and at least 1; one more from anywhere.
     assert counts[0] >= 5 and min(counts[1:]) >= 1 and len(chosen.unique()) == 8
-    assert len(csp.seg_first(torch.zeros(64, dtype=torch.int64), 8).unique()) == 8  # all background
-    assert len(csp.seg_first(torch.arange(64), 8).unique()) == 8  # more instances than tokens
+    assert len(seg_first(torch.zeros(64, dtype=torch.int64), 8).unique()) == 8  # all background
+    assert len(seg_first(torch.arange(64), 8).unique()) == 8  # more instances than tokens
 
 
 def test_gmacs_of_the_image_tokens():
-    assert csp.image_token_gmacs([10, 3], 8, 20) == pytest.approx(
+    assert image_token_gmacs([10, 3], 8, 20) == pytest.approx(
         sum(4 * n * 64 + 2 * n * n * 8 + 3 * n * 8 * 20 for n in (10, 3)) / 1e9
     )

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from vltp_ros.checkpoints.quantization import AutoQuantization
 from vltp_ros.paths import default_model
-from vltp_ros.runtime.device import Precision
 from vltp_ros.runtime.session import Session
-from vltp_ros.runtime.settings import InferenceSettings
+from vltp_ros.runtime.settings import InferenceSettings, Precision
 from vltp_ros.simulation import Split
 
 

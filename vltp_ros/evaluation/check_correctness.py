@@ -27,11 +27,11 @@ from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run, eager
 from vltp_ros.network.sam import PrunedSam
 from vltp_ros.network.token_selection import fixed_budget
-from vltp_ros.runtime.device import Runner, dtype_name, resolve_precision
+from vltp_ros.runtime.device import dtype_name, resolve_precision
 from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
 from vltp_ros.runtime.session import Session
-from vltp_ros.runtime.settings import InferenceSettings
+from vltp_ros.runtime.settings import InferenceSettings, Runner
 
 CPU = torch.device("cpu")
 

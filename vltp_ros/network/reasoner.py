@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.models.clip.modeling_clip import CLIPAttention
 
-from vltp_ros.network import csp as selection
+from vltp_ros.network import representatives
 from vltp_ros.network.csp import CspConfig, spans
 from vltp_ros.network.llava import text_config, vision_config
 from vltp_ros.network.prefill import KeysAndValues, TokenSchedule, cache_prompt, prefill
@@ -242,11 +242,11 @@ def _representatives(
             raise ValueError(
                 f"instances is {shape}; the selector 'instances' needs int64 {(batch, total)}"
             )
-        rows = [selection.seg_first(row, count) for row in instances.cpu()]
+        rows = [representatives.seg_first(row, count) for row in instances.cpu()]
     elif selector == "random":
-        rows = [selection.random(total, count) for _ in range(batch)]
+        rows = [representatives.random(total, count) for _ in range(batch)]
     else:
-        return selection.uniform(total, count, features.tokens.device).expand(batch, -1)
+        return representatives.uniform(total, count, features.tokens.device).expand(batch, -1)
     return torch.stack(rows).to(features.tokens.device)
 
 

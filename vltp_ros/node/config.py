@@ -10,9 +10,8 @@ from vltp_ros.network.config import QUANTIZATIONS, RANKINGS, Quantization, Ranki
 from vltp_ros.network.csp import CSP_NAMES, CspName
 from vltp_ros.runtime.checks import MAX_TASK_CHARACTERS
 from vltp_ros.runtime.deadline import DeadlineConfig
-from vltp_ros.runtime.device import Precision, Runner
 from vltp_ros.runtime.reuse import ReuseConfig
-from vltp_ros.runtime.settings import InferenceSettings
+from vltp_ros.runtime.settings import InferenceSettings, Precision, Runner
 from vltp_ros.settings import check, documented, same_as, setting
 
 MAX_TASKS = 16  # worked on at once

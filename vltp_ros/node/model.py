@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from vltp_ros.msg import Task
 from vltp_ros.network.config import Quantization
@@ -15,12 +15,11 @@ from vltp_ros.node.inference import Frame, Inference, Segmenter, infer
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.worker import Slot, Worker
 from vltp_ros.paths import default_model
-from vltp_ros.runtime.device import Precision
-from vltp_ros.runtime.settings import InferenceSettings
+from vltp_ros.runtime.settings import InferenceSettings, Precision
 
 
 class Load(Protocol):
-    """What makes a session, as Session.load does."""
+    """What makes a session."""
 
     def __call__(
         self,
@@ -31,7 +30,18 @@ class Load(Protocol):
         quantization: Quantization | Literal["auto"] | None,
         precision: Precision,
     ) -> Segmenter:
-        """Load a model directory; raises ValueError."""
+        """Load a model directory, as Session.load does; raises ValueError."""
+
+
+def load_session(model_dir: str, **options: Any) -> Segmenter:
+    """Load a session that runs the model, as :class:`Load` says.
+
+    Not before that are PyTorch and transformers imported, in the model's thread: it takes seconds,
+    in which the node already answers.
+    """
+    from vltp_ros.runtime.session import Session
+
+    return Session.load(model_dir, **options)
 
 
 class NoModelError(RuntimeError):

@@ -24,12 +24,11 @@ from vltp_ros.node.action import FindAction
 from vltp_ros.node.cameras import Cameras
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.diagnostics import Health, diagnostic_array
-from vltp_ros.node.model import Load, Model, NoModelError
+from vltp_ros.node.model import Load, Model, NoModelError, load_session
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import EXIT_SECONDS, run
 from vltp_ros.node.services import EnableService, SegmentService
 from vltp_ros.node.tasks import ActiveTasks, checked_task
-from vltp_ros.runtime.session import Session
 
 THREADS = 8  # of the executor; some callbacks wait for the model while others are to be answered
 DIAGNOSTICS_PERIOD = 1.0  # seconds
@@ -60,13 +59,13 @@ class VltpNode(LifecycleNode):
     happens in the executor's, of which there are several: a transition may wait for the model.
 
     Args:
-        load: makes a session as Session.load does.
+        load: makes a session.
         options: for the base class.
     """
 
     _find: FindAction | None = None
 
-    def __init__(self, load: Load = Session.load, **options: Any) -> None:
+    def __init__(self, load: Load = load_session, **options: Any) -> None:
         # Not LifecycleNode's own, which takes no callback group. Reentrant: the state can be asked
         # for while it changes.
         Node.__init__(self, "vltp", **options)
@@ -114,7 +113,8 @@ class VltpNode(LifecycleNode):
         """End the model's thread and all waiting too."""
         if self._find is not None:  # made last: where parameters were refused nothing is to end
             self._cameras.close()
-            self._model.stop(EXIT_SECONDS)
+            # Work in progress may end; loading may not, for nothing is lost with it.
+            self._model.stop(EXIT_SECONDS if self._model.is_loaded else 0.0)
             self._find.destroy()
         super().destroy_node()
 

@@ -29,7 +29,7 @@ from vltp_ros.paths import shipped
 REFUSALS = (ValueError, ParameterException, ModuleNotFoundError)
 AnyNode = TypeVar("AnyNode", bound=Node)
 
-EXIT_SECONDS = 5.0  # for the work in progress when the process is to end
+EXIT_SECONDS = 5.0  # for an image in progress when the process is to end
 PROFILES, PROFILES_2 = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
 TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 

@@ -1,19 +1,10 @@
-"""The device that a model runs on, its precision, and how it is run there."""
+"""The device that a model runs on, and what it computes in there."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-PRECISIONS = get_args(Precision)
-"""What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
-
-Runner = Literal["auto", "eager", "compiled"]
-RUNNERS = get_args(Runner)
-"""How a network's parts are run; compiled: as CUDA graphs on a GPU, by OpenVINO on a CPU; auto:
-compiled where that is possible."""
+from vltp_ros.runtime.settings import PRECISIONS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names, as configuration and commands give them, of what a model computes in."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from torch import Tensor
 
 from vltp_ros.settings import check, documented, setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @documented

@@ -12,8 +12,8 @@ from vltp_ros.checkpoints.quantization import UNCAPTURABLE
 from vltp_ros.network.run import Run, eager
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime import openvino
-from vltp_ros.runtime.device import Runner
 from vltp_ros.runtime.graphs import GraphRunner
+from vltp_ros.runtime.settings import Runner
 
 CPU_PATIENCE = 8
 """How often a part runs on a CPU before it is compiled, for about a second."""

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from vltp_ros.network.config import RANKINGS, ModelConfig, Ranking, check_stages
 from vltp_ros.network.csp import CSP_NAMES, CspName
 from vltp_ros.runtime.deadline import DeadlineConfig
-from vltp_ros.runtime.device import PRECISIONS, RUNNERS, Precision, Runner
 from vltp_ros.runtime.reuse import ReuseConfig
 from vltp_ros.settings import check, documented, setting
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+PRECISIONS = get_args(Precision)
+"""What SAM computes in; auto: bfloat16 on a GPU that has it, else float32."""
+
+Runner = Literal["auto", "eager", "compiled"]
+RUNNERS = get_args(Runner)
+"""How a network's parts are run; compiled: as CUDA graphs on a GPU, by OpenVINO on a CPU; auto:
+compiled where that is possible."""
 
 
 @documented
