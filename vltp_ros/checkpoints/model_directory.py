@@ -41,13 +41,12 @@ from vltp_ros.checkpoints.adapters import (
 )
 from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.checkpoints.quantization import (
-    AutoQuantization,
     check_memory,
     choose_quantization,
     quantized,
     sam_bytes,
 )
-from vltp_ros.network.config import ModelConfig
+from vltp_ros.network.config import AutoQuantization, ModelConfig
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.settings import as_plain, from_dict

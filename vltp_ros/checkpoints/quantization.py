@@ -18,10 +18,6 @@ from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.network.attention import BIAS_ELEMENTS
 from vltp_ros.network.config import QUANTIZATIONS, EncoderConfig, Quantization
 
-AutoQuantization = Literal["auto", "float32", "bfloat16", "int8", "nf4"]
-AUTO_QUANTIZATIONS = get_args(AutoQuantization)
-"""Those, and auto: bfloat16 on a GPU where it fits, else nf4; on a CPU what the model says."""
-
 TrainingQuantization = Literal["float32", "bfloat16", "nf4"]
 TRAINING_QUANTIZATIONS = get_args(TrainingQuantization)
 """LLaVA's weights where it is frozen, or only adapters on it learn; int8 computes in float16, whose

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vltp_ros.checkpoints.quantization import AutoQuantization
+from vltp_ros.network.config import AutoQuantization
 from vltp_ros.paths import default_model
-from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings, Precision
 from vltp_ros.simulation import Split
+
+if TYPE_CHECKING:
+    from vltp_ros.runtime.session import Session
 
 
 @dataclass(kw_only=True)
@@ -51,6 +54,8 @@ class ModelOptions(ModelOption, DeviceOption):
 
     def load(self, settings: InferenceSettings) -> Session:
         """Load the model. Raises ValueError for a bad model, device or setting."""
+        from vltp_ros.runtime.session import Session  # not before: its imports take seconds
+
         return Session.load(
             self.model_directory, self.device, quantization=self.quantization, **vars(settings)
         )

@@ -16,12 +16,13 @@ from vltp_ros.imaging.images import ConversionError, decompress, to_grey, to_rgb
 from vltp_ros.imaging.messages import affordance_fields, box_fields, image_fields
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.paths import shipped
-from vltp_ros.runtime.session import Session
 from vltp_ros.types import Segmentation
 
 if TYPE_CHECKING:
     from rosbags.highlevel import AnyReader
     from rosbags.interfaces import Connection
+
+    from vltp_ros.runtime.session import Session
 
 LOG = logging.getLogger(__name__)
 IMAGES: dict[str, Callable[[Any, str], np.ndarray]] = {

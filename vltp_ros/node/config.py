@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
-from vltp_ros.network.config import QUANTIZATIONS, RANKINGS, Quantization, Ranking
+from vltp_ros.network.config import QUANTIZATIONS, RANKINGS, AutoQuantization, Ranking
 from vltp_ros.network.csp import CSP_NAMES, CspName
 from vltp_ros.runtime.checks import MAX_TASK_CHARACTERS
 from vltp_ros.runtime.deadline import DeadlineConfig
@@ -188,11 +188,11 @@ class NodeConfig:
         )
 
     @property
-    def given_quantization(self) -> Quantization | Literal["auto"] | None:
+    def given_quantization(self) -> AutoQuantization | None:
         """Quantization of LLaVA's weights; None: the model's own."""
         if self.quantization == MODEL_DEFAULT:
             return None
-        return cast(Quantization | Literal["auto"], self.quantization)
+        return cast(AutoQuantization, self.quantization)
 
 
 def _csp_name(number: int) -> CspName:

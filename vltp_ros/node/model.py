@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from vltp_ros.msg import Task
-from vltp_ros.network.config import Quantization
+from vltp_ros.network.config import AutoQuantization
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.diagnostics import Health
 from vltp_ros.node.inference import Frame, Inference, Segmenter, infer
@@ -27,7 +27,7 @@ class Load(Protocol):
         *,
         device: str,
         threads: int,
-        quantization: Quantization | Literal["auto"] | None,
+        quantization: AutoQuantization | None,
         precision: Precision,
     ) -> Segmenter:
         """Load a model directory, as Session.load does; raises ValueError."""

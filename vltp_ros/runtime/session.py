@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vltp_ros.checkpoints.model_directory import load_model
-from vltp_ros.checkpoints.quantization import AutoQuantization
+from vltp_ros.network.config import AutoQuantization
 from vltp_ros.network.sam import Encoded
 from vltp_ros.network.token_selection import Score
 from vltp_ros.network.vltp import Vltp
