@@ -72,7 +72,8 @@ install_python_packages() {
     [ "$(cat "$venv/.ros" 2>/dev/null || echo "$requirements")" = "$requirements" ] ||
         rm -rf "$venv"
     "$python" -m venv "${options[@]}" "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check \
+    # Python compiles what it imports; most of these packages never are.
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile \
         --editable ".[bags,cpu,lisa,live,lora,quantization,simulation,test]" --requirement "$requirements"
     echo "$requirements" >"$venv/.ros"
     ros_is_sourced || "$venv/bin/python" scripts/fix_ros_wheels.py
