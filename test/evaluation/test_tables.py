@@ -6,13 +6,16 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 from vltp_ros.cli.main import main
-from vltp_ros.evaluation.flops import model_gmacs
+from vltp_ros.evaluation.flops import count_gmacs, model_gmacs
 from vltp_ros.evaluation.tables import PAPER, TABLES, cost_rows
 from vltp_ros.network.config import MASK_DECODERS, model_config
+from vltp_ros.network.sam import PrunedSam
+from vltp_ros.network.token_selection import kept_count
 
-pytestmark = pytest.mark.slow  # some fifteen encoders are counted
+pytestmark = pytest.mark.slow  # encoders are counted in their true sizes
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,22 @@ def test_the_command_prints_them(rows, capsys):
 def test_no_column_is_an_error(capsys):
     assert main(["tables"]) == 2
     assert "--costs" in capsys.readouterr().err
+
+
+def test_one_block_of_a_kind_is_counted_for_all():
+    config = model_config("vit_b")
+    stages, rates = (3, 9), (0.95, 0.5)  # windows of few tokens and of many
+    total, side = config.encoder.grid**2, config.encoder.img_size
+    with torch.device("meta"):
+        encoder, images = PrunedSam(config).encoder(stages), torch.zeros(1, 3, side, side)
+
+    def select(stage, tokens):
+        return torch.zeros(1, kept_count(total, rates[stage]), dtype=torch.int64, device="meta")
+
+    cost = model_gmacs(config, stages, rates)
+    ranking = len(stages) * cost["prune_decoder_gmacs"]
+    whole = count_gmacs(lambda: encoder(images, select))[1]
+    assert whole == pytest.approx(cost["gmacs"] - ranking, rel=1e-9)
 
 
 def test_the_mask_decoder_is_counted():

@@ -2,18 +2,20 @@
 
 PyTorch's counter sees every matrix product, convolution and fused attention that runs; it counts
 two operations for each multiply-accumulate. The modules lie on the meta device, so nothing is
-computed.
+computed. Blocks of a kind cost the same over as many tokens: one of each is counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from vltp_ros.network.attention import TokenPositions, run_blocks
 from vltp_ros.network.config import LLAVA_SIZES, ModelConfig, check_stages
 from vltp_ros.network.csp import csp_config, image_token_gmacs, spans
 from vltp_ros.network.prune_decoder import WIDTH
@@ -39,37 +41,27 @@ def model_gmacs(config: ModelConfig, prune_after: Sequence[int], rates: Sequence
     Raises:
         ValueError: for stages or rates that are not allowed.
     """
-    check_stages(tuple(prune_after), tuple(rates))
-    total, side = config.encoder.grid**2, config.encoder.img_size
-    with torch.device("meta"):
-        model = PrunedSam(config)
-        images = torch.zeros(1, 3, side, side)
-        tokens = torch.zeros(1, total, config.encoder.embed_dim)
-        features = torch.zeros(1, WIDTH, config.encoder.grid, config.encoder.grid)
-        seg = torch.zeros(1, 1, WIDTH)
-    marks: list[int] = []
-
-    def select(stage: int, tokens: torch.Tensor) -> torch.Tensor:
-        marks.append(counter.get_total_flops())
-        count = kept_count(total, rates[stage])
-        return torch.zeros(1, count, dtype=torch.int64, device="meta")
-
-    with _counter() as counter:
-        model.encoder(prune_after)(images, select)
-    marks.append(counter.get_total_flops())
-    segments = [marks[0], *(b - a for a, b in pairwise(marks))]
-    kept = [total, *(kept_count(total, rate) for rate in rates)]
-    one_call = count_gmacs(lambda: model.score(seg)(0, tokens))[1]
+    bounds = (0, *prune_after, config.encoder.depth)
+    check_stages(bounds[1:-1], tuple(rates))
+    _sam(config).encoder(prune_after)  # refuses layers that are no stages
+    total, others = config.encoder.grid**2, _count_others(config)
+    kept = [kept_count(total, rate) for rate in rates]
+    segments = [
+        sum(_count_block(config, layer, count) for layer in range(first, last))
+        for (first, last), count in zip(pairwise(bounds), (None, *kept), strict=True)
+    ]
+    segments[0] += others["patch_embed"]
+    segments[-1] += others["neck"]
+    dense = sum(_count_block(config, layer) for layer in range(config.encoder.depth))
+    one_call = others["prune_decoder"] / 2e9
     return {
-        "gmacs": marks[-1] / 2e9 + len(prune_after) * one_call,
-        "dense_gmacs": count_gmacs(lambda: model.encoder(())(images))[1],
+        "gmacs": sum(segments) / 2e9 + len(kept) * one_call,
+        "dense_gmacs": (others["patch_embed"] + dense + others["neck"]) / 2e9,
         "prune_decoder_gmacs": one_call,
-        "mask_decoder_gmacs": count_gmacs(lambda: model.decode(model.mask_decoder, features, seg))[
-            1
-        ],
+        "mask_decoder_gmacs": others["mask_decoder"] / 2e9,
         "stages": [
-            {"first_layer": first + 1, "tokens": count, "gmacs": macs / 2e9}
-            for first, count, macs in zip((0, *prune_after), kept, segments, strict=True)
+            {"first_layer": first + 1, "tokens": count, "gmacs": flops / 2e9}
+            for first, count, flops in zip(bounds[:-1], (total, *kept), segments, strict=True)
         ],
     }
 
@@ -111,6 +103,55 @@ def count_gmacs(work: Callable[[], Answer]) -> tuple[Answer, float]:
     with _counter() as counter:
         answer = work()
     return answer, counter.get_total_flops() / 2e9
+
+
+@cache
+def _sam(config: ModelConfig) -> PrunedSam:
+    """Build SAM on the meta device, once for each size."""
+    with torch.device("meta"):
+        return PrunedSam(config).requires_grad_(False)
+
+
+def _count_block(config: ModelConfig, layer: int, kept: int | None = None) -> int:
+    """Count the operations of an encoder's block over all tokens, or over some of them."""
+    return _count_kind(config, layer in config.encoder.global_attn_indexes, kept)
+
+
+@cache
+@torch.no_grad()
+def _count_kind(config: ModelConfig, is_global: bool, kept: int | None) -> int:
+    """Count one block for all of a kind, as they cost the same."""
+    grid, width = config.encoder.grid, config.encoder.embed_dim
+    block = next(b for b in _sam(config).image_encoder.blocks if is_global == (not b.window_size))
+    with torch.device("meta"):
+        tokens = torch.zeros(1, grid**2 if kept is None else kept, width)
+        indices = None if kept is None else torch.zeros(1, kept, dtype=torch.int64)
+    return _count(lambda: run_blocks([block], tokens, TokenPositions((grid, grid), indices)))
+
+
+@cache
+@torch.no_grad()
+def _count_others(config: ModelConfig) -> dict[str, int]:
+    """Count the operations of all parts beside the encoder's blocks, one call of each."""
+    sam, side, grid = _sam(config), config.encoder.img_size, config.encoder.grid
+    with torch.device("meta"):
+        images = torch.zeros(1, 3, side, side)
+        tokens = torch.zeros(1, grid**2, config.encoder.embed_dim)
+        features = torch.zeros(1, WIDTH, grid, grid)
+        seg = torch.zeros(1, 1, WIDTH)
+    return {
+        "patch_embed": _count(lambda: sam.image_encoder.patch_embed(images)),
+        "neck": _count(lambda: sam.encoder(()).merge(tokens)),
+        "prune_decoder": _count(lambda: sam.score(seg)(0, tokens)),
+        "mask_decoder": _count(lambda: sam.decode(sam.mask_decoder, features, seg)),
+    }
+
+
+def _count(work: Callable[[], object]) -> int:
+    """Return the operations that ``work`` takes, two for each multiply-accumulate."""
+    with _counter() as counter:
+        work()
+    return counter.get_total_flops()
 
 
 def _counter() -> FlopCounterMode:
