@@ -34,6 +34,15 @@ DTYPES = {
 }
 """OpenVINO's names of types."""
 
+SIMPLIFICATIONS = (
+    torch._C._jit_pass_inline,
+    torch._C._jit_pass_constant_pooling,  # type: ignore[attr-defined]
+    torch._C._jit_pass_cse,
+    torch._C._jit_pass_dce,
+)
+"""Of a trace, in this order: what it holds twice, above all constants, takes OpenVINO as long to
+read as what the network does."""
+
 
 def is_installed() -> bool:
     """Return whether OpenVINO can be imported."""
@@ -156,6 +165,8 @@ def _convert(function: _Traced, tensors: tuple[Tensor, ...]) -> openvino.Model:
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that shapes become constant, as they should
         traced = torch.jit.trace(function, tensors, check_trace=False)
+    for simplify in SIMPLIFICATIONS:
+        simplify(traced.graph)
     # What openvino.convert_model does, which also reports to OpenVINO's makers.
     frontend = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(traced)  # the model reads from it, but does not keep it
