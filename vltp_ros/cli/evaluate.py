@@ -41,6 +41,8 @@ class Evaluate(ModelOptions, PrecisionOption, SplitOption, Command):
 
 def run(args: Evaluate) -> dict:
     """Evaluate; ValueError for a bad model, split, count, selector or rate."""
+    if args.data is None and args.control != ("none",):
+        raise ValueError(f"--control is {' '.join(args.control)}, which needs --data")
     session = args.load(InferenceSettings(precision=args.precision))
     chosen = [
         Setting(name, 0.0 if name in ("adaptive", "keep_all") else args.rate)
@@ -49,10 +51,8 @@ def run(args: Evaluate) -> dict:
     settings = [replace(row, csp=csp) for row in chosen or DEFAULT_SETTINGS for csp in args.csp]
     if args.data is not None:
         rows = _questions(args.data, args, session, settings)
-    elif args.control == ("none",):
-        rows = evaluate(session, args.split, 300 if args.count is None else args.count, settings)
     else:
-        raise ValueError(f"--control is {' '.join(args.control)}, which needs --data")
+        rows = evaluate(session, args.split, 300 if args.count is None else args.count, settings)
     return {
         "model": session.name,
         "quantization": session.model.config.quantization,
