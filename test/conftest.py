@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 import torch
 from builders import PROVENANCE, random_adapter, tiny_model
 
 from vltp_ros.checkpoints.model_directory import load_model, save_model
+from vltp_ros.runtime import runners
 
 # TensorFloat-32 has 10 bits: too few to compare a GPU with a CPU, or to rank tokens alike.
 torch.backends.cudnn.allow_tf32 = False
+
+# Tests that are about compiling say so. In the others a part that ran for the ninth time would be
+# compiled for seconds, in whichever test that happened to be.
+runners.CPU_PATIENCE = sys.maxsize
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the processes side by side would wait for each other
     torch.set_num_threads(1)

@@ -10,6 +10,8 @@ import pytest
 import torch
 from builders import tiny_model
 
+from vltp_ros.network.run import eager
+from vltp_ros.runtime import runners
 from vltp_ros.runtime.graphs import CaptureError, GraphRunner
 from vltp_ros.runtime.openvino import OpenVinoCompiler
 from vltp_ros.runtime.session import Session
@@ -44,11 +46,22 @@ def test_a_compiled_session_equals_an_eager_one(compiler, settings):
     runner = GraphRunner(CPU, fall_back=False, capturer=compiler)
     session.model.run = session.model.reasoner.run = runner
     for _ in range(2):  # compiled, and run once more
-        for result, eager in zip(session.segment(image, tasks), expected, strict=True):
-            steps = result.levels.astype(int) - eager.levels
+        for result, plain in zip(session.segment(image, tasks), expected, strict=True):
+            steps = result.levels.astype(int) - plain.levels
             assert np.abs(steps).max() <= 1  # of 255: the last digit may round either way
-            assert all(map(np.array_equal, result.kept, eager.kept))
+            assert all(map(np.array_equal, result.kept, plain.kept))
     assert len(runner) > 2
+
+
+def test_a_session_compiles_what_runs_often(monkeypatch):
+    monkeypatch.setattr(runners, "CPU_PATIENCE", 2)
+    session = Session(tiny_model(), CPU, InferenceSettings(rates=(0.0,)))
+    session.model.reasoner.run = eager  # SAM's parts will do
+    captures = []
+    for _ in range(3):
+        session.segment(np.zeros((90, 120, 3), np.uint8), ["cut bread"])
+        captures.append(session.captures)
+    assert captures == [0, 0, 2]  # stem and mask decoder
 
 
 def test_results_keep_their_type_and_their_memory(compiler):
