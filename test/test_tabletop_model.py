@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -25,18 +27,29 @@ def samples():
     return list(rendered_samples("test", SCENES))
 
 
+@pytest.fixture(scope="module")
+def answers(session, samples):
+    """What the model answers about the samples at a rate, computed once."""
+
+    @cache
+    def at(rate):
+        session.configure(InferenceSettings(rates=(rate,)))
+        return [session.segment(sample.image, [sample.text])[0] for sample in samples]
+
+    return at
+
+
 def test_it_fits_into_a_repository():
     size = sum(path.stat().st_size for path in default_model().rglob("*") if path.is_file())
     assert size < 40e6
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5, 0.8])
-def test_masks_follow_the_task(session, samples, rate):
+def test_masks_follow_the_task(samples, answers, rate):
     """Far below the measured accuracy, for sixteen scenes are few, and far above chance."""
-    session.configure(InferenceSettings(rates=(rate,)))
     metrics = MaskMetrics()
-    for sample in samples:
-        metrics.add(session.segment(sample.image, [sample.text])[0].mask, sample.mask)
+    for sample, answer in zip(samples, answers(rate), strict=True):
+        metrics.add(answer.mask, sample.mask)
     assert metrics.giou > 0.6
 
 
@@ -50,23 +63,20 @@ def test_masks_survive_what_needs_no_training(session, samples, settings):
 
 
 @pytest.mark.parametrize("quantization", ["int8", "nf4"])
-def test_few_bits_leave_most_of_the_masks_alone(session, samples, quantization):
-    session.configure(InferenceSettings(rates=(0.0,)))
+def test_few_bits_leave_most_of_the_masks_alone(samples, answers, quantization):
     small = Session.load(default_model(), quantization=quantization, rates=(0.0,))
     metrics = MaskMetrics()
-    for sample in samples[:8]:
-        exact = session.segment(sample.image, [sample.text])[0].mask
-        metrics.add(small.segment(sample.image, [sample.text])[0].mask, exact)
+    for sample, exact in zip(samples[:8], answers(0.0), strict=False):
+        metrics.add(small.segment(sample.image, [sample.text])[0].mask, exact.mask)
     assert metrics.giou > 0.8
 
 
-def test_kept_tokens_cover_what_serves_the_task(session, samples):
-    session.configure(InferenceSettings(rates=(0.8,)))
+def test_kept_tokens_cover_what_serves_the_task(samples, answers):
     covered = []
-    for sample in samples:
+    for sample, answer in zip(samples, answers(0.8), strict=True):
         if not sample.mask.any():
             continue
-        kept = session.segment(sample.image, [sample.text])[0].kept[-1]
+        kept = answer.kept[-1]
         height, width = fitted_size(*sample.mask.shape, 512)
         rows = np.arange(sample.mask.shape[0]) * height // sample.mask.shape[0] // 16
         columns = np.arange(sample.mask.shape[1]) * width // sample.mask.shape[1] // 16
