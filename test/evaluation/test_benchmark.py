@@ -7,7 +7,7 @@ import json
 
 import pytest
 import torch
-from builders import random_encoder
+from builders import SMALL, random_encoder
 from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints.llava import PROMPT
@@ -22,7 +22,13 @@ from vltp_ros.evaluation.reasoner_benchmark import (
     write_random_llava,
 )
 from vltp_ros.evaluation.rivals import rival_encoders
-from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, model_config
+from vltp_ros.network.config import (
+    DEFAULT_PRUNE_AFTER,
+    LLAVA_SIZES,
+    SAM_ENCODERS,
+    LlavaSizes,
+    model_config,
+)
 from vltp_ros.network.csp import image_token_gmacs
 from vltp_ros.runtime import openvino
 from vltp_ros.training.new_model import llava_config, train_tokenizer
@@ -63,7 +69,9 @@ def test_rivals_compute_what_the_official_encoder_does(name, package):
     assert torch.allclose(torch.as_tensor(features), expected, atol=1e-3)
 
 
-def test_without_a_baseline_there_is_no_ratio():
+def test_without_a_baseline_there_is_no_ratio(monkeypatch):
+    monkeypatch.setitem(SAM_ENCODERS, "tabletop", SMALL)  # few CPUs are fast in bfloat16
+    monkeypatch.setitem(DEFAULT_PRUNE_AFTER, "tabletop", (2, 3))
     answer = benchmark_encoder(
         "tabletop", torch.device("cpu"), torch.bfloat16, (0.5,), baseline=False, repeats=3,
         progress=False,

@@ -109,6 +109,7 @@ def _peak(candidate: Candidate, device: torch.device) -> float | None:
     """Return how much memory grows during a run, MiB; None where nobody tells."""
     if candidate.captured:
         return None
+    gc.collect()
     # One run may find the CPU's allocator in an odd state, and grow by three times as much.
     growths = [watched(candidate.work, device)[1] for _ in range(3)]
     known = [growth for growth in growths if growth is not None]
@@ -137,8 +138,10 @@ def _wait(device: torch.device) -> None:
 
 
 def watched(work: Callable[[], Answer], device: torch.device) -> tuple[Answer, float | None]:
-    """Return what ``work`` returns and how much memory grew by, MiB; None where nobody tells."""
-    gc.collect()
+    """Return what ``work`` returns and how much memory grew by, MiB; None where nobody tells.
+
+    Garbage that ``work`` may reuse hides growth: the caller collects it before, once for many runs.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         before = torch.cuda.memory_allocated(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -123,6 +124,7 @@ def _load_random(
         config = dataclasses.replace(
             model_config("tabletop"), prompt=PROMPT, quantization=quantization
         )
+        gc.collect()
         start = time.perf_counter()
         reasoner, peak = watched(lambda: load_reasoner(Path(scratch), config, device), device)
         load_s = round(time.perf_counter() - start, 1)
