@@ -1,5 +1,6 @@
 """Scenes drawn from seeds, without rendering."""
 
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -73,10 +74,14 @@ def test_bad_arguments_are_named(seed, split):
         sample_scene(seed, split)
 
 
+drawn = cache(sample_scene)
+"""Scenes that several tests count."""
+
+
 def looks_and_texts(split: str, count: int = 200):
     """Return the looks and phrasings of some hundred scenes."""
     looks, texts = set(), set()
-    for scene in (sample_scene(seed, split) for seed in range(count)):
+    for scene in (drawn(seed, split) for seed in range(count)):
         kinds = [item.kind for item in scene.objects]
         looks |= {(one.kind, one.shape, one.colour, one.material) for one in scene.objects}
         texts |= {query.text for query in draw_queries(scene, kinds)}
@@ -94,7 +99,7 @@ def test_uncommon_looks_and_phrasings_are_nowhere_else():
 def test_first_queries_are_a_good_sample():
     counts, empty = dict.fromkeys((task.name for task in TASKS), 0), 0
     total = 500
-    for scene in (sample_scene(seed, "test") for seed in range(total)):
+    for scene in (drawn(seed, "test") for seed in range(total)):
         first = draw_queries(scene, [item.kind for item in scene.objects])[0]
         counts[first.task] += 1
         empty += not first.objects
@@ -105,7 +110,7 @@ def test_first_queries_are_a_good_sample():
 
 def test_queries_ask_for_every_served_task_and_some_others():
     served = {task.name: task.kinds for task in TASKS}
-    for scene in (sample_scene(seed, "train") for seed in range(60)):
+    for scene in (drawn(seed, "train") for seed in range(60)):
         kinds = [item.kind for item in scene.objects]
         queries = draw_queries(scene, kinds)
         asked = {query.task for query in queries}

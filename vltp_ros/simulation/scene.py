@@ -78,14 +78,19 @@ def placement(item: ObjectInstance) -> tuple[np.ndarray, np.ndarray]:
     return turned @ linear, np.array([*item.position, 0.0]) - turned @ rest
 
 
+@lru_cache(maxsize=1024)
 def bounds(item: ObjectInstance) -> np.ndarray:
-    """Return the corners [8, 3] of an object's upright box in the world, the lower four first."""
+    """Return the corners [8, 3] of an object's upright box in the world, the lower four first.
+
+    They are asked for again whenever another object is put beside it, and not to be changed.
+    """
     _, low, high = _rolled(item)
     x, y, z = (high - low) / [2, 2, 1]
     base = np.array([(-x, -y), (x, -y), (x, y), (-x, y)]) @ rotation("z", item.yaw)[:2, :2].T
     corners = np.zeros((8, 3))
     corners[:, :2] = np.tile(base + item.position, (2, 1))
     corners[4:, 2] = z
+    corners.flags.writeable = False
     return corners
 
 
