@@ -96,12 +96,13 @@ def test_the_mask_decoder_is_counted():
     small = model_gmacs(config, (), ())
     whole = dataclasses.replace(config, mask_decoder=MASK_DECODERS["vit_h"])
     large = model_gmacs(whole, (), ())
-    # Of each image token: keys and values at half the width in two blocks and at the end, queries
-    # and outputs in the blocks, two upscalings of 2 x 2 and a product with the mask token.
-    tokens, width = config.encoder.grid**2, 256
-    projections = (3 * 2 + 2 * 2) * width * width / 2
+    # Of each image token: logits and values for every head of four points, which look at it in two
+    # blocks and at the end and at which it looks in the blocks; two upscalings of 2 x 2, and a
+    # product with the mask token.
+    tokens, width, points = config.encoder.grid**2, 256, 4
+    attention = (3 + 2) * 2 * config.mask_decoder.num_heads * points * width
     upscaling = 4 * width * 64 + 16 * 64 * 32 + 16 * 32
-    expected = tokens * (projections + upscaling) / 1e9
+    expected = tokens * (attention + upscaling) / 1e9
     assert small["mask_decoder_gmacs"] == pytest.approx(expected, rel=0.1)  # few tokens beside
     assert small["mask_decoder_gmacs"] < large["mask_decoder_gmacs"] < 0.5
     assert small["gmacs"] == large["gmacs"]

@@ -15,12 +15,13 @@ from typing import TypeVar
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from vltp_ros.network.attention import TokenPositions, run_blocks
+from vltp_ros.network.attention import run_blocks
 from vltp_ros.network.config import LLAVA_SIZES, ModelConfig, check_stages
 from vltp_ros.network.csp import csp_config, image_token_gmacs, spans
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.sam import PrunedSam
 from vltp_ros.network.token_selection import kept_count
+from vltp_ros.network.windows import TokenPositions
 
 Answer = TypeVar("Answer")
 

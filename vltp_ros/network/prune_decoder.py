@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vltp_ros.network.config import PruneDecoderConfig
 from vltp_ros.network.convolutions import run_convolutions
+from vltp_ros.network.two_way import run_two_way
 
 WIDTH = 256
 """Width of the <SEG> embedding and of SAM's features."""
@@ -81,8 +82,7 @@ class PruneDecoder(nn.Module):
         image = image + self.no_mask.weight[..., None, None]
         position = dense_positions(self.position, image)
         query = self.query.weight.expand(batch, -1, -1)
-        points, image = self.transformer(
-            image, position, torch.cat([query, self.guide(seg.to(query))], 1)
-        )
+        points = torch.cat([query, self.guide(seg.to(query))], 1)
+        points, image = run_two_way(self.transformer, image, position, points)
         with without_autocast(image):
             return (image.float() @ points[:, :1].float().transpose(1, 2)).squeeze(-1)  # Eq. 10

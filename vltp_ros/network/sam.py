@@ -23,6 +23,7 @@ from vltp_ros.network.preprocessing import sam_input
 from vltp_ros.network.prune_decoder import WIDTH, PruneDecoder, dense_positions
 from vltp_ros.network.run import Run, eager
 from vltp_ros.network.token_selection import Budget, Score, top_k
+from vltp_ros.network.two_way import run_two_way
 
 NO_PRUNE_DECODER = (
     "{} has no trained prune decoder; attention-guided pruning (selector attention) works without "
@@ -210,7 +211,7 @@ def decode(decoder: MaskDecoder, prompts: PromptEncoder, features: Tensor, seg: 
     points = torch.cat([output.expand(len(seg), -1, -1), seg.to(output)], 1)
     image = features + prompts.no_mask_embed.weight[..., None, None]
     position = dense_positions(prompts.pe_layer, image)
-    points, image_tokens = decoder.transformer(image, position, points)
+    points, image_tokens = run_two_way(decoder.transformer, image, position, points)
     square = image_tokens.transpose(1, 2).view_as(image)
     drawn = run_convolutions(decoder.output_upscaling, square)
     weights = decoder.output_hypernetworks_mlps[0](points[:, 1])
