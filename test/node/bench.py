@@ -113,9 +113,11 @@ class Bench:
         Finding the service is one half only: what a server answers before it has found the client
         too is lost.
         """
-        for _, _, node in self._spinning[1:]:
+        nodes = [node for _, _, node in self._spinning[1:]]
+        for node in nodes:
             self.wait(lambda node=node: node.count_clients(service))
-        time.sleep(0.1)  # the graph knows a client a moment before DDS answers it
+        # The graph knows a client a moment before DDS answers it; other processes tell nothing.
+        time.sleep(0.1 if nodes else 0.5)
 
     def close(self):
         for executor, thread, node in self._spinning:
