@@ -110,10 +110,10 @@ def _peak(candidate: Candidate, device: torch.device) -> float | None:
     if candidate.captured:
         return None
     gc.collect()
-    # One run may find the CPU's allocator in an odd state, and grow by three times as much.
+    # Some runs find the CPU's allocator in an odd state, and grow by three times as much.
     growths = [watched(candidate.work, device)[1] for _ in range(3)]
     known = [growth for growth in growths if growth is not None]
-    return statistics.median(known) if known else None
+    return min(known, default=None)
 
 
 def _in_turns(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
 from vltp_ros.evaluation.random_models import TASKS, random_model
 from vltp_ros.evaluation.reasoner_benchmark import time_reasoner
 from vltp_ros.network.config import Quantization
-from vltp_ros.network.csp import CSP_NAMES, CspName
+from vltp_ros.network.csp import CSP_NAMES
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import eager
 from vltp_ros.network.sam import PrunedSam
@@ -29,6 +29,9 @@ from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
 
 RATES = (0.0, 0.5, 0.8)
+FRAMES = 8
+"""How often each rate has its turn; the first, in which parts are captured, does not count."""
+
 SIZES = {"640x480": (480, 640), "1920x1080": (1080, 1920)}
 
 
@@ -111,8 +114,7 @@ def batches(model: PrunedSam, device: torch.device) -> Iterator[dict]:
                 "rate": rate,
                 "dtype": dtype_name(model.dtype),
                 "device": device.type,
-                "baseline_ms": round(2 * one, 3),
-                "ratio": round(2 * one / two, 3),
+                **_compared(2 * one, two),
             }
     model.run = eager
 
@@ -125,47 +127,68 @@ def _inputs(count: int, side: int, device: torch.device) -> tuple[torch.Tensor, 
 
 def frames(session: Session, name: str, quick: bool) -> Iterator[dict]:
     """Time whole images, from pixels on the host to masks there, by stage; close the session."""
-    variations = itertools.product(SIZES, (1, 4), RATES, CSP_NAMES, (False, True))
+    kinds = itertools.product(SIZES, (1, 4), CSP_NAMES, (False, True))
     if quick:
-        variations = itertools.product(("640x480",), (1,), RATES, ("off",), (False,))
-    for size, tasks, rate, csp, reused in variations:
-        if csp != "off" and (tasks > 1 or rate != RATES[-1] or reused):
+        kinds = itertools.product(("640x480",), (1,), ("off",), (False,))
+    for size, tasks, csp, reused in kinds:
+        if csp != "off" and (tasks > 1 or reused):
             continue  # what a preset saves, one row shows
-        yield _frame(session, name, size, tasks, rate, csp, reused)
+        what = f"{tasks} task{'s' * (tasks > 1)}, {'reused' if reused else 'fresh'} <SEG>"
+        image = np.random.default_rng(0).integers(0, 256, (*SIZES[size], 3), np.uint8)
+        reuse = ReuseConfig(max_age=3600.0 if reused else 0.0, max_change=1.0)
+        settings = InferenceSettings(csp=csp, reuse=reuse, runner=session.settings.runner)
+        for row in _in_turns(session, settings, image, TASKS[:tasks]):
+            yield {**row, "name": f"frame {size}, {what}, csp {csp}, {name}", "tasks": tasks}
     session.close()
 
 
-def _frame(
-    session: Session, name: str, size: str, tasks: int, rate: float, csp: CspName, reused: bool
-) -> dict:
-    """Time one kind of image; ``first_ms`` includes what is captured for its shapes."""
-    reuse = ReuseConfig(max_age=3600.0 if reused else 0.0, max_change=1.0)
-    settings = InferenceSettings(rates=(rate,), csp=csp, reuse=reuse)
-    session.configure(replace(settings, runner=session.settings.runner))
-    image = np.random.default_rng(0).integers(0, 256, (*SIZES[size], 3), np.uint8)
-    times: list[float] = []
-    stages: list[dict[str, float]] = []
-    for number in range(8):
-        began = time.perf_counter()
-        with session.compiling_at_once():
-            results = session.segment(image, TASKS[:tasks], stamp=float(number))
-        times.append(1e3 * (time.perf_counter() - began))
-        stages.append(results[0].times_ms)
-    steady = range(2, len(times))
-    mean = {
-        name: statistics.median(stages[i].get(name, 0.0) for i in steady) for name in stages[-1]
-    }
-    what = f"frame {size}, {tasks} task{'s' * (tasks > 1)}, {'reused' if reused else 'fresh'} <SEG>"
+def _in_turns(
+    session: Session, settings: InferenceSettings, image: np.ndarray, tasks: Sequence[str]
+) -> list[dict]:
+    """Time an image at several rates in turns, as a machine's speed changes: a row for each.
+
+    The baseline of pruned images is the dense one; ``first_ms`` includes what is captured.
+    """
+    rates = RATES if settings.csp == "off" else RATES[-1:]
+    times: dict[float, list[float]] = {rate: [] for rate in rates}
+    stages: dict[float, list[dict[str, float]]] = {rate: [] for rate in rates}
+    first: dict[float, float] = {}
+    for number, rate in itertools.product(range(FRAMES), rates):
+        session.configure(replace(settings, rates=(rate,)))
+        for stamp in (2.0 * number, 2.0 * number + 1):  # the second may reuse the first's <SEG>
+            began = time.perf_counter()
+            with session.compiling_at_once():
+                results = session.segment(image, tasks, stamp=stamp)
+            milliseconds = 1e3 * (time.perf_counter() - began)
+            first.setdefault(rate, milliseconds)
+        if number:
+            times[rate].append(milliseconds)
+            stages[rate].append(results[0].times_ms)
+    medians = {rate: statistics.median(times[rate]) for rate in rates}
+    return [
+        {
+            **_row("", medians[rate]),
+            **(_compared(medians[0.0], medians[rate]) if rate and 0.0 in medians else {}),
+            "rate": rate,
+            "csp": settings.csp,
+            "dtype": session.precision,
+            "device": session.device.type,
+            "first_ms": round(first[rate], 2),
+            "stages_ms": {
+                stage: round(statistics.median(run.get(stage, 0.0) for run in stages[rate]), 3)
+                for stage in stages[rate][-1]
+            },
+            "peak_mib": gpu_memory_mib(session.device),
+        }
+        for rate in rates
+    ]
+
+
+def _compared(baseline_ms: float, median_ms: float) -> dict:
+    """Return what a row says of its baseline."""
     return {
-        **_row(f"{what}, csp {csp}, {name}", statistics.median(times[i] for i in steady)),
-        "rate": rate,
-        "csp": csp,
-        "tasks": tasks,
-        "dtype": session.precision,
-        "device": session.device.type,
-        "first_ms": round(times[0], 2),
-        "stages_ms": {name: round(value, 3) for name, value in mean.items()},
-        "peak_mib": gpu_memory_mib(session.device),
+        "baseline_ms": round(baseline_ms, 3),
+        "ratio": round(baseline_ms / median_ms, 3),
     }
 
 
