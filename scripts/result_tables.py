@@ -87,12 +87,31 @@ def _encoder(machine: str) -> str:
             *(_ms(row[key]) for key in ("median_ms", "baseline_ms")),
             f"{row['ratio']:.2f}",
             *(_mib(row[key]) for key in ("peak_mib", "baseline_peak_mib")),
+            _device(answer),
         ]
         for answer in answers
         for row in answer["rows"]
     ]
     head = ["", "computed in", "frozen", "GMACs", "ms", "official ms", "ratio", "MiB"]
-    return _table([*head, "official MiB"], rows) + _measured(answers[0], "One image")
+    return _table([*head, "official MiB", "on"], rows)
+
+
+def frames() -> str:
+    """Tabulate whole images, from pixels to masks."""
+    answer = _read("check_cpu.json")
+    rows = [
+        [
+            row["name"].removeprefix("frame ").replace("<SEG>", "`<SEG>`"),
+            f"{row['rate']:.0%}" if row["rate"] else "dense",
+            _ms(row["median_ms"]),
+            "" if row["ratio"] is None else f"{row['ratio']:.2f}",
+            ", ".join(f"{stage} {_ms(value)}" for stage, value in row["stages_ms"].items()),
+        ]
+        for row in answer["rows"]
+        if row["name"].startswith("frame ")
+    ]
+    head = ["frame", "frozen", "ms", "times as fast as dense", "stages, ms"]
+    return _table(head, rows) + _measured(answer, "Medians of seven, in turns")
 
 
 def csp() -> str:
@@ -207,6 +226,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
     "encoder": encoder,
     "encoder_gpu": encoder_gpu,
+    "frames": frames,
     "attention": attention,
     "csp": csp,
     "reasoner_speed": reasoner_speed,
