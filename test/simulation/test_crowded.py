@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vltp_ros.simulation.crowded import answers, forms, hosts, patterns
-from vltp_ros.simulation.crowded.answers import GROUPS, Seen
+from vltp_ros.simulation.crowded.answers import GROUPS, VisibleObject
 from vltp_ros.simulation.crowded.appearance import (
     COMMON,
     FINISHES,
@@ -37,7 +37,7 @@ def some():
     return [sample_scene(seed, split) for split, some in seeds.items() for seed in some]
 
 
-def seen(kind: str, column: float = 0.0, **changes) -> Seen:
+def seen(kind: str, column: float = 0.0, **changes) -> VisibleObject:
     """Return what is seen of an upright object of a kind, 100 of 100 pixels."""
     form = next(iter(forms.ALL_FORMS[kind]))
     state = next(iter(forms.ALL_FORMS[kind][form]))
@@ -46,7 +46,7 @@ def seen(kind: str, column: float = 0.0, **changes) -> Seen:
     item = replace(item, position=(column / 100, 0.0, 0.0))
     whole = changes.get("whole", 100)
     pixels = changes.get("pixels", whole)
-    return Seen(item, item.state, pixels, whole, (column, 50.0), (0, 0, 1, 1))
+    return VisibleObject(item, item.state, pixels, whole, (column, 50.0), (0, 0, 1, 1))
 
 
 def test_there_are_enough_kinds_and_families():

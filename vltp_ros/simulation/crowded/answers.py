@@ -22,7 +22,7 @@ SHARE = 0.55  # what is asked for makes up at most this share of the pixels of i
 
 
 @dataclass(frozen=True)
-class Seen:
+class VisibleObject:
     """An object in the image."""
 
     item: Item
@@ -40,7 +40,7 @@ class Seen:
 
 Answer = tuple[int, ...] | None
 """Indices of the objects that serve; None: do not ask."""
-Answerer = Callable[[Sequence[Seen]], Answer]
+Answerer = Callable[[Sequence[VisibleObject]], Answer]
 
 
 @dataclass(frozen=True)
@@ -75,22 +75,22 @@ STATE_GROUPS = {
 """What is looked through for a state."""
 
 
-def members(seen: Sequence[Seen], group: str) -> list[int]:
+def members(seen: Sequence[VisibleObject], group: str) -> list[int]:
     """Return the indices of the objects that belong to a group."""
     return [i for i, one in enumerate(seen) if one.item.kind in GROUPS[group].members]
 
 
-def doubtful(seen: Sequence[Seen], group: str) -> list[int]:
+def doubtful(seen: Sequence[VisibleObject], group: str) -> list[int]:
     """Return the indices of the objects that may or may not belong to a group."""
     return [i for i, one in enumerate(seen) if one.item.kind in GROUPS[group].doubtful]
 
 
-def is_minor(seen: Sequence[Seen], answer: Sequence[int], of: Sequence[int]) -> bool:
+def is_minor(seen: Sequence[VisibleObject], answer: Sequence[int], of: Sequence[int]) -> bool:
     """Return whether an answer makes up at most SHARE of the pixels of what it is chosen from."""
     return sum(seen[i].pixels for i in answer) <= SHARE * sum(seen[i].pixels for i in of)
 
 
-def best_rung(seen: Sequence[Seen], ladder: Ladder) -> str | None:
+def best_rung(seen: Sequence[VisibleObject], ladder: Ladder) -> str | None:
     """Return the best kind in view for a ladder, or None."""
     kinds = {one.item.kind for one in seen}
     return next((kind for kind in ladder.rungs if kind in kinds), None)
@@ -99,7 +99,7 @@ def best_rung(seen: Sequence[Seen], ladder: Ladder) -> str | None:
 def of_ladder(ladder: Ladder) -> Answerer:
     """Return what answers a ladder: all objects of the best kind in view."""
 
-    def answer(seen: Sequence[Seen]) -> Answer:
+    def answer(seen: Sequence[VisibleObject]) -> Answer:
         best = best_rung(seen, ladder)
         return tuple(i for i, one in enumerate(seen) if one.item.kind == best)
 
@@ -110,7 +110,7 @@ def of_state(state: str) -> Answerer:
     """Return what answers a state: everything of its group that is in it."""
     group = STATE_GROUPS[state]
 
-    def answer(seen: Sequence[Seen]) -> Answer:
+    def answer(seen: Sequence[VisibleObject]) -> Answer:
         able = members(seen, group)
         if len(able) < 2 or any(_spoils(one, state) for one in seen):
             return None
@@ -120,7 +120,7 @@ def of_state(state: str) -> Answerer:
     return answer
 
 
-def _spoils(one: Seen, state: str) -> bool:
+def _spoils(one: VisibleObject, state: str) -> bool:
     """Return whether some people would count an object in, when they are asked for a state."""
     if state == "full":
         opened = one.item.kind in ("can", "jar") and one.state == "open"
@@ -132,7 +132,7 @@ def of_extreme(extreme: str, group: str, state: str | None = None) -> Answerer:
     """Return what answers for the largest or smallest of a group, or of those in some state."""
     sign = 1 if extreme == "largest" else -1
 
-    def answer(seen: Sequence[Seen]) -> Answer:
+    def answer(seen: Sequence[VisibleObject]) -> Answer:
         able = members(seen, group)
         states = [seen[i].state for i in able]
         if len(able) < 3 or (state and "holding" in states):
@@ -149,25 +149,25 @@ def of_extreme(extreme: str, group: str, state: str | None = None) -> Answerer:
     return answer
 
 
-def _exceeds(one: Seen, other: Seen, sign: int) -> bool:
+def _exceeds(one: VisibleObject, other: VisibleObject, sign: int) -> bool:
     """Return whether one object is clearly larger (sign 1) or smaller (-1), however one looks."""
     return all(
         (measure(one) / measure(other)) ** sign >= LARGER for measure in (_in_image, _in_world)
     )
 
 
-def _in_image(one: Seen) -> float:
+def _in_image(one: VisibleObject) -> float:
     return float(np.sqrt(one.whole))
 
 
-def _in_world(one: Seen) -> float:
+def _in_world(one: VisibleObject) -> float:
     return float(np.linalg.norm(extent(one.item)))
 
 
 def of_colour(colour: str, group: str, without: bool) -> Answerer:
     """Return what answers for the members of a group that have a colour, or that lack it."""
 
-    def answer(seen: Sequence[Seen]) -> Answer:
+    def answer(seen: Sequence[VisibleObject]) -> Answer:
         able = members(seen, group)
         if len(able) < 3 or any(_unclear(seen[i].item, colour) for i in able):
             return None
@@ -187,7 +187,7 @@ def _unclear(item: Item, colour: str) -> bool:
     return partly or item.colour in DOUBTFUL[colour]
 
 
-def only(seen: Sequence[Seen], kind: str) -> int | None:
+def only(seen: Sequence[VisibleObject], kind: str) -> int | None:
     """Return the index of the only object of a kind, or None if there is none or another."""
     indices = [i for i, one in enumerate(seen) if one.item.kind == kind]
     return indices[0] if len(indices) == 1 else None
@@ -196,7 +196,7 @@ def only(seen: Sequence[Seen], kind: str) -> int | None:
 def of_host(kind: str, relation: str) -> Answerer:
     """Return what answers for everything inside or on top of the only object of a kind."""
 
-    def answer(seen: Sequence[Seen]) -> Answer:
+    def answer(seen: Sequence[VisibleObject]) -> Answer:
         host = only(seen, kind)
         if host is None:
             return None
@@ -213,7 +213,7 @@ def of_host(kind: str, relation: str) -> Answerer:
 def of_nearest(kind: str) -> Answerer:
     """Return what answers for the object nearest to the only one of a kind."""
 
-    def answer(seen: Sequence[Seen]) -> Answer:
+    def answer(seen: Sequence[VisibleObject]) -> Answer:
         centre = only(seen, kind)
         if centre is None or seen[centre].item.host is not None:
             return None
@@ -233,15 +233,15 @@ def of_nearest(kind: str) -> Answerer:
     return answer
 
 
-def _pixel(one: Seen) -> np.ndarray:
+def _pixel(one: VisibleObject) -> np.ndarray:
     return np.array(one.centroid)
 
 
-def _foot(one: Seen) -> np.ndarray:
+def _foot(one: VisibleObject) -> np.ndarray:
     return np.array(one.item.position)
 
 
-def beside(seen: Sequence[Seen], kind: str, side: str, of: Sequence[int]) -> Answer:
+def beside(seen: Sequence[VisibleObject], kind: str, side: str, of: Sequence[int]) -> Answer:
     """Return which objects lie left or right of the only object of a kind, in the image."""
     centre = only(seen, kind)
     if centre is None:
@@ -259,7 +259,7 @@ def beside(seen: Sequence[Seen], kind: str, side: str, of: Sequence[int]) -> Ans
 def of_side(kind: str, side: str, group: str, within: Answerer | None = None) -> Answerer:
     """Return what answers for a group's members beside an object, or for some of them."""
 
-    def answer(seen: Sequence[Seen]) -> Answer:
+    def answer(seen: Sequence[VisibleObject]) -> Answer:
         able = members(seen, group)
         chosen = within(seen) if within else tuple(able)
         if not chosen or len(able) < 2 or doubtful_beside(seen, kind, side, group):
@@ -270,7 +270,7 @@ def of_side(kind: str, side: str, group: str, within: Answerer | None = None) ->
     return answer
 
 
-def doubtful_beside(seen: Sequence[Seen], kind: str, side: str, group: str) -> bool:
+def doubtful_beside(seen: Sequence[VisibleObject], kind: str, side: str, group: str) -> bool:
     """Return whether something on that side may or may not belong to the group."""
     some = beside(seen, kind, side, doubtful(seen, group))
     return some is None or len(some) > 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vltp_ros.simulation.crowded.answers import Seen, best_rung
+from vltp_ros.simulation.crowded.answers import VisibleObject, best_rung
 from vltp_ros.simulation.crowded.ladders import LADDERS
 from vltp_ros.simulation.crowded.sampling import FIRST_STREAM
 from vltp_ros.simulation.crowded.scene import Scene
@@ -34,7 +34,7 @@ class Query:
     """Labels, from 1, of all objects that serve it; empty if nothing does."""
 
 
-def draw_queries(scene: Scene, seen: Sequence[Seen]) -> tuple[Query, ...]:
+def draw_queries(scene: Scene, seen: Sequence[VisibleObject]) -> tuple[Query, ...]:
     """Ask about what is seen of a scene, in random order.
 
     The scene's ladders are asked for, and a draw of the other tasks whose answer nobody doubts.
@@ -63,7 +63,7 @@ def draw_queries(scene: Scene, seen: Sequence[Seen]) -> tuple[Query, ...]:
     return tuple(_put(rng, task, answer, scene.split) for task, answer in drawn)
 
 
-def _may_ask(split: Split, task: Task, seen: Sequence[Seen]) -> bool:
+def _may_ask(split: Split, task: Task, seen: Sequence[VisibleObject]) -> bool:
     """Return whether a split asks for a task: not for what is held out from it.
 
     Lower rungs have to be well in view: whoever knows only the task would take them too.

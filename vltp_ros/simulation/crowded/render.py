@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vltp_ros.simulation.camera import Camera, Surface
-from vltp_ros.simulation.crowded.answers import Seen
+from vltp_ros.simulation.crowded.answers import VisibleObject
 from vltp_ros.simulation.crowded.appearance import ALPHAS, FINISHES, MATERIALS
 from vltp_ros.simulation.crowded.forms import ALL_FORMS, shape
 from vltp_ros.simulation.crowded.layout import renumbered, with_hosts
@@ -38,7 +38,7 @@ class Rendered:
     """uint8 [H, W, 3], RGB."""
     labels: np.ndarray
     """uint8 [H, W]: 0 for no object, i where seen[i - 1] is."""
-    seen: tuple[Seen, ...]
+    seen: tuple[VisibleObject, ...]
     """The objects in the image, all of them recognisable; distractors are among them."""
     queries: tuple[Query, ...]
     """What is asked."""
@@ -101,7 +101,7 @@ class SceneRenderer(Renderer):
             self._shown = scene, [figure(one.item) for one in self._recognisable(scene)[0]]
         return self._colour(scene, self._shown[1], scene.camera.orbit(seconds))
 
-    def _recognisable(self, scene: Scene) -> tuple[tuple[Seen, ...], np.ndarray]:
+    def _recognisable(self, scene: Scene) -> tuple[tuple[VisibleObject, ...], np.ndarray]:
         """Return the objects that show enough and, without the others, their labels [H, W]."""
         figures = [figure(item) for item in scene.objects]
         whole = self._whole(scene, figures)
@@ -184,7 +184,9 @@ def apart(boxes: Sequence[np.ndarray]) -> list[list[int]]:
     return groups
 
 
-def _describe(objects: Sequence[Item], labels: np.ndarray, whole: np.ndarray) -> tuple[Seen, ...]:
+def _describe(
+    objects: Sequence[Item], labels: np.ndarray, whole: np.ndarray
+) -> tuple[VisibleObject, ...]:
     """Return what is seen of each object."""
     height, width = labels.shape
     numbers = labels.ravel().astype(np.int64)
@@ -196,7 +198,7 @@ def _describe(objects: Sequence[Item], labels: np.ndarray, whole: np.ndarray) ->
     for i, (item, columns, rows) in enumerate(zip(objects, in_column, in_row, strict=True)):
         pixels = int(columns.sum())
         (left, right), (top, bottom) = _ends(columns), _ends(rows)
-        seen.append(Seen(
+        seen.append(VisibleObject(
             item,
             state="holding" if item.state == "empty" and i in hosts else item.state,
             pixels=pixels,
