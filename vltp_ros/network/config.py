@@ -200,7 +200,7 @@ Quantization = Literal["float32", "bfloat16", "int8", "nf4"]
 QUANTIZATIONS = get_args(Quantization)
 """LLaVA's weights: 32, 16, 8 (LLM.int8) or 4 bits (NF4, double quantisation)."""
 
-AutoQuantization = Literal["auto", "float32", "bfloat16", "int8", "nf4"]
+AutoQuantization = Literal["auto", Quantization]
 AUTO_QUANTIZATIONS = get_args(AutoQuantization)
 """Those, and auto: bfloat16 on a GPU where it fits, else nf4; on a CPU what the model says."""
 

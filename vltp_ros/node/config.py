@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
-from vltp_ros.network.config import QUANTIZATIONS, RANKINGS, AutoQuantization, Ranking
+from vltp_ros.network.config import AUTO_QUANTIZATIONS, RANKINGS, AutoQuantization, Ranking
 from vltp_ros.network.csp import CSP_NAMES, CspName
 from vltp_ros.runtime.checks import MAX_TASK_CHARACTERS
 from vltp_ros.runtime.deadline import DeadlineConfig
@@ -34,7 +34,7 @@ class NodeConfig:
         MODEL_DEFAULT,
         "how LLaVA's weights lie in memory; own: as the model says; auto: bfloat16 on a GPU where "
         "it fits, else nf4",
-        choices=(MODEL_DEFAULT, "auto", *QUANTIZATIONS),
+        choices=(MODEL_DEFAULT, *AUTO_QUANTIZATIONS),
         read_only=True,
     )
     precision: Precision = same_as(InferenceSettings, "precision", read_only=True)
