@@ -34,15 +34,6 @@ DTYPES = {
 }
 """OpenVINO's names of types."""
 
-SIMPLIFICATIONS = (
-    torch._C._jit_pass_inline,
-    torch._C._jit_pass_constant_pooling,  # type: ignore[attr-defined]
-    torch._C._jit_pass_cse,
-    torch._C._jit_pass_dce,
-)
-"""Of a trace, in this order: what it holds twice, above all constants, takes OpenVINO as long to
-read as what the network does."""
-
 
 def is_installed() -> bool:
     """Return whether OpenVINO can be imported."""
@@ -157,6 +148,18 @@ class _Traced(nn.Module):
         return outputs
 
 
+def _simplify(graph: torch.Graph) -> None:
+    """Drop from a trace what it holds twice, above all constants.
+
+    OpenVINO takes as long to read that as what the network does. PyTorch's passes are private: one
+    without them compiles nothing here, and runs everything as it is.
+    """
+    torch._C._jit_pass_inline(graph)
+    torch._C._jit_pass_constant_pooling(graph)  # type: ignore[attr-defined]
+    torch._C._jit_pass_cse(graph)
+    torch._C._jit_pass_dce(graph)
+
+
 def _convert(function: _Traced, tensors: tuple[Tensor, ...]) -> openvino.Model:
     """Trace a function, and convert the trace to a model for tensors of these shapes."""
     from openvino.frontend import FrontEndManager
@@ -165,8 +168,7 @@ def _convert(function: _Traced, tensors: tuple[Tensor, ...]) -> openvino.Model:
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that shapes become constant, as they should
         traced = torch.jit.trace(function, tensors, check_trace=False)
-    for simplify in SIMPLIFICATIONS:
-        simplify(traced.graph)
+    _simplify(traced.graph)
     # What openvino.convert_model does, which also reports to OpenVINO's makers.
     frontend = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(traced)  # the model reads from it, but does not keep it
