@@ -137,13 +137,17 @@ def frames(session: Session, name: str, quick: bool) -> Iterator[dict]:
         image = np.random.default_rng(0).integers(0, 256, (*SIZES[size], 3), np.uint8)
         reuse = ReuseConfig(max_age=3600.0 if reused else 0.0, max_change=1.0)
         settings = InferenceSettings(csp=csp, reuse=reuse, runner=session.settings.runner)
-        for row in _in_turns(session, settings, image, TASKS[:tasks]):
-            yield {**row, "name": f"frame {size}, {what}, csp {csp}, {name}", "tasks": tasks}
+        row_name = f"frame {size}, {what}, csp {csp}, {name}"
+        yield from _in_turns(row_name, session, settings, image, TASKS[:tasks])
     session.close()
 
 
 def _in_turns(
-    session: Session, settings: InferenceSettings, image: np.ndarray, tasks: Sequence[str]
+    name: str,
+    session: Session,
+    settings: InferenceSettings,
+    image: np.ndarray,
+    tasks: Sequence[str],
 ) -> list[dict]:
     """Time an image at several rates in turns, as a machine's speed changes: a row for each.
 
@@ -167,10 +171,11 @@ def _in_turns(
     medians = {rate: statistics.median(times[rate]) for rate in rates}
     return [
         {
-            **_row("", medians[rate]),
+            **_row(name, medians[rate]),
             **(_compared(medians[0.0], medians[rate]) if rate and 0.0 in medians else {}),
             "rate": rate,
             "csp": settings.csp,
+            "tasks": len(tasks),
             "dtype": session.precision,
             "device": session.device.type,
             "first_ms": round(first[rate], 2),
