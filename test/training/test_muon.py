@@ -10,8 +10,10 @@ from vltp_ros.training.muon import Muon, orthogonal
 def test_singular_values_come_near_one():
     generator = torch.Generator().manual_seed(0)
     for shape in ((3, 24, 40), (2, 40, 24)):
-        values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=generator)))
-        assert values.min() > 0.3 and values.max() < 1.4
+        matrices = torch.randn(shape, generator=generator)
+        for dtype in (torch.float32, torch.bfloat16):
+            values = torch.linalg.svdvals(orthogonal(matrices, dtype))
+            assert values.min() > 0.3 and values.max() < 1.4
 
 
 def test_steps_are_those_of_pytorch():
@@ -31,3 +33,13 @@ def test_steps_are_those_of_pytorch():
     for ours, theirs, before in zip(*ends, start, strict=True):
         moved = (theirs - before).norm()
         assert (ours - theirs).norm() < 0.03 * moved
+
+
+def test_a_kernel_is_a_matrix_with_a_row_for_each_channel_that_comes_out():
+    start = torch.randn(6, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    kernel, matrix = (torch.nn.Parameter(t.clone()) for t in (start, start.flatten(1)))
+    for weight in (kernel, matrix):
+        weight.grad = weight.detach().clone()
+        Muon([weight], lr=0.1, weight_decay=0.05).step()
+    assert torch.allclose(kernel.flatten(1), matrix, atol=1e-6)
+    assert not torch.allclose(kernel, start, atol=1e-3)

@@ -84,12 +84,13 @@ def _seed(seed: int, step: int) -> None:
 
 
 def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Return Muon for the transformers' weight matrices and AdamW for the rest, or AdamW for all.
+    """Return Muon for what linear layers and convolutions multiply with and AdamW for the rest.
 
-    Tables that are looked up row by row (embeddings, positions) are no matrices in Muon's sense.
-    Parameters of the modules that the stage names in ``finetuned`` have smaller rates.
+    Or AdamW for all. Tables that are looked up row by row (embeddings, positions) are no matrices
+    in Muon's sense. Parameters of the modules that the stage names in ``finetuned`` have smaller
+    rates.
     """
-    looked_up = ("embed", "token", "rel_pos", "query", "no_mask")
+    matrix_ids = _matrix_ids(stage) if config.optimiser == "muon" else set()
     adamw, muon = [], []
     for finetuned, scale in ((False, 1.0), (True, config.finetune_share)):
         named = [
@@ -97,14 +98,8 @@ def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
             for name, parameter in _trained(stage).items()
             if finetuned == name.removeprefix("model.").startswith(getattr(stage, "finetuned", ()))
         ]
-        matrices = [
-            p
-            for n, p in named
-            if config.optimiser == "muon" and p.ndim == 2 and not any(w in n for w in looked_up)
-        ]
-        matrix_ids = {id(p) for p in matrices}
         rest = [p for _, p in named if id(p) not in matrix_ids]
-        muon.append({"params": matrices, "scale": scale})
+        muon.append({"params": [p for _, p in named if id(p) in matrix_ids], "scale": scale})
         adamw += [
             {"params": [p for p in rest if p.ndim > 1], "scale": scale},
             {"params": [p for p in rest if p.ndim <= 1], "scale": scale, "weight_decay": 0.0},
@@ -117,11 +112,20 @@ def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
         optimisers.append(torch.optim.AdamW(filled[0], lr=rate, betas=betas, weight_decay=decay))
     if filled[1]:
         rate = config.muon_learning_rate
-        optimisers.append(Muon(filled[1], lr=rate, weight_decay=decay))
+        dtype = torch.bfloat16 if config.bfloat16 else torch.float32
+        optimisers.append(Muon(filled[1], lr=rate, weight_decay=decay, dtype=dtype))
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["peak"] = group["scale"] * group["lr"]
     return optimisers
+
+
+def _matrix_ids(stage: nn.Module) -> set[int]:
+    """Return the ids of the weights of linear layers and convolutions."""
+    products = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    ids = {id(module.weight) for module in stage.modules() if isinstance(module, products)}
+    # A language model's head may share its weight with the table of words.
+    return ids - {id(m.weight) for m in stage.modules() if isinstance(m, nn.Embedding)}
 
 
 def _set_rates(optimisers: list[torch.optim.Optimizer], share: float) -> None:

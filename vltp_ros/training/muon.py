@@ -1,7 +1,11 @@
-"""Muon: momentum whose matrices are made orthogonal (Jordan et al., 2024)."""
+"""Muon: momentum whose matrices are made orthogonal (Jordan et al., 2024).
+
+A kernel of a convolution is a matrix too, with a row for each channel that comes out.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +20,7 @@ ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for matrices, on a GPU those of one shape at once, in the type that a device is fast in.
+    """Muon for matrices, those of one shape at once, in a type that the device is fast in.
 
     PyTorch's takes bfloat16 everywhere, which a CPU without instructions for it computes a hundred
     times slower than float32.
@@ -28,15 +32,18 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         weight_decay: float,
         momentum: float = 0.95,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        """Take matrices [m, n].
+        """Take matrices [m, n] and kernels [m, ...], whose n is the product of the rest.
 
         Args:
-            params: matrices, or groups of them with settings of their own.
+            params: these, or groups of them with settings of their own.
             lr: step of each matrix, times sqrt(max(1, m / n)).
             weight_decay: share of lr by which weights shrink in a step.
             momentum: Nesterov's, 0..1.
+            dtype: in which updates are made orthogonal.
         """
+        self.dtype = dtype
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -47,15 +54,14 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     shapes[parameter.shape].append(parameter)
-            for (rows, columns), parameters in shapes.items():
-                updates = [self._momentum(p, group["momentum"]) for p in parameters]
+            for (rows, *others), parameters in shapes.items():
+                columns = math.prod(others)
+                updates = [self._momentum(p, group["momentum"]).flatten(1) for p in parameters]
                 size = group["lr"] * max(1.0, rows / columns) ** 0.5
                 shrink = 1 - group["lr"] * group["weight_decay"]
-                # A GPU waits for launches; a CPU multiplies matrices faster one by one.
-                together = len(updates) if updates[0].is_cuda else 1
-                ready = [orthogonal(part) for part in torch.stack(updates).split(together)]
-                for parameter, update in zip(parameters, torch.cat(ready), strict=True):
-                    parameter.mul_(shrink).add_(update, alpha=-size)
+                ready = orthogonal(torch.stack(updates), self.dtype)
+                for parameter, update in zip(parameters, ready, strict=True):
+                    parameter.mul_(shrink).add_(update.view_as(parameter), alpha=-size)
 
     def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
         """Add the gradient to the running mean; return the mean one step ahead (Nesterov)."""
@@ -68,12 +74,17 @@ class Muon(torch.optim.Optimizer):
         return grad.lerp(mean, momentum)
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
-    """Return matrices [B, m, n] with their singular values brought near 1, by Newton-Schulz."""
+def orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return matrices [B, m, n] with their singular values brought near 1, by Newton-Schulz.
+
+    Args:
+        matrices: of any scale.
+        dtype: in which to compute; the result has the type of the matrices.
+    """
     a, b, c = COEFFICIENTS
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     x = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    x = x.to(torch.bfloat16 if matrices.is_cuda else torch.float32)
+    x = x.to(dtype)
     for _ in range(ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
