@@ -143,6 +143,22 @@ def test_gradients_reach_every_layer_and_checkpointing_changes_none(image):
         assert torch.allclose(plain, again, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("csp", [None, CSP_PRESETS["65"]])
+def test_training_and_inference_attend_alike(reasoner, csp):
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randint(0, 255, (2, 3, 48, 64), dtype=torch.uint8, generator=generator)
+    features = reasoner.encode_image(images, cls=True)
+
+    def reason():
+        return reasoner.reason(features, [TASKS, TASKS[::-1]], csp=csp, output_attentions=True)
+
+    trained = reason()
+    with torch.no_grad():
+        used = reason()
+    torch.testing.assert_close(trained.seg, used.seg, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(trained.attention, used.attention, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("selector", ["uniform", "random", "cls", "instances"])
 @torch.inference_mode()
 def test_every_selector_gives_an_answer_of_its_own(reasoner, image, selector):

@@ -23,6 +23,7 @@ from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecode
 
 from vltp_ros.network import fused
 from vltp_ros.network.csp import Spans
+from vltp_ros.network.prune_decoder import without_autocast
 from vltp_ros.network.token_selection import top_k
 
 KeysAndValues = tuple[Tensor, Tensor]
@@ -192,6 +193,9 @@ def _run_now(
     angles = _angles(parts)
     queries = _heads(fused.rotate(attn.q_proj(normed), angles), parts)
     own = _keys_and_values(attn, normed, parts, angles)
+    if _trains_on_cpu(states):
+        attended, attention = _attend_by_products(attn, queries, [*past, *own], last)
+        return _split(_finish(layer, states, attended), parts), attention, own
     keys, values = _joined([*past, *own], rows)
     out, end = [], sum(pair[0].shape[2] for pair in past)
     for query in queries:
@@ -220,14 +224,17 @@ def _read_out(
     attn, rows = layer.self_attn, torch.arange(len(last), device=last.device)
     states = torch.cat([part.states.flatten(0, 1) for part in parts])
     _, normed = fused.add_and_norm(layer.input_layernorm, states)
-    keys, values = _joined(
-        [*past, *_keys_and_values(attn, normed, parts, _angles(parts))], len(last)
-    )
+    pairs = [*past, *_keys_and_values(attn, normed, parts, _angles(parts))]
     position = parts[-1].map(lambda t: t[rows, last].unsqueeze(1))
     state = position.states.flatten(0, 1)
     _, normed = fused.add_and_norm(layer.input_layernorm, state)
     query = fused.rotate(attn.q_proj(normed), position.angles.flatten(0, 1))
     query = query.unflatten(1, (-1, attn.head_dim))
+    if _trains_on_cpu(states):
+        hidden = _hidden(parts[-1], last)[:, None, None]
+        out, weights = _weigh(attn, query.unsqueeze(2), pairs[:-1], pairs[-1], hidden)
+        return _finish(layer, state, out.flatten(1)), weights.squeeze(2).mean(1)
+    keys, values = _joined(pairs, len(last))
     weights = _weights(attn, query, keys, _hidden(parts[-1], last))
     out = weights.to(values.dtype).unsqueeze(2) @ values
     return _finish(layer, state, out.flatten(1)), weights.mean(1)
@@ -238,6 +245,81 @@ def _finish(layer: LlamaDecoderLayer, states: Tensor, attended: Tensor) -> Tenso
     update = layer.self_attn.o_proj(attended)
     states, normed = fused.add_and_norm(layer.post_attention_layernorm, states, update)
     return states + fused.run_mlp(layer.mlp, normed)
+
+
+def _trains_on_cpu(states: Tensor) -> bool:
+    """Return whether to attend by plain products.
+
+    PyTorch's attention for CPUs goes back in bfloat16 at half their pace, and keys that are
+    repeated for each task cost more than what is done with them.
+    """
+    return states.device.type == "cpu" and torch.is_grad_enabled()
+
+
+def _attend_by_products(
+    attn: LlamaAttention,
+    queries: Sequence[Tensor],
+    pairs: Sequence[KeysAndValues],
+    last: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return what :func:`_run` attends to and what its read-out positions do, for all parts.
+
+    Args:
+        attn: the layer's.
+        queries: of each part, [B, heads, n, d].
+        pairs: keys and values of the past and of each part.
+        last: int64 [R], as in :func:`_run`.
+    """
+    out, weights = [], None
+    for number, query in enumerate(queries, len(pairs) - len(queries)):
+        count = query.shape[2]
+        hidden = ~_causal_mask(count, count, query.device)
+        attended, weights = _weigh(attn, query, pairs[:number], pairs[number], hidden)
+        out.append(attended.transpose(1, 2).flatten(2).flatten(0, 1))
+    if last is None or weights is None:
+        return torch.cat(out), None
+    return torch.cat(out), weights[torch.arange(len(last)), :, last].mean(1)
+
+
+def _weigh(
+    attn: LlamaAttention,
+    query: Tensor,
+    before: Sequence[KeysAndValues],
+    own: KeysAndValues,
+    hidden: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Attend to what rows share and to what each row has for itself, without repeating keys.
+
+    Args:
+        attn: the layer's.
+        query: [R, heads, q, d].
+        before: keys and values that rows share, of at most G rows; R / G rows that lie side by side
+            share one.
+        own: keys and values [R, heads, m, d].
+        hidden: bool, broadcast to [R, heads, q, m]: what is not attended to.
+
+    Returns:
+        [R, heads, q, d], and the weights, float [R, heads, q, all keys].
+    """
+    query = query * attn.scaling
+    logits = (query @ own[0].mT).masked_fill(hidden, float("-inf"))
+    if not before:
+        weights = _softmax(logits)
+        return weights @ own[1], weights
+    keys, values = _joined(before, len(before[-1][0]))
+    groups, total = len(keys), keys.shape[2]
+    together = query.unflatten(0, (groups, -1)).transpose(1, 2)  # [G, heads, R / G, q, d]
+    early = (together.flatten(2, 3) @ keys.mT).view(*together.shape[:-1], total)
+    weights = _softmax(torch.cat([early, logits.unflatten(0, (groups, -1)).transpose(1, 2)], -1))
+    out = (weights[..., :total].flatten(2, 3) @ values).view_as(together).transpose(1, 2)
+    late = weights[..., total:].transpose(1, 2).flatten(0, 1) @ own[1]
+    return out.flatten(0, 1) + late, weights.transpose(1, 2).flatten(0, 1)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Return the softmax in the type of the logits, summed in float32."""
+    with without_autocast(logits):  # which would copy them to float32, and back on the way back
+        return logits.softmax(-1)
 
 
 def _attend(attn: LlamaAttention, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
