@@ -71,8 +71,11 @@ def coverage(labels: Tensor, objects: int, grid: int, centred: bool) -> Tensor:
     scaled = F.interpolate(labels.unsqueeze(1).float(), (rows, columns)).squeeze(1).long()
     top, left = ((side - rows) // 2, (side - columns) // 2) if centred else (0, 0)
     square = F.pad(scaled, (left, side - columns - left, top, side - rows - top))
-    shown = F.one_hot(square, objects + 1).unflatten(1, (grid, SAMPLES))
-    return shown.unflatten(3, (grid, SAMPLES)).float().mean((2, 4)).permute(0, 3, 1, 2)
+    count = objects + 1
+    cells = torch.arange(len(labels) * grid**2, device=labels.device).view(-1, grid, 1, grid, 1)
+    numbered = cells * count + square.unflatten(1, (grid, SAMPLES)).unflatten(3, (grid, SAMPLES))
+    samples = torch.bincount(numbered.flatten(), minlength=cells.numel() * count)
+    return samples.view(-1, grid, grid, count).permute(0, 3, 1, 2) / SAMPLES**2
 
 
 def union(answers: Tensor, attributes: Tensor) -> Tensor:
