@@ -143,8 +143,8 @@ def test_stages_and_starts_that_do_not_fit_are_refused(data, crowded, tmp_path):
 
     with pytest.raises(ValueError, match=r"--stage is 'tower' and .* has edition 1; allowed there"):
         train("tower", data)
-    with pytest.raises(ValueError, match="--sam is a and --init b; only one can be given"):
-        train("tower", crowded, sam=Path("a"), init=Path("b"), config=SETTINGS)
+    with pytest.raises(ValueError, match="--sam is a; the prune stage starts from a trained"):
+        train("prune", crowded, sam=Path("a"), init=Path("b"), config=SETTINGS)
     assert not (tmp_path / "run").exists()
 
 

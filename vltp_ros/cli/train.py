@@ -67,10 +67,10 @@ class Train(DeviceOption, Command):
     quantization: TrainingQuantization | None = None
     """LLaVA's weights in a stage that leaves them frozen; as the model says if not given."""
     sam: Path | None = None
-    """Model directory whose SAM a new model starts with; SAM is new as well if not given."""
-    heads: Path | None = None
-    """Run of an earlier stage whose heads for auxiliary losses to go on with; new ones if not
-    given."""
+    """Model directory whose dense SAM to start with, instead of that of --init or a new one."""
+    heads: tuple[Path, ...] = ()
+    """Runs of earlier stages whose heads for auxiliary losses to go on with; a stage's heads that
+    none of them has are new."""
 
 
 def run(args: Train) -> dict:
@@ -90,8 +90,8 @@ def run(args: Train) -> dict:
         stage = LATER_STAGES[args.stage](model, args.config)
     else:
         stage = first_stages[args.stage](model, args.config, source.classes, source.attributes)
-    if args.heads is not None:
-        take_heads(stage, args.heads)
+    for earlier in args.heads:
+        take_heads(stage, earlier)
     seconds = fit(stage.train(), source, args.config, args.run)
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
@@ -109,10 +109,19 @@ def _source(data: TabletopDataset, config: TrainConfig) -> Source:
 def _initial_model(args: Train, edition: int) -> Vltp:
     """Load or build the model to train."""
     device = resolve_device(args.device)
-    if args.init is None:
-        return _new_model(args, device, edition)
+    if args.sam is not None and args.stage in LATER_STAGES:
+        raise ValueError(
+            f"--sam is {args.sam}; the {args.stage} stage starts from a trained dense model"
+        )
+    model = _loaded(args, device) if args.init else _new_model(args, edition).to(device)
     if args.sam is not None:
-        raise ValueError(f"--sam is {args.sam} and --init {args.init}; only one can be given")
+        take_sam(model, args.sam)
+    return model
+
+
+def _loaded(args: Train, device: torch.device) -> Vltp:
+    """Load the model of --init."""
+    assert args.init is not None
     if args.stage in TRAIN_LLAVA:
         why = f"the {args.stage} stage trains LLaVA's own weights"
         return load_start(args.init, args.quantization, device, ("float32",), why)
@@ -122,7 +131,7 @@ def _initial_model(args: Train, edition: int) -> Vltp:
     return model
 
 
-def _new_model(args: Train, device: torch.device, edition: int) -> Vltp:
+def _new_model(args: Train, edition: int) -> Vltp:
     """Build a model for a stage that may start from one."""
     if args.stage in LATER_STAGES:
         raise ValueError(
@@ -135,12 +144,8 @@ def _new_model(args: Train, device: torch.device, edition: int) -> Vltp:
         )
     if edition == 1:
         sentences = [text for task in TASKS for text in task.phrasings]
-        model = new_model(sentences, args.config.seed)
-    else:
-        model = new_model(common_sentences(), args.config.seed, "crowded")
-    if args.sam is not None:
-        take_sam(model, args.sam)
-    return model.to(device)
+        return new_model(sentences, args.config.seed)
+    return new_model(common_sentences(), args.config.seed, "crowded")
 
 
 def _add_pruned_half(model: Vltp) -> None:

@@ -21,7 +21,7 @@ from vltp_ros.training.attributes import coverage
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.crowded_batches import CrowdedBatch
 from vltp_ros.training.losses import attention_loss
-from vltp_ros.training.stages import DenseStage, EncoderStage, dense_mask_loss, train_only
+from vltp_ros.training.stages import DenseStage, KindHead, dense_mask_loss, train_only
 
 PLACES = 16
 """Cells along each side of the map on which <SEG> says where the answer is."""
@@ -62,6 +62,7 @@ class TowerStage(nn.Module):
         super().__init__()
         self.model, self.config = model, config
         self.name_head = _name_head(model, attributes)
+        _attend_by_products(model)
         train_only(model, self.trained)
 
     def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
@@ -91,6 +92,7 @@ class ReasonerStage(nn.Module):
         self.name_head = _name_head(model, attributes)
         self.task_head = _rarely(nn.Linear(WIDTH, attributes, device=device))
         self.place_head = nn.Linear(WIDTH, WIDTH, device=device)
+        _attend_by_products(model)
         train_only(model, self.trained)
 
     def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
@@ -146,7 +148,7 @@ class LookingStage(ReasonerStage):
 
     def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
         super().__init__(model, config, classes, attributes)
-        self.encoder = EncoderStage(model, config, classes, attributes)
+        self.kind_head = KindHead(classes).to(model.pixel_mean.device)
         train_only(model, self.trained)
 
     def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
@@ -155,7 +157,7 @@ class LookingStage(ReasonerStage):
         seg, looking = self.look(batch)
         drawn = seg.unflatten(0, (len(batch.tasks), -1))[:, : len(batch.tasks[0])].flatten(0, 1)
         mask = dense_mask_loss(self.model, features, drawn, batch)
-        kind = self.encoder.kind_loss(features, batch.kinds)
+        kind = self.kind_head.loss(features, batch.kinds)
         losses = {"mask": mask, "kind": kind, **looking}
         return {"loss": self.weighted(losses), **losses}
 
@@ -164,6 +166,15 @@ def _rarely(head: nn.Linear) -> nn.Linear:
     """Let a head start by saying no: of many attributes, few are true of one thing."""
     nn.init.constant_(head.bias, -4.0)
     return head
+
+
+def _attend_by_products(model: Vltp) -> None:
+    """Let the vision tower attend by plain products on a CPU.
+
+    PyTorch's attention for CPUs goes back in bfloat16 at half their pace.
+    """
+    if model.pixel_mean.device.type == "cpu":
+        model.reasoner.llava.model.vision_tower.set_attn_implementation("eager")
 
 
 def _name_head(model: Vltp, attributes: int) -> NameHead:

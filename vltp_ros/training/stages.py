@@ -26,6 +26,23 @@ MASK_STRIDE = 2
 """Masks are compared at the input's side / 2: a quarter of the pixels, the same outlines."""
 
 
+class KindHead(nn.Module):
+    """Names the kind of object at each quarter-resolution pixel."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(WIDTH, (classes + 1) * 16, 1)
+
+    def loss(self, features: Tensor, kinds: Tensor) -> Tensor:
+        """Return the cross-entropy of features [B, 256, g, g] against kinds [B, H, W]."""
+        logits = F.pixel_shuffle(self.conv(features), 4).float()
+        height, width = fitted_size(kinds.shape[-2], kinds.shape[-1], logits.shape[-1])
+        target = F.interpolate(kinds.unsqueeze(1).float(), (height, width)).squeeze(1).long()
+        # Between equal pixels and equal kinds: thin things count, rare ones do not dominate.
+        weight = torch.bincount(target.flatten(), minlength=logits.shape[1]).clamp(min=1) ** -0.5
+        return F.cross_entropy(logits[..., :height, :width], target, weight)
+
+
 class EncoderStage(nn.Module):
     """The image encoder alone: name the kind of object at each quarter-resolution pixel.
 
@@ -37,24 +54,14 @@ class EncoderStage(nn.Module):
     def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
         super().__init__()
         self.model, self.config = model, config
-        device = model.pixel_mean.device
-        self.kind_head = nn.Conv2d(WIDTH, (classes + 1) * 16, 1, device=device)
+        self.kind_head = KindHead(classes).to(model.pixel_mean.device)
         train_only(model, self.trained)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is the one to minimise."""
         features = self.model.image_encoder(self.model.preprocess(batch.images))
-        kind = self.kind_loss(features, batch.kinds)
+        kind = self.kind_head.loss(features, batch.kinds)
         return {"loss": kind, "kind": kind}
-
-    def kind_loss(self, features: Tensor, kinds: Tensor) -> Tensor:
-        """Return the cross-entropy of features [B, 256, g, g] against kinds [B, H, W]."""
-        logits = F.pixel_shuffle(self.kind_head(features), 4).float()
-        height, width = fitted_size(kinds.shape[-2], kinds.shape[-1], logits.shape[-1])
-        target = F.interpolate(kinds.unsqueeze(1).float(), (height, width)).squeeze(1).long()
-        # Between equal pixels and equal kinds: thin things count, rare ones do not dominate.
-        weight = torch.bincount(target.flatten(), minlength=logits.shape[1]).clamp(min=1) ** -0.5
-        return F.cross_entropy(logits[..., :height, :width], target, weight)
 
 
 class DenseStage(EncoderStage):
@@ -77,7 +84,7 @@ class DenseStage(EncoderStage):
         features = model.image_encoder(model.preprocess(batch.images))
         seg = model.reasoner(batch.images, batch.tasks)
         mask = dense_mask_loss(model, features, seg, batch)
-        kind = self.kind_loss(features, batch.kinds)
+        kind = self.kind_head.loss(features, batch.kinds)
         serving = F.binary_cross_entropy_with_logits(
             self.task_head(seg[:, 0]).float(), batch.serving
         )

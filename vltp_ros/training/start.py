@@ -36,7 +36,7 @@ def take_sam(model: Vltp, directory: Path) -> None:
 
 
 def take_heads(stage: nn.Module, run: Path) -> None:
-    """Give a stage the heads of auxiliary losses that an earlier run has trained.
+    """Give a stage those heads of auxiliary losses that an earlier run has trained.
 
     They are in no model directory, and heads that know nothing undo what was learnt under them.
 
