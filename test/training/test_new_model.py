@@ -1,22 +1,45 @@
-"""How a new model starts."""
+"""How a new model starts, and the vision tower behind convolutions."""
 
 from __future__ import annotations
 
+import pytest
 import torch
+from transformers import AutoConfig, AutoModel
 
-from vltp_ros.training.new_model import NEARBY, new_model
+from vltp_ros.network.vision_tower import ConvStemConfig, ConvStemModel
+from vltp_ros.training.new_model import new_model
+
+SIZES = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 40,
+    "patch_size": 10,
+    "stem": ((8, 5, 1), (16, 2, 1)),
+}
 
 
-def test_heads_of_the_tower_start_by_looking_nearby():
-    tower = new_model(["find the lamp"], 0, "crowded").reasoner.llava.model.vision_tower
-    tower.set_attn_implementation("eager")
-    pixels = torch.randn(1, 3, 320, 320, generator=torch.Generator().manual_seed(0))
+def test_the_crowded_model_has_a_tower_behind_convolutions():
+    reasoner = new_model(["find the lamp"], 0, "crowded").reasoner
+    assert isinstance(reasoner.llava.model.vision_tower, ConvStemModel)
+    features = reasoner.encode_image(torch.zeros(2, 3, 48, 64, dtype=torch.uint8), cls=True)
+    assert features.tokens.shape == (2, 256, 192) and features.cls.shape == (2, 256)
+
+
+def test_transformers_writes_and_reads_a_conv_stem(tmp_path):
+    torch.manual_seed(0)
+    tower = ConvStemModel(ConvStemConfig(**SIZES)).eval()
+    tower.save_pretrained(tmp_path)
+    parts = AutoConfig.from_pretrained(tmp_path).stem
+    assert tuple(map(tuple, parts)) == SIZES["stem"]
+    again = AutoModel.from_pretrained(tmp_path).eval()
+    pixels = torch.randn(1, 3, 40, 40)
     with torch.no_grad():
-        attentions = tower(pixels, output_attentions=True).attentions
-    first = attentions[0][0, :, 1:, 1:].unflatten(1, (16, 16)).unflatten(3, (16, 16))
-    for head, (down, right) in enumerate(NEARBY):
-        best = first[head, 8, 8].flatten().argmax().item()
-        assert divmod(best, 16) == (8 + down, 8 + right)
-    assert first[len(NEARBY) :, 8, 8].max() < 0.05
-    for layer in attentions:
-        assert layer[0, : len(NEARBY), 137, 1:].unflatten(1, (16, 16))[:, 6:11, 6:11].sum() > 3
+        torch.testing.assert_close(again(pixels)[0], tower(pixels)[0])
+
+
+@pytest.mark.parametrize("stem", [((8, 5, 1), (16, 1, 1)), ((8, 5, 1), (12, 2, 1))])
+def test_a_stem_that_does_not_fit_is_refused(stem):
+    with pytest.raises(ValueError, match="they must be patch_size 10 and hidden_size 16"):
+        ConvStemModel(ConvStemConfig(**SIZES | {"stem": stem}))

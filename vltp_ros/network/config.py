@@ -175,6 +175,9 @@ class LlavaSizes:
     vision_layers: int = setting(24, "its layers", low=1)
     vision_heads: int = setting(16, "its attention heads", low=1)
     feature_layer: int = setting(-2, "of its hidden states, which becomes image tokens")
+    stem: tuple[tuple[int, int, int], ...] = setting(
+        (), "channels, stride and blocks of each part of a ConvStem; none: CLIP's one convolution"
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -185,9 +188,11 @@ class LlavaSizes:
         return (self.image_size // self.patch_size) ** 2
 
 
+STEM = ((48, 5, 1), (96, 2, 2), (192, 2, 1))
+
 LLAVA_SIZES = {
     "tabletop": LlavaSizes(128, 384, 8, 4, 1024, 512, 192, 24, 128, 384, 4, 4, -1),
-    "crowded": LlavaSizes(192, 384, 8, 6, 1024, 512, 320, 20, 192, 512, 5, 6, -1),
+    "crowded": LlavaSizes(192, 384, 8, 6, 1024, 512, 320, 20, 192, 512, 2, 6, -1, STEM),
     "1b": LlavaSizes(2048, 5632, 22, 32),
     "7b": LlavaSizes(),
 }

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from segment_anything.modeling.image_encoder import Block
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
-from torch import Tensor
 from transformers import (
     CLIPVisionConfig,
-    CLIPVisionModel,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -22,6 +20,7 @@ from transformers import (
 from vltp_ros.network.config import LLAVA_SIZES, LlavaSizes, model_config
 from vltp_ros.network.prompts import SEG_TOKEN
 from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.vision_tower import ConvStemConfig
 from vltp_ros.network.vltp import Vltp
 
 VOCABULARY = LLAVA_SIZES["tabletop"].vocabulary
@@ -46,8 +45,6 @@ def new_model(sentences: Iterable[str], seed: int, llava: str = "tabletop") -> V
         look_around(block, axis=number % 2, reach=1.0)
     for number, block in enumerate(b for b in blocks if not b.window_size):
         look_around(block, axis=number % 2, reach=4.0)
-    if llava == "crowded":
-        look_nearby(model.reasoner.llava.model.vision_tower)
     return model
 
 
@@ -76,61 +73,6 @@ def look_around(block: Block, axis: int, reach: float) -> None:
             # The floor keeps far tokens in play; 2 * 0.5 leaves room beside the content's query.
             table[:, channel] = 0.5 * (-distance.square() / 2).clamp(min=-6)
             query[head, channel] = 2.0
-
-
-NEARBY = ((0, 0), (0, -1), (0, 1), (-1, 0), (1, 0))
-"""Where heads look: rows down and columns right of a token, patches."""
-
-PEAK = 4.0
-"""How much the logit of the place looked at exceeds those far from its row, and from its column."""
-
-
-@torch.no_grad()
-def look_nearby(tower: CLIPVisionModel) -> None:
-    """Let the first heads of a CLIP vision tower start by looking at one place nearby each.
-
-    That is :func:`look_around` for a tower whose positions are absolute: some channels of the
-    position embedding hold sines and cosines of row and column. Keys repeat them, and a head's
-    queries repeat them turned by the phases of its place in NEARBY, so that logits are sums of
-    cosines of distances. The other heads, and all that follows from training, are free.
-
-    Args:
-        tower: with random weights; its heads have a multiple of four channels.
-    """
-    config = tower.config
-    positions = tower.get_parameter("embeddings.position_embedding.weight")[1:]
-    grid = math.isqrt(len(positions))
-    width = config.hidden_size // config.num_attention_heads
-    phases = 2 * math.pi / grid * torch.arange(1, width // 4 + 1)  # of a step, for each frequency
-    row, column = torch.arange(grid).repeat_interleave(grid), torch.arange(grid).repeat(grid)
-    code = torch.cat([_waves(row, phases), _waves(column, phases)], 1)  # [N, width]
-    positions[:, :width] = code
-    tower.get_parameter("embeddings.patch_embedding.weight")[:width] = 0  # would drown the code
-    share = torch.exp(-phases.square() / 2)  # of the frequencies: a Gaussian one patch wide
-    gain = (share * PEAK * width**0.5 / share.sum()).sqrt().repeat(4)
-    for layer in range(config.num_hidden_layers):
-        key, query = (
-            tower.get_parameter(f"encoder.layers.{layer}.self_attn.{name}_proj.weight")
-            for name in ("k", "q")
-        )
-        for head, (down, right) in enumerate(NEARBY):
-            rows = slice(head * width, (head + 1) * width)
-            turn = torch.block_diag(_turn(down * phases), _turn(right * phases))
-            key[rows], query[rows] = 0, 0
-            key[rows, :width] = torch.diag(gain)
-            query[rows, :width] = gain.unsqueeze(1) * turn
-
-
-def _waves(places: Tensor, phases: Tensor) -> Tensor:
-    """Return cosines and sines [N, 2 F] of places [N] on an axis, for F phases of a step."""
-    angles = places.unsqueeze(1) * phases
-    return torch.cat([angles.cos(), angles.sin()], 1)
-
-
-def _turn(angles: Tensor) -> Tensor:
-    """Return the matrix [2 F, 2 F] that adds angles [F] to those of cosines and sines."""
-    cosine, sine = torch.diag(angles.cos()), torch.diag(angles.sin())
-    return torch.cat([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)])
 
 
 def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -169,13 +111,18 @@ def build_llava(
 
 def llava_config(sizes: LlavaSizes, tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
     """Return transformers' configuration of LLaVA in some sizes."""
-    vision = CLIPVisionConfig(
-        hidden_size=sizes.vision_width,
-        intermediate_size=sizes.vision_mlp,
-        num_hidden_layers=sizes.vision_layers,
-        num_attention_heads=sizes.vision_heads,
-        image_size=sizes.image_size,
-        patch_size=sizes.patch_size,
+    vision_sizes: dict[str, Any] = {
+        "hidden_size": sizes.vision_width,
+        "intermediate_size": sizes.vision_mlp,
+        "num_hidden_layers": sizes.vision_layers,
+        "num_attention_heads": sizes.vision_heads,
+        "image_size": sizes.image_size,
+        "patch_size": sizes.patch_size,
+    }
+    vision = (
+        ConvStemConfig(stem=sizes.stem, **vision_sizes)
+        if sizes.stem
+        else CLIPVisionConfig(**vision_sizes)
     )
     text = LlamaConfig(
         vocab_size=sizes.vocabulary,
