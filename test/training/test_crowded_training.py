@@ -48,6 +48,17 @@ def test_each_stage_learns_and_leaves_the_rest_alone(crowded, tmp_path, name):
     assert moved and all(n.startswith(stage.trained) for n in moved)
 
 
+def test_the_dense_stage_can_leave_the_image_encoder_as_it_is(crowded, tmp_path):
+    settings = dataclasses.replace(SETTINGS, steps=1, freeze_encoder=True)
+    source = CrowdedSource(crowded, settings)
+    stage = stage_of("dense", source, settings)
+    before = {n: p.clone() for n, p in stage.named_parameters()}
+    fit(stage.train(), source, settings, tmp_path)
+    moved = {n for n, p in stage.named_parameters() if not torch.equal(before[n], p)}
+    assert not any(n.startswith(("model.image_encoder", "kind_head")) for n in moved)
+    assert any(n.startswith("model.mask_decoder") for n in moved)
+
+
 @pytest.mark.parametrize("name", ["tower", "reasoner", "dense"])
 def test_losses_fall_on_two_scenes(crowded, name):
     source = CrowdedSource(crowded, SETTINGS)

@@ -57,6 +57,9 @@ class TrainConfig:
         0.05, "weight decay of AdamW and Muon, but for biases and norms", low=0.0
     )
     clip: float = setting(1.0, "largest norm of the gradient, which is scaled down to it", low=0.0)
+    freeze_encoder: bool = setting(
+        False, "leave the image encoder as it is (dense stage, edition 2)"
+    )
     kind_weight: float = setting(
         1.0,
         "weight of the auxiliary losses on kinds of objects (dense and reasoner stages)",

@@ -141,7 +141,8 @@ class LookingStage(ReasonerStage):
     """Everything but the pruned half: the mask, the kinds at each pixel, and where LLaVA looks.
 
     Further tasks on the same image cost a few tokens of text each, where one that is drawn costs a
-    pass of the mask decoder.
+    pass of the mask decoder. An image encoder that knows its kinds can stay as it is at first: a
+    step is then a third cheaper.
     """
 
     trained = DenseStage.trained
@@ -150,15 +151,18 @@ class LookingStage(ReasonerStage):
         super().__init__(model, config, classes, attributes)
         self.kind_head = KindHead(classes).to(model.pixel_mean.device)
         train_only(model, self.trained)
+        if config.freeze_encoder:
+            model.image_encoder.requires_grad_(False)
+            self.kind_head.requires_grad_(False)
 
     def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is their weighted sum."""
         features = self.model.image_encoder(self.model.preprocess(batch.images))
-        seg, looking = self.look(batch)
+        seg, losses = self.look(batch)
         drawn = seg.unflatten(0, (len(batch.tasks), -1))[:, : len(batch.tasks[0])].flatten(0, 1)
-        mask = dense_mask_loss(self.model, features, drawn, batch)
-        kind = self.kind_head.loss(features, batch.kinds)
-        losses = {"mask": mask, "kind": kind, **looking}
+        losses["mask"] = dense_mask_loss(self.model, features, drawn, batch)
+        if not self.config.freeze_encoder:
+            losses["kind"] = self.kind_head.loss(features, batch.kinds)
         return {"loss": self.weighted(losses), **losses}
 
 
