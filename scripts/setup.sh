@@ -63,6 +63,15 @@ once() {
     echo "$key" >"$stamp"
 }
 
+# What the package and all its extras need, one requirement a line.
+list_requirements() {
+    "$python" -c 'import tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+extras = project["optional-dependencies"].values()
+print(*project["dependencies"], *(needed for extra in extras for needed in extra), sep="\n")'
+    echo "--requirement ../$requirements"
+}
+
 install_python_packages() {
     local options=()
     ros_is_sourced && options+=(--system-site-packages)
@@ -72,9 +81,13 @@ install_python_packages() {
     [ "$(cat "$venv/.ros" 2>/dev/null || echo "$requirements")" = "$requirements" ] ||
         rm -rf "$venv"
     "$python" -m venv "${options[@]}" "$venv"
+    list_requirements >"$venv/requirements.txt"
     # Python compiles what it imports; most of these packages never are.
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile \
-        --editable ".[bags,cpu,lisa,live,lora,quantization,simulation,test]" --requirement "$requirements"
+        --requirement "$venv/requirements.txt"
+    flock 9
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --editable .
+    flock --unlock 9
     echo "$requirements" >"$venv/.ros"
     ros_is_sourced || "$venv/bin/python" scripts/fix_ros_wheels.py
 }
@@ -101,15 +114,17 @@ venv=.venv$(ros_suffix)
 build=build$(ros_suffix)
 install=install$(ros_suffix)
 
-# Two set-ups at once, for two distributions, install one after the other: both write beside the
-# sources, and apt-get locks.
-exec 9>"${TMPDIR:-/tmp}/vltp_ros_setup_$(id -u).lock"
+# Set-ups of one environment take turns; those of two distributions share only apt-get and pip's
+# work beside the sources.
+locks="${TMPDIR:-/tmp}/vltp_ros_setup_$(id -u)"
+exec 8>"${locks}_$(sha256sum <<<"$PWD/$venv" | head -c 16).lock" 9>"$locks.lock"
+flock 8
 flock 9
 install_packages
+flock --unlock 9
 # The Python path is part of the key: a virtual environment does not survive being moved.
 packages_key="$PWD $python ${ROS_DISTRO-} $(cat pyproject.toml setup.py "$requirements")"
 once packages "$packages_key" install_python_packages
-flock --unlock 9
 # Files are linked into install/, so a changed one needs no build, but a new one does.
 build_key="$packages_key $(cat CMakeLists.txt package.xml scripts/executable.in action/* msg/* srv/*)
 $(linked_files)"
