@@ -43,6 +43,19 @@ def test_rate_zero_equals_the_official_encoder(size):
         assert relative_error(PrunedImageEncoder(official, ())(images).features, expected) < 1e-4
 
 
+def test_training_computes_what_the_official_encoder_does():
+    encoder = random_encoder(SAM_ENCODERS["tabletop"])
+    images = torch.randn(1, 3, 512, 512)
+    parameters = [p for n, p in encoder.named_parameters() if "rel_pos" in n or "qkv.weight" in n]
+    outcomes = []
+    for features in (encoder(images), PrunedImageEncoder(encoder, ())(images).features):
+        outcomes.append((features, torch.autograd.grad(features.square().mean(), parameters)))
+    (expected, official), (features, ours) = outcomes
+    assert relative_error(features, expected) < 1e-4
+    for gradient, right in zip(ours, official, strict=True):
+        assert relative_error(gradient, right) < 1e-3
+
+
 def reference_block(block, tokens, grid, present):
     """One block over ALL tokens [N, C], explicit N x N masks; absent tokens come out unchanged."""
     height, width = grid

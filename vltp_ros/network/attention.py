@@ -15,6 +15,7 @@ from segment_anything.modeling.image_encoder import Attention, Block
 from torch import Tensor
 
 from vltp_ros.network import fused
+from vltp_ros.network.prune_decoder import without_autocast
 from vltp_ros.network.windows import TokenPositions, onehot_positions
 
 BIAS_ELEMENTS = {"cpu": 2**23, "cuda": 2**27}
@@ -65,6 +66,9 @@ def global_attention(block: Block, qkv: Tensor, positions: TokenPositions) -> Te
     if indices is None:
         rel_h, rel_w = _dense_bias(attn, q, grid)
         onehot = None
+        if _trains_on_cpu(q):
+            attended = _attend_by_products(attn, q, k, v, (rel_h, rel_w), grid)
+            return attended.transpose(1, 2).flatten(2)
     else:
         rel_h, rel_w = _gathered_bias(attn, q, grid, (indices // grid[1], indices % grid[1]))
         onehot = onehot_positions(grid, q.device).to(q.dtype)[indices].transpose(1, 2).unsqueeze(1)
@@ -99,13 +103,18 @@ def window_attention(block: Block, qkv: Tensor, positions: TokenPositions) -> Te
     q = q.view(layout.tiles, -1, attn.num_heads, width // attn.num_heads).transpose(1, 2)
     kv = kv.index_select(0, layout.keys).view(layout.tiles, size * size, 2, attn.num_heads, -1)
     k, v = kv.permute(2, 0, 3, 1, 4)
+    window = (size, size)
     if layout.coordinates is None:
-        bias = _bias(*_dense_bias(attn, q, (size, size)))
+        biases = _dense_bias(attn, q, window)
     else:
-        bias = _bias(*_gathered_bias(attn, q, (size, size), layout.coordinates))
-    if layout.absent is not None:
-        bias = bias + layout.absent.to(q.dtype)
-    out = F.scaled_dot_product_attention(q, k, v, bias, scale=attn.scale)
+        biases = _gathered_bias(attn, q, window, layout.coordinates)
+    if layout.absent is None and _trains_on_cpu(q):
+        out = _attend_by_products(attn, q, k, v, biases, window)
+    else:
+        bias = _bias(*biases)
+        if layout.absent is not None:
+            bias = bias + layout.absent.to(q.dtype)
+        out = F.scaled_dot_product_attention(q, k, v, bias, scale=attn.scale)
     out = out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, layout.outputs)
     return out.view(*qkv.shape[:-1], width)
 
@@ -119,6 +128,44 @@ def masked_window_attention(block: Block, qkv: Tensor, positions: TokenPositions
     bias = _bias(*biases, mask.onehot.to(q.dtype)) + mask.absent.to(q.dtype)
     out = F.scaled_dot_product_attention(q, k, v, bias, scale=attn.scale)
     return out.transpose(1, 2).flatten(2)
+
+
+def _trains_on_cpu(q: Tensor) -> bool:
+    """Return whether a CPU is to compute gradients, for which its fused attention has no way."""
+    return q.device.type == "cpu" and q.requires_grad and not torch.jit.is_tracing()
+
+
+def _attend_by_products(
+    attn: Attention,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    biases: tuple[Tensor, Tensor],
+    grid: tuple[int, int],
+) -> Tensor:
+    """Attend by two products, the biases being part of the first.
+
+    A query's biases against rows and columns are appended to it, and to each key the row and the
+    column that it has, one-hot: no bias of each pair is added up, nor its gradient.
+
+    Args:
+        attn: of SAM.
+        q: queries [B, heads, n, d].
+        k: keys of the whole grid, [B, heads, H * W, d].
+        v: their values.
+        biases: [B, heads, n, H] and [B, heads, n, W].
+        grid: H and W.
+
+    Returns:
+        [B, heads, n, d].
+    """
+    query = torch.cat([q * attn.scale, *biases], -1)
+    places = onehot_positions(grid, q.device).to(k.dtype)
+    key = torch.cat([k, places.expand(*k.shape[:2], -1, -1)], -1)
+    logits = query @ key.mT
+    with without_autocast(logits):  # which would copy them to float32, and back on the way back
+        weights = logits.softmax(-1)
+    return weights @ v
 
 
 def _bias(rel_h: Tensor, rel_w: Tensor, keys: Tensor | None = None) -> Tensor:

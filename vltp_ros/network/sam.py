@@ -110,6 +110,11 @@ class PrunedSam(nn.Module):
         """Turn uint8 [B, 3, H, W] RGB into the encoder's input, float [B, 3, S, S]."""
         return sam_input(images, self.config.encoder.img_size, self.pixel_mean, self.pixel_std)
 
+    def dense_features(self, images: Tensor) -> Tensor:
+        """Encode uint8 [B, 3, H, W] RGB images, pruning nothing: features [B, 256, g, g]."""
+        features: Tensor = self.encoder(())(self.preprocess(images)).features
+        return features
+
     def encoder(self, prune_after: Sequence[int]) -> PrunedImageEncoder:
         """Return the image encoder with stages after the given 1-based layers."""
         return PrunedImageEncoder(self.image_encoder, prune_after)

@@ -157,7 +157,7 @@ class LookingStage(ReasonerStage):
 
     def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is their weighted sum."""
-        features = self.model.image_encoder(self.model.preprocess(batch.images))
+        features = self.model.dense_features(batch.images)
         seg, losses = self.look(batch)
         drawn = seg.unflatten(0, (len(batch.tasks), -1))[:, : len(batch.tasks[0])].flatten(0, 1)
         losses["mask"] = dense_mask_loss(self.model, features, drawn, batch)

@@ -59,7 +59,7 @@ class EncoderStage(nn.Module):
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is the one to minimise."""
-        features = self.model.image_encoder(self.model.preprocess(batch.images))
+        features = self.model.dense_features(batch.images)
         kind = self.kind_head.loss(features, batch.kinds)
         return {"loss": kind, "kind": kind}
 
@@ -81,7 +81,7 @@ class DenseStage(EncoderStage):
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is their weighted sum."""
         model = self.model
-        features = model.image_encoder(model.preprocess(batch.images))
+        features = model.dense_features(batch.images)
         seg = model.reasoner(batch.images, batch.tasks)
         mask = dense_mask_loss(model, features, seg, batch)
         kind = self.kind_head.loss(features, batch.kinds)
@@ -154,7 +154,7 @@ class LoraStage(nn.Module):
         """Return losses by name; ``loss`` is the one to minimise."""
         model = self.model
         with torch.no_grad():
-            features = model.image_encoder(model.preprocess(batch.images))
+            features = model.dense_features(batch.images)
             image_tokens = model.reasoner.encode_image(batch.images)
         seg = model.reasoner.reason(image_tokens, batch.tasks).seg
         mask = dense_mask_loss(model, features, seg, batch)
