@@ -214,6 +214,17 @@ def test_presets_fit_any_depth_and_number_of_tokens(preset, layers, tokens, aver
     assert per_span == per_layer and sum(per_span) / layers == average
 
 
+def test_clustering_alone_never_scatters(reasoner, image):
+    alone = CspConfig(scatter_from=1.0, prune_from=1.0, clustered=0.25)
+    assert spans(alone, 8, 64).tokens_per_layer(8, 64) == [16] * 8
+    whole = CspConfig(scatter_from=1.0, prune_from=1.0, clustered=1.0)
+    with torch.inference_mode():
+        features = reasoner.encode_image(image)
+        assert torch.isfinite(reasoner.reason(features, [TASKS], csp=alone).seg).all()
+        seg = reasoner.reason(features, [TASKS]).seg
+        torch.testing.assert_close(reasoner.reason(features, [TASKS], csp=whole).seg, seg)
+
+
 def test_settings_out_of_range_are_refused():
     with pytest.raises(
         ValueError, match=r"scatter_from is 0\.8; it must be at most prune_from 0\.5"

@@ -87,7 +87,8 @@ class Spans:
 def spans(config: CspConfig, layers: int, tokens: int) -> Spans:
     """Return the spans of a model with so many decoder layers and image tokens.
 
-    Shares are rounded, halves up; at least one layer scatters, as its attention ranks the tokens.
+    Shares are rounded, halves up; where tokens are pruned, at least one layer scatters, as its
+    attention ranks them.
 
     Raises:
         ValueError: for a model of fewer than two layers.
@@ -95,7 +96,8 @@ def spans(config: CspConfig, layers: int, tokens: int) -> Spans:
     if layers < 2:
         raise ValueError(f"the language model has {layers} layers; LVLM_CSP needs two or more")
     prune_from = min(max(_rounded(config.prune_from * layers), 1), layers)
-    scatter_from = min(_rounded(config.scatter_from * layers), prune_from - 1)
+    latest = prune_from - 1 if prune_from < layers else layers
+    scatter_from = min(_rounded(config.scatter_from * layers), latest)
     return Spans(
         scatter_from,
         prune_from,
