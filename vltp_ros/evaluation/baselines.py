@@ -22,9 +22,10 @@ from vltp_ros.network.token_selection import kept_count, random_scores, top_k
 class Baseline(nn.Module):
     """Encodes images with fewer tokens.
 
-    ``forward(square, kinds)`` takes images [B, 3, S, S] and, in training, the kind of object at
-    each pixel, int64 [B, H, W], 0 for none; it returns features [B, 256, g, g] and the loss of the
-    baseline's own module, 0 without kinds.
+    ``forward(square, kinds, tokens)`` takes images [B, 3, S, S] and, in training, the kind of
+    object at each pixel, int64 [B, H, W], 0 for none; it returns features [B, 256, g, g] and the
+    loss of the baseline's own module, 0 without kinds. Tokens before the first stage [B, N, C] are
+    computed if not given.
     """
 
     def __init__(self, encoder: PrunedImageEncoder, kinds: int, rate: float) -> None:
@@ -45,6 +46,10 @@ class Baseline(nn.Module):
     def calibrate(self, square: Tensor) -> None:
         """Meet ``rate`` on images [B, 3, S, S], where the number of tokens follows the image."""
 
+    def _stem(self, square: Tensor, tokens: Tensor | None) -> Tensor:
+        """Return the tokens before the first stage, [B, N, C]."""
+        return self.encoder.stem(square) if tokens is None else tokens
+
     def _advance(self, stage: int, tokens: Tensor, keep: Tensor) -> Tensor:
         """Run a stage for rows that keep different numbers of tokens; keep: bool [B, N]."""
         rows = []
@@ -57,10 +62,13 @@ class Baseline(nn.Module):
 class RandomSelection(Baseline):
     """As many tokens as VLTP, drawn anew at each stage."""
 
-    def forward(self, square: Tensor, kinds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, square: Tensor, kinds: Tensor | None = None, tokens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode images as :class:`Baseline` says."""
         count = kept_count(self.encoder.grid[0] * self.encoder.grid[1], self.rate)
-        out = self.encoder(square, lambda stage, tokens: top_k(random_scores(tokens), count))
+        start = self._stem(square, tokens)
+        out = self.encoder.finish(start, lambda stage, rows: top_k(random_scores(rows), count))
         return out.features, square.new_zeros(())
 
 
@@ -81,7 +89,9 @@ class TokenSharing(Baseline):
             layers.append(nn.GELU())
         self.policy = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 1))
 
-    def forward(self, square: Tensor, kinds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, square: Tensor, kinds: Tensor | None = None, tokens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode images as :class:`Baseline` says."""
         encoder, grid = self.encoder.image_encoder, self.encoder.grid
         uniform = self.policy(square)  # [B, 1, rows / 2, columns / 2]
@@ -138,20 +148,22 @@ class EarlyExit(Baseline):
         )
         self.register_buffer("confidence", torch.tensor(0.95))
 
-    def forward(self, square: Tensor, kinds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, square: Tensor, kinds: Tensor | None = None, tokens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode images as :class:`Baseline` says."""
-        tokens, loss, _ = self._encode(square, kinds)
+        tokens, loss, _ = self._encode(self._stem(square, tokens), kinds)
         return self.encoder.merge(tokens), loss
 
     def calibrate(self, square: Tensor) -> None:
         """Find the confidence that saves ``rate`` of the tokens, mean over images and stages."""
-        _bisect(self.confidence, 0.0, 1.0, self.rate, lambda: self._encode(square, None)[2])
+        stem = self.encoder.stem(square)
+        _bisect(self.confidence, 0.0, 1.0, self.rate, lambda: self._encode(stem, None)[2])
 
-    def _encode(self, square: Tensor, kinds: Tensor | None) -> tuple[Tensor, Tensor, float]:
-        """Return tokens [B, N, C], the heads' loss, and the share of tokens saved."""
-        tokens = self.encoder.stem(square)
+    def _encode(self, tokens: Tensor, kinds: Tensor | None) -> tuple[Tensor, Tensor, float]:
+        """Return tokens [B, N, C] after the last block, the heads' loss, and the share saved."""
         active = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        loss, saved = square.new_zeros(()), []
+        loss, saved = tokens.new_zeros(()), []
         for stage, head in enumerate(self.judges):
             logits = head(tokens).float()
             if kinds is not None:
@@ -199,9 +211,11 @@ class LearnedGates(Baseline):
         )
         self.register_buffer("least", torch.tensor(0.0))
 
-    def forward(self, square: Tensor, kinds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, square: Tensor, kinds: Tensor | None = None, tokens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode images as :class:`Baseline` says."""
-        tokens, loss, _ = self._encode(square)
+        tokens, loss, _ = self._encode(self._stem(square, tokens))
         return self.encoder.merge(tokens), loss
 
     def calibrate(self, square: Tensor) -> None:
@@ -209,12 +223,12 @@ class LearnedGates(Baseline):
 
         The target in training holds for gates that are drawn, not for the likelier of the two.
         """
-        _bisect(self.least, 20.0, -20.0, self.rate, lambda: self._encode(square)[2])
+        stem = self.encoder.stem(square)
+        _bisect(self.least, 20.0, -20.0, self.rate, lambda: self._encode(stem)[2])
 
-    def _encode(self, square: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Return tokens [B, N, C], the loss of the share, and the share of tokens saved."""
-        tokens = self.encoder.stem(square)
-        loss, saved = square.new_zeros(()), []
+    def _encode(self, tokens: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return tokens [B, N, C] after the last block, the loss of the share, and that share."""
+        loss, saved = tokens.new_zeros(()), []
         for stage, gate in enumerate(self.judges):
             logits = gate(tokens).float()
             if self.training:

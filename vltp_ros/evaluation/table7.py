@@ -22,7 +22,7 @@ from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.simulation import Split
-from vltp_ros.training.batches import Batch, BatchSource
+from vltp_ros.training.batches import Batch, BatchSource, Source, StoredBatch
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import PrunedStage, image_mask_loss
@@ -54,26 +54,39 @@ class BaselineStage(nn.Module):
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is their sum."""
         model = self.model
+        stored = batch if isinstance(batch, StoredBatch) else None
         with torch.no_grad():
-            seg = model.reasoner(batch.images, batch.tasks)
-        features, own = self.baseline(model.preprocess(batch.images), batch.kinds)
+            seg = stored.segs if stored else model.reasoner(batch.images, batch.tasks)
+        tokens = stored.tokens if stored else None
+        features, own = self.baseline(model.preprocess(batch.images), batch.kinds, tokens)
         features = features.repeat_interleave(len(batch.tasks[0]), 0)
         logits = model.decode(self.mask_decoder, features, seg)
         mask = image_mask_loss(logits, batch.masks, model.config.encoder.img_size)
         return {"loss": mask + own, "mask": mask, "own": own}
 
     @torch.inference_mode()
+    def draw(self, pixels: Tensor, segs: Tensor) -> tuple[Tensor, float]:
+        """Return mask logits [Q, S/4, S/4] of Q <SEG> [Q, 1, 256], and the GMACs of the encoding.
+
+        Args:
+            pixels: uint8 [1, 3, H, W].
+            segs: of the questions about the image.
+        """
+        square = self.model.preprocess(pixels)
+        (features, _), gmacs = count_gmacs(lambda: self.baseline(square))
+        features = features.expand(len(segs), -1, -1, -1)
+        return self.model.decode(self.mask_decoder, features, segs), gmacs
+
     def segment(self, sample: Sample) -> tuple[np.ndarray, float]:
         """Return the mask, bool [H, W], and the GMACs of its encoding."""
         model = self.model
         image = torch.from_numpy(sample.image).permute(2, 0, 1).unsqueeze(0)
-        seg = model.reasoner(image, [[sample.text]])
-        (features, _), gmacs = count_gmacs(lambda: self.baseline(model.preprocess(image)))
-        logits = model.decode(self.mask_decoder, features, seg)
-        side = model.config.encoder.img_size
+        with torch.inference_mode():
+            seg = model.reasoner(image, [[sample.text]])
+        logits, gmacs = self.draw(image, seg)
         height, width = sample.mask.shape
-        probability = to_image_frame(logits, side, (height, width))[0].sigmoid()
-        return (probability > model.config.threshold).numpy(), gmacs
+        probability = to_image_frame(logits, model.config.encoder.img_size, (height, width))[0]
+        return (probability.sigmoid() > model.config.threshold).numpy(), gmacs
 
 
 def table7(
@@ -110,10 +123,10 @@ def table7(
         raise ValueError(f"count is {count}; it must be at least 2, for a standard error")
     ways = {("dense", 0.0): _segment_with(session, 0.0)}
     for name in methods:
-        stage = _train(name, session.model, source, config, run / name)
+        stage = train_baseline(name, session.model, source, config, run / name)
         ways[name, BASELINES[name][1]] = stage.segment
     for rate in config.rates:
-        model = _train_pruned(session.model, source, config, rate, run / f"VLTP {rate:g}")
+        model = train_pruned(session.model, source, config, rate, run / f"VLTP {rate:g}")
         ways["VLTP", rate] = _segment_with(Session(model, session.device), rate)
     metrics = {way: MaskMetrics() for way in ways}
     costs: dict[Way, list[float]] = {way: [] for way in ways}
@@ -168,9 +181,7 @@ def vltp_gain(way: Way, metrics: dict[Way, MaskMetrics], gmacs: dict[Way, float]
     }
 
 
-def _train_pruned(
-    model: Vltp, source: BatchSource, config: TrainConfig, rate: float, run: Path
-) -> Vltp:
+def train_pruned(model: Vltp, source: Source, config: TrainConfig, rate: float, run: Path) -> Vltp:
     """Return a copy of the model with a pruned half that is trained from the start for a rate."""
     config = replace(config, rates=(rate,))
     torch.manual_seed(config.seed)
@@ -181,15 +192,15 @@ def _train_pruned(
     return model.eval()
 
 
-def _train(
-    name: str, model: Vltp, source: BatchSource, config: TrainConfig, run: Path
+def train_baseline(
+    name: str, model: Vltp, source: Source, config: TrainConfig, run: Path
 ) -> BaselineStage:
     """Train and calibrate one of BASELINES."""
     method, rate = BASELINES[name]
     torch.manual_seed(config.seed)
     encoder = model.encoder(model.config.pruning.prune_after)
-    stage = BaselineStage(model, method(encoder, len(source.data.kinds), rate))
+    stage = BaselineStage(model, method(encoder, source.classes, rate))
     fit(stage.train(), source, config, run)
-    images = torch.cat([source.batch(step).images for step in range(CALIBRATION_BATCHES)])
-    stage.eval().baseline.calibrate(model.preprocess(images))
+    batches = [source.batch(step).images for step in range(CALIBRATION_BATCHES)]
+    stage.eval().baseline.calibrate(torch.cat([model.preprocess(images) for images in batches]))
     return stage

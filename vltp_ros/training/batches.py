@@ -42,6 +42,14 @@ class Batch:
         return replace(self, **tensors)
 
 
+@dataclass(frozen=True)
+class StoredBatch(Batch):
+    """A batch whose tokens and <SEG> embeddings are known."""
+
+    tokens: Tensor  # float32 [B, N, C], after the blocks before the first stage
+    segs: Tensor  # float32 [B * T, 1, 256]
+
+
 class Source(ABC):
     """Prefetches batches, each a pure function of its step."""
 

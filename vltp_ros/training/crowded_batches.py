@@ -94,9 +94,8 @@ class CrowdedSource(Source):
     def batch(self, step: int) -> CrowdedBatch:
         """Return the batch of a step, a pure function of the seed, the step and the data set."""
         rng = np.random.default_rng([self.config.seed, step])
-        epoch, index = divmod(step, len(self.order(0)))
         cut = rng.random() < self.config.cut_share
-        scenes = [self.data[int(number)] for number in self.order(epoch)[index]]
+        scenes = [self.data[number] for number in self.numbers(step)]
         views = [
             augmented((cut_view(scene, rng) if cut else whole(scene)), rng) for scene in scenes
         ]
@@ -106,19 +105,24 @@ class CrowdedSource(Source):
         most = max(len(view.objects) for view in views)
         answers = torch.from_numpy(np.stack([_answers(row, most) for row in asked]))
         attributes = torch.from_numpy(np.stack([_attributes(view, most) for view in views]))
-        masks = [_mask(view, query) for view, row in zip(views, asked, strict=True)
+        masks = [mask_of(view, query) for view, row in zip(views, asked, strict=True)
                  for query in row[:count]]  # fmt: skip
         return CrowdedBatch(
             torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2),
             [row[:count] for row in sentences],
             torch.from_numpy(np.stack(masks)),
-            torch.from_numpy(np.stack([_looks(view) for view in views])),
+            torch.from_numpy(np.stack([looks_of(view) for view in views])),
             union(answers, attributes).flatten(0, 1),
             further=[row[count:] for row in sentences],
             labels=torch.from_numpy(np.stack([view.labels for view in views])),
             attributes=attributes,
             answers=answers,
         )
+
+    def numbers(self, step: int) -> list[int]:
+        """Return the numbers of the scenes of a step's batch."""
+        epoch, index = divmod(step, len(self.order(0)))
+        return self.order(epoch)[index].tolist()
 
     def _order(self, epoch: int) -> list[np.ndarray]:
         """Return an epoch's batches; a batch has images of one size, what is left over waits."""
@@ -251,14 +255,14 @@ def _attributes(view: View, objects: int) -> np.ndarray:
     return said
 
 
-def _looks(view: View) -> np.ndarray:
+def looks_of(view: View) -> np.ndarray:
     """Return the look at each pixel, uint8 [H, W]."""
     lookup = np.zeros(256, np.uint8)
     lookup[1 : len(view.objects) + 1] = [look_of(thing) for thing in view.objects]
     return cv2.LUT(view.labels, lookup)
 
 
-def _mask(view: View, query: dict) -> np.ndarray:
+def mask_of(view: View, query: dict) -> np.ndarray:
     """Return what answers a query, bool [H, W]."""
     lookup = np.zeros(256, np.uint8)
     lookup[list(query["objects"])] = 1

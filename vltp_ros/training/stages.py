@@ -7,6 +7,7 @@ from nothing: its encoder first learns to tell the kinds of object apart.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from vltp_ros.network.preprocessing import fitted_size, to_llava_frame, to_squar
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.token_selection import fixed_budget, oracle_scores
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.training.batches import Batch
+from vltp_ros.training.batches import Batch, StoredBatch
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.losses import attention_loss, mask_loss, pruning_loss
 
@@ -186,10 +187,8 @@ class PrunedStage(nn.Module):
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is their sum."""
         model, side = self.model, self.model.config.encoder.img_size
-        with torch.no_grad():
-            tokens = model.stem(model.preprocess(batch.images), self.prune_after)
-            tokens = tokens.repeat_interleave(len(batch.tasks[0]), 0)
-            seg = model.reasoner(batch.images, batch.tasks)
+        tokens, seg = frozen_half(model, batch, self.prune_after)
+        tokens = tokens.repeat_interleave(len(batch.tasks[0]), 0)
         rate = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
         budget = fixed_budget([rate] * len(self.prune_after))
         encoded = model.encode(tokens, self.prune_after, budget, model.score(seg))
@@ -198,6 +197,18 @@ class PrunedStage(nn.Module):
         patches = oracle_scores(to_square_frame(batch.masks, side), grid)
         prune = pruning_loss(encoded.scores, patches)
         return {"loss": mask + prune, "mask": mask, "prune": prune}
+
+
+@torch.no_grad()
+def frozen_half(model: Vltp, batch: Batch, prune_after: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the tokens [B, N, C] before the first stage and <SEG> [B * T, 1, 256].
+
+    They are computed, unless the batch has them.
+    """
+    if isinstance(batch, StoredBatch):
+        return batch.tokens, batch.segs
+    tokens = model.stem(model.preprocess(batch.images), prune_after)
+    return tokens, model.reasoner(batch.images, batch.tasks)
 
 
 def train_only(model: Vltp, names: tuple[str, ...]) -> None:
