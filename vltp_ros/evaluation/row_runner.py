@@ -1,0 +1,224 @@
+"""Trains what rows of the papers' tables need, and measures them on other scenes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vltp_ros.data.scenes import LabelledScene, TabletopDataset
+from vltp_ros.evaluation.flops import model_gmacs
+from vltp_ros.evaluation.metrics import MaskMetrics
+from vltp_ros.evaluation.questions import ALL
+from vltp_ros.evaluation.rows import Row, Training
+from vltp_ros.evaluation.table7 import BaselineStage, train_baseline
+from vltp_ros.network.run import eager
+from vltp_ros.network.token_selection import Score, fixed_budget, kept_count, top_k
+from vltp_ros.network.vltp import Vltp
+from vltp_ros.runtime.masks import finish_masks
+from vltp_ros.training.config import TrainConfig
+from vltp_ros.training.loop import fit
+from vltp_ros.training.stages import PrunedStage, train_only
+from vltp_ros.training.stored import FeatureStore, StoredSource
+
+Trained = Vltp | BaselineStage
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A scene, with what all rows share."""
+
+    scene: LabelledScene
+    pixels: Tensor  # uint8 [1, 3, H, W]
+    tokens: Tensor  # float32 [1, N, C], before the model's first stage
+    segs: Tensor  # float32 [Q, 1, 256], LLaVA having seen all tokens
+
+
+class RowRunner:
+    """Trains and measures rows around one dense model, each once: results are files."""
+
+    def __init__(
+        self,
+        model: Vltp,
+        training: TabletopDataset,
+        held_out: TabletopDataset,
+        config: TrainConfig,
+        directory: Path,
+        count: int | None = None,
+    ) -> None:
+        """Take what all rows have in common.
+
+        Args:
+            model: dense, in evaluation mode; it is not changed.
+            training: scenes to train on.
+            held_out: scenes to measure on; all questions are asked.
+            config: of each training, but for rate and seed.
+            directory: for trainings, stored features and results.
+            count: of the held-out scenes, the first ones; None: all.
+
+        Raises:
+            ValueError: for a directory of another model or other scenes.
+        """
+        self.model, self.config, self.directory = _without_pruned_half(model), config, directory
+        self.count = len(held_out) if count is None else min(count, len(held_out))
+        self.first = model.config.pruning.prune_after[0]
+        split = held_out.description["split"]
+        self.results = directory / f"results {split}"
+        self.stores = _Stores(model, training, directory / "features train")
+        self.shown = _Stores(model, held_out, directory / f"features {split}")
+
+    def run(self, rows: Sequence[Row], progress: bool = True) -> list[dict]:
+        """Return what is measured of each row; those without a file are measured now."""
+        self.results.mkdir(parents=True, exist_ok=True)
+        missing = [row for row in rows if not self._path(row).is_file()]
+        by_training = sorted(missing, key=lambda row: row.training.name if row.training else "")
+        for training, group in groupby(by_training, key=lambda row: row.training):
+            trained = self.model if training is None else self._train(training)
+            for row in group:
+                self._measure(row, trained, progress)
+        return [json.loads(self._path(row).read_text()) for row in rows]
+
+    def _path(self, row: Row) -> Path:
+        return self.results / f"{row.name.replace('/', ' ')}.json"
+
+    def _train(self, training: Training) -> Trained:
+        """Train, or read what was trained."""
+        config = replace(self.config, rates=(training.rate,), seed=training.seed)
+        source = StoredSource(self.stores.after(training.stages[0]), config)
+        source.fill()
+        run = self.directory / "trainings" / training.name
+        torch.manual_seed(training.seed)
+        if training.method != "VLTP":
+            return train_baseline(training.method, self.model, source, config, run).eval()
+        start = self.model if training.start is None else self._train(training.start)
+        assert isinstance(start, Vltp)
+        model = _with_pruned_half(start, training.stages, fresh=training.start is None)
+        if training.scheme == "direct":
+            return model.eval()
+        stage = PrunedStage(model, config)
+        if training.scheme == "prune decoder":
+            train_only(model, ("prune_decoder",))
+        fit(stage.train(), source, config, run)
+        return model.eval()
+
+    @torch.inference_mode()
+    def _measure(self, row: Row, trained: Trained, progress: bool) -> None:
+        """Answer all questions about the held-out scenes in a row's way; write the file."""
+        metrics: defaultdict[str, MaskMetrics] = defaultdict(MaskMetrics)
+        means, costs = [], []
+        store = self.shown.after(self.first)
+        for number in tqdm(range(self.count), desc=row.name, disable=not progress, leave=False):
+            shown = _show(store, number)
+            torch.manual_seed(number)  # for what is drawn
+            logits, gmacs = _answer(row, trained, shown, self.first)
+            costs.append(gmacs)
+            means.append(self._add(metrics, shown.scene, logits))
+        answer = {
+            "table": row.table,
+            "label": row.label,
+            "seed": row.training.seed if row.training else None,
+            "split": store.data.description["split"],
+            "giou": metrics[ALL].giou,
+            "ciou": metrics[ALL].ciou,
+            "gmacs": float(np.mean(costs)),
+            "count": len(metrics[ALL].ious),
+            "families": {name: one.giou for name, one in sorted(metrics.items()) if name != ALL},
+            "scenes": means,
+        }
+        partial_file = self._path(row).with_suffix(".part")
+        partial_file.write_text(json.dumps(answer))
+        os.replace(partial_file, self._path(row))
+
+    def _add(self, metrics: dict[str, MaskMetrics], scene: LabelledScene, logits: Tensor) -> float:
+        """Count the answers to a scene's questions; return their mean IoU."""
+        config = self.model.config
+        size = scene.labels.shape[0], scene.labels.shape[1]
+        masks = finish_masks(eager, logits, config.encoder.img_size, size, config.threshold)
+        for number, query in enumerate(scene.queries):
+            for family in (ALL, query["family"]):
+                metrics[family].add(masks.mask(number), scene.mask(query))
+        return float(np.mean(metrics[ALL].ious[-len(scene.queries) :]))
+
+
+class _Stores:
+    """Stored features of a data set, by the layer that they are taken after."""
+
+    def __init__(self, model: Vltp, data: TabletopDataset, directory: Path) -> None:
+        self.model, self.data, self.directory = model, data, directory
+
+    def after(self, layer: int) -> FeatureStore:
+        """Return the store of a layer."""
+        return FeatureStore(self.directory / f"layer {layer}", self.model, self.data, layer)
+
+
+def _copy(model: Vltp) -> Vltp:
+    """Return a copy that shares what no row trains."""
+    shared = (model.image_encoder, model.reasoner, model.prompt_encoder, model.mask_decoder)
+    return copy.deepcopy(model, {id(part): part for part in shared})
+
+
+def _without_pruned_half(model: Vltp) -> Vltp:
+    model = _copy(model)
+    model.prune_decoder = model.pruned_mask_decoder = None
+    return model
+
+
+def _with_pruned_half(start: Vltp, stages: tuple[int, ...], fresh: bool) -> Vltp:
+    """Return a copy with some stages, its pruned half as it is or new."""
+    model = _copy(start)
+    pruning = replace(model.config.pruning, prune_after=stages, rates=(0.5,) * len(stages))
+    model.config = replace(model.config, pruning=pruning)
+    if fresh:
+        model.prune_decoder = None
+        model.inherit()
+    return model
+
+
+def _show(store: FeatureStore, number: int) -> Shown:
+    scene, stored = store.data[number], store[number]
+    pixels = torch.from_numpy(scene.image).permute(2, 0, 1).unsqueeze(0)
+    return Shown(scene, pixels, stored.tokens.float()[None], stored.segs.unsqueeze(1))
+
+
+def _answer(row: Row, trained: Trained, shown: Shown, first: int) -> tuple[Tensor, float]:
+    """Return mask logits [Q, S/4, S/4] of a scene's questions and the GMACs of one of them."""
+    if isinstance(trained, BaselineStage):
+        return trained.draw(shown.pixels, shown.segs)
+    model, segs = trained, shown.segs
+    if row.csp is not None:
+        texts = [query["text"] for query in shown.scene.queries]
+        features = model.reasoner.encode_image(shown.pixels, cls=row.csp.selector == "cls")
+        segs = model.reasoner.reason(features, [texts], csp=row.csp).seg.float()
+    score = model.score(segs.roll(1, 0) if row.another else segs)
+    rates = [row.rate] * len(row.stages)
+    if not row.returns:
+        score = _without_return(score, row.rate)
+    stored = row.stages[:1] == (first,)
+    tokens = shown.tokens if stored else model.stem(model.preprocess(shown.pixels), row.stages)
+    encoded = model.encode(tokens.expand(len(segs), -1, -1), row.stages, fixed_budget(rates), score)
+    return model.draw(encoded, segs), model_gmacs(model.config, row.stages, rates)["gmacs"]
+
+
+def _without_return(score: Score, rate: float) -> Score:
+    """Return a ranking in which what a stage has left out is last at the next."""
+    left: list[Tensor] = []
+
+    def rank(stage: int, tokens: Tensor) -> Tensor:
+        scores = score(stage, tokens)
+        if left:
+            scores = scores.masked_fill(left[-1], float("-inf"))
+        best = top_k(scores, kept_count(scores.shape[1], rate))
+        left.append(torch.ones_like(scores, dtype=torch.bool).scatter(1, best, False))
+        return scores
+
+    return rank
