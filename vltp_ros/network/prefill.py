@@ -270,15 +270,21 @@ def _attend_by_products(
         pairs: keys and values of the past and of each part.
         last: int64 [R], as in :func:`_run`.
     """
-    out, weights = [], None
+    out = []
     for number, query in enumerate(queries, len(pairs) - len(queries)):
         count = query.shape[2]
         hidden = ~_causal_mask(count, count, query.device)
-        attended, weights = _weigh(attn, query, pairs[:number], pairs[number], hidden)
+        attended, _ = _weigh(attn, query, pairs[:number], pairs[number], hidden)
         out.append(attended.transpose(1, 2).flatten(2).flatten(0, 1))
-    if last is None or weights is None:
+    if last is None:
         return torch.cat(out), None
-    return torch.cat(out), weights[torch.arange(len(last)), :, last].mean(1)
+    # Once more for one position of each row: to pick it out of all costs more going back.
+    rows = torch.arange(len(last), device=last.device)
+    query = queries[-1][rows, :, last].unsqueeze(2)
+    places = torch.arange(queries[-1].shape[2], device=last.device)
+    hidden = places > last[:, None, None, None]
+    _, weights = _weigh(attn, query, pairs[:-1], pairs[-1], hidden)
+    return torch.cat(out), weights.squeeze(2).mean(1)
 
 
 def _weigh(
@@ -311,9 +317,10 @@ def _weigh(
     together = query.unflatten(0, (groups, -1)).transpose(1, 2)  # [G, heads, R / G, q, d]
     early = (together.flatten(2, 3) @ keys.mT).view(*together.shape[:-1], total)
     weights = _softmax(torch.cat([early, logits.unflatten(0, (groups, -1)).transpose(1, 2)], -1))
-    out = (weights[..., :total].flatten(2, 3) @ values).view_as(together).transpose(1, 2)
-    late = weights[..., total:].transpose(1, 2).flatten(0, 1) @ own[1]
-    return out.flatten(0, 1) + late, weights.transpose(1, 2).flatten(0, 1)
+    early, late = weights.split((total, weights.shape[-1] - total), -1)
+    out = (early.flatten(2, 3) @ values).view_as(together).transpose(1, 2).flatten(0, 1)
+    out = out + late.transpose(1, 2).flatten(0, 1) @ own[1]
+    return out, weights.transpose(1, 2).flatten(0, 1)
 
 
 def _softmax(logits: Tensor) -> Tensor:
