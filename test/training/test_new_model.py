@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
+from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.network.vision_tower import ConvStemConfig, ConvStemModel
 from vltp_ros.training.new_model import new_model
 
@@ -25,6 +29,16 @@ def test_the_crowded_model_has_a_tower_behind_convolutions():
     assert isinstance(reasoner.llava.model.vision_tower, ConvStemModel)
     features = reasoner.encode_image(torch.zeros(2, 3, 48, 64, dtype=torch.uint8), cls=True)
     assert features.tokens.shape == (2, 256, 192) and features.cls.shape == (2, 256)
+
+
+def test_a_process_that_only_loads_knows_the_tower(tmp_path):
+    model = new_model(["find the lamp"], 0, "crowded")
+    save_model(model, tmp_path / "model", {"licence": "Apache-2.0", "sources": ["a test"]})
+    load = "import sys; from vltp_ros.checkpoints.model_directory import load_model as load; "
+    load += "print(type(load(sys.argv[1]).reasoner.llava.model.vision_tower).__name__)"
+    command = [sys.executable, "-c", load, tmp_path / "model"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "ConvStemModel"
 
 
 def test_transformers_writes_and_reads_a_conv_stem(tmp_path):

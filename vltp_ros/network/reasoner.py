@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.models.clip.modeling_clip import CLIPAttention
 
-from vltp_ros.network import representatives
+from vltp_ros.network import representatives, vision_tower
 from vltp_ros.network.csp import CspConfig, spans
 from vltp_ros.network.llava import text_config, vision_config
 from vltp_ros.network.prefill import KeysAndValues, TokenSchedule, cache_prompt, prefill
@@ -28,6 +28,8 @@ from vltp_ros.network.prompts import Prompts
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run, eager
 from vltp_ros.network.token_selection import top_k
+
+vision_tower.register()  # before any LLaVA is loaded, of whose classes transformers has to know
 
 
 @dataclass(frozen=True)

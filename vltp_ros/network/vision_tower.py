@@ -94,5 +94,7 @@ class ConvBlock(nn.Module):
         return x + self.conv2(F.gelu(self.conv1(self.norm(x))))
 
 
-AutoConfig.register(ConvStemConfig.model_type, ConvStemConfig)
-AutoModel.register(ConvStemConfig, ConvStemModel)
+def register() -> None:
+    """Let transformers build and load these classes wherever a configuration names them."""
+    AutoConfig.register(ConvStemConfig.model_type, ConvStemConfig, exist_ok=True)
+    AutoModel.register(ConvStemConfig, ConvStemModel, exist_ok=True)
