@@ -8,6 +8,7 @@ import torch
 
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.network.preprocessing import to_llava_frame
+from vltp_ros.simulation.crowded.forms import KINDS
 from vltp_ros.simulation.crowded.ladders import LADDERS
 from vltp_ros.simulation.crowded.tasks import TASKS
 from vltp_ros.training.attributes import ATTRIBUTES, LOOKS, coverage
@@ -18,6 +19,7 @@ from vltp_ros.training.crowded_batches import (
     View,
     augmented,
     cut_view,
+    draw_names,
     draw_queries,
     mirrored_task,
     whole,
@@ -68,6 +70,32 @@ def test_what_is_asked_about_a_cut_is_true_of_it(crowded):
                 assert set(query["objects"]) == best
                 ladders += 1
     assert ladders > 20
+
+
+def test_what_is_asked_by_its_name_is_all_of_that_name(crowded):
+    rng, absent = np.random.default_rng(0), 0
+    for index in 6 * list(range(len(crowded))):
+        view = cut_view(crowded[index], rng)
+        shown = [view.objects[label - 1] for label in np.unique(view.labels) if label]
+        for question in draw_names(view, 4, rng):
+            words = question["text"].rstrip("?").split(" the ", 1)[-1].removeprefix("the ")
+            state, _, kind = words.partition(" ")
+            if words in KINDS:
+                state, kind = None, words
+            named = {
+                one["label"]
+                for one in shown
+                if one["kind"] == kind and state in (None, one["state"])
+            }
+            assert set(question["objects"]) == named
+            absent += not named
+    assert 0 < absent < 40
+
+
+def test_naming_questions_come_after_all_others(crowded):
+    batch = CrowdedSource(crowded, config(further_tasks=1, naming_tasks=2)).batch(0)
+    assert len(batch.tasks[0]) == 2 and len(batch.further[0]) == 3 and len(batch.masks) == 2
+    assert batch.serving.shape[0] == 5 and batch.answers.shape[1] == 5
 
 
 def test_left_and_right_follow_the_picture_when_it_is_mirrored():

@@ -27,6 +27,11 @@ class TrainConfig:
     further_tasks: int = setting(
         0, "more tasks for each image that only auxiliary losses see (edition 2)", low=0
     )
+    naming_tasks: int = setting(
+        0,
+        "questions for each image that name a kind, which only auxiliary losses see (edition 2)",
+        low=0,
+    )
     empty_share: float = setting(
         0.15, "share of tasks that nothing serves (edition 1)", low=0.0, high=1.0
     )

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
+from vltp_ros.simulation.crowded.forms import KINDS
+from vltp_ros.simulation.crowded.phrasings import THING
 from vltp_ros.simulation.crowded.tasks import TASKS
 from vltp_ros.training.attributes import ATTRIBUTES, LOOKS, attributes_of, look_of, union
 from vltp_ros.training.batches import Batch, Source, light
@@ -24,6 +26,13 @@ CUT_SHARES = 0.45, 0.85
 
 CUT_SIDE = 512
 """Side to which a cut is scaled, pixels: objects in it are larger than in whole scenes."""
+
+
+LEAST_PIXELS = 64
+"""Of an object that is asked for by its name."""
+
+ABSENT_SHARE = 0.1
+"""Of such questions: what they name is not there."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,12 @@ class CrowdedSource(Source):
         ]
         count, further = self.config.tasks_per_image, self.config.further_tasks
         asked = [draw_queries(view.queries, count + further, rng) for view in views]
-        sentences = [[_put(query, rng) for query in row] for row in asked]
+        named = [draw_names(view, self.config.naming_tasks, rng) for view in views]
+        sentences = [
+            [_put(query, rng) for query in row] + [query["text"] for query in names]
+            for row, names in zip(asked, named, strict=True)
+        ]
+        asked = [row + names for row, names in zip(asked, named, strict=True)]
         most = max(len(view.objects) for view in views)
         answers = torch.from_numpy(np.stack([_answers(row, most) for row in asked]))
         attributes = torch.from_numpy(np.stack([_attributes(view, most) for view in views]))
@@ -223,9 +237,39 @@ def draw_queries(queries: Sequence[dict], count: int, rng: np.random.Generator) 
     return drawn[:count]
 
 
+def draw_names(view: View, count: int, rng: np.random.Generator) -> list[dict]:
+    """Draw questions that name a kind, or a kind in a state, and what answers them in a view.
+
+    No task of the scenes asks so. A language model learns from it to find what it has a word for,
+    which all of them need. Kinds of which hardly anything is to be seen are not asked for.
+    """
+    pixels = np.bincount(view.labels.ravel(), minlength=256)
+    shown = [thing for thing in view.objects if pixels[thing["label"]]]
+    doubtful = {thing["kind"] for thing in shown if pixels[thing["label"]] < LEAST_PIXELS}
+    clear = [thing for thing in shown if thing["kind"] and thing["kind"] not in doubtful]
+    absent = [kind for kind in KINDS if all(thing["kind"] != kind for thing in shown)]
+    questions = []
+    for _ in range(count):
+        if not clear or rng.random() < ABSENT_SHARE:
+            what, answers = str(rng.choice(absent)), []
+        else:
+            thing = clear[rng.integers(len(clear))]
+            state = thing["state"] if thing["state"] and rng.random() < 0.5 else None
+            what = f"{state} {thing['kind']}" if state else thing["kind"]
+            answers = [
+                one["label"]
+                for one in clear
+                if one["kind"] == thing["kind"] and state in (None, one["state"])
+            ]
+        frame = THING.common[rng.integers(len(THING.common))]
+        questions.append({"text": frame.format(f"the {what}"), "objects": answers})
+    return questions
+
+
 def common_sentences() -> list[str]:
-    """Return every way in which the training split may put a task."""
-    return [
+    """Return every way in which the training split may put a task, or name a kind."""
+    names = [frame.format(f"the {kind}") for frame in THING.common for kind in KINDS]
+    return names + [
         frame.format(content)
         for task in TASKS.values()
         if task.common
