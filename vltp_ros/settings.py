@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from dataclasses import field
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def setting(default: Any, description: str, **metadata: Any) -> Any:
@@ -62,6 +63,8 @@ def check(config: Any, cls: type | None = None) -> None:
         for item in value if isinstance(value, tuple | list) else (value,):
             if item is None:
                 continue
+            if isinstance(item, float) and not math.isfinite(item):
+                raise ValueError(f"{where} is {item!r}; it must be finite")
             if choices is not None and item not in choices:
                 raise ValueError(f"{where} is {item!r}; allowed: {', '.join(map(str, choices))}")
             if low is not None and not item >= low:
@@ -75,7 +78,7 @@ def check(config: Any, cls: type | None = None) -> None:
 def from_dict(cls: type, values: Any, source: str) -> Any:
     """Build a config dataclass from a parsed YAML mapping; nested dataclasses too.
 
-    Raises ValueError naming ``source`` and the unknown or missing keys, or the bad value.
+    Raises ValueError naming ``source`` and the unknown or missing keys, or the bad value or type.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{source}: expected a mapping for {cls.__name__}, found {values!r}")
@@ -92,16 +95,33 @@ def from_dict(cls: type, values: Any, source: str) -> Any:
     ]
     if missing:
         raise ValueError(f"{source}: missing keys {missing}")
-    built = {}
+    built, hints = {}, get_type_hints(cls)
     for name, value in values.items():
         nested = specs[name].metadata.get("nested")
         if nested is not None:
             value = from_dict(nested, value, f"{source}: {name}")
+        elif not _is_of(value, hints[name]):
+            wanted = getattr(hints[name], "__name__", str(hints[name]))
+            raise ValueError(f"{source}: {cls.__name__}.{name} is {value!r}; it must be {wanted}")
         built[name] = tuple(value) if isinstance(value, list) else value
     try:
         return cls(**built)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{source}: {error}") from error
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Return whether a value from YAML may stand for a type: a number without a point for float."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) is tuple:
+        kinds = [kind for kind in get_args(hint) if kind is not Ellipsis]
+        return isinstance(value, list | tuple) and all(_is_of(item, kinds[0]) for item in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
 
 
 def as_plain(settings: Any) -> Any:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
+import socket
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from builders import tiny_model
+from safetensors.torch import load_file, save_file
 
-from vltp_ros.checkpoints.model_directory import ModelError, load_model, save_model
+from vltp_ros.checkpoints.model_directory import (
+    ModelError,
+    load_model,
+    save_model,
+    sha256,
+    weight_files,
+)
 from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.runtime.session import Session
 
@@ -87,12 +97,122 @@ def test_sizes_that_do_not_fit_the_weights_are_refused(broken):
         ("config: {colour: red}\nsha256: {}", "unknown keys .*colour"),
         ("config: {encoder: {depth: -3}}\nsha256: {}", "EncoderConfig.depth is -3"),
         ("config: {pruning: {prune_after: [2], rates: [1.5]}}\nsha256: {}", "rate is 1.5"),
+        ("config: {name: [1, 2]}\nsha256: {}", r"ModelConfig.name is \[1, 2\]; it must be str"),
+        ("config: {encoder: {depth: many}}\nsha256: {}", "EncoderConfig.depth is 'many'"),
+        ("config: {quantization: int3}\nsha256: {}", "ModelConfig.quantization is 'int3'"),
+        ("config: {pixel_std: [.nan, 1, 1]}\nsha256: {}", "pixel_std is nan; it must be finite"),
+        ("config: {pixel_std: [0, 1, 1]}\nsha256: {}", "pixel_std is 0; it must be at least"),
+        ("config: {threshold: .inf}\nsha256: {}", "threshold is inf; it must be finite"),
     ],
 )
 def test_a_description_that_makes_no_sense_is_refused(broken, text, reason):
     (broken / "model.yaml").write_text(text)
     with pytest.raises(ModelError, match=f"(?s)model.yaml.*{reason}"):
         load_model(broken)
+
+
+def sign(directory):
+    """Make the checksums anew, as whoever alters a model would."""
+    path = directory / "model.yaml"
+    description = yaml.safe_load(path.read_text())
+    description["sha256"] = {
+        str(file.relative_to(directory)): sha256(file) for file in weight_files(directory)
+    }
+    path.write_text(yaml.safe_dump(description))
+
+
+def rewrite(path, change):
+    """Replace the tensors of a file by what ``change`` makes of them."""
+    save_file(change(load_file(path)), path, {"format": "pt"})
+
+
+def without(part):
+    return lambda tensors: {k: v for k, v in tensors.items() if part not in k}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (without("."), "missing"),
+        (without("q_proj"), r"missing: .*q_proj"),
+        (without("layers.1."), r"missing: .*layers\.1\."),
+        (lambda tensors: tensors | {"model.extra": torch.zeros(3)}, "unknown: extra"),
+    ],
+)
+def test_llava_without_its_weights_is_refused(broken, change, reason):
+    rewrite(broken / "llava" / "model.safetensors", change)
+    sign(broken)
+    with pytest.raises(ModelError, match=f"(?s)llava is not a LLaVA of its config.*{reason}"):
+        load_model(broken)
+
+
+@pytest.mark.parametrize("layers", [1, 7])
+def test_llava_of_another_depth_is_refused(broken, layers):
+    path = broken / "llava" / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"]["num_hidden_layers"] = layers
+    path.write_text(json.dumps(config))
+    sign(broken)
+    with pytest.raises(ModelError, match="is not a LLaVA of its config"):
+        load_model(broken)
+
+
+@pytest.mark.parametrize(
+    ("file", "part"),
+    [
+        ("dense.safetensors", "image_encoder.blocks.1"),
+        ("pruned.safetensors", "prune_decoder"),
+        ("llava/model.safetensors", "layers.0.self_attn.v_proj"),
+    ],
+)
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_weights_that_are_not_finite_are_refused(broken, file, part, value):
+    def spoil(tensors):
+        name = next(name for name in tensors if part in name)
+        tensors[name].flatten()[0] = value
+        return tensors
+
+    rewrite(broken / file, spoil)
+    sign(broken)
+    with pytest.raises(ModelError, match=f"{part}.* holds values that are not finite"):
+        load_model(broken)
+
+
+@pytest.mark.parametrize("name", ["extra.safetensors", "llava/modeling.py", "adapter/a.json"])
+def test_a_file_that_is_not_listed_is_refused(broken, name):
+    path = broken / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    with pytest.raises(ModelError, match=rf"{name}.* is not in model\.yaml's list"):
+        load_model(broken)
+
+
+def test_nothing_of_a_directory_is_run_and_no_network_is_asked(broken, monkeypatch):
+    def no_socket(*args, **kwargs):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", no_socket)
+    monkeypatch.setattr("builtins.input", no_socket)
+    load_model(broken)
+    path = broken / "llava" / "config.json"
+    config = json.loads(path.read_text())
+    for owner in ("", "somebody/elsewhere--"):
+        code = {"auto_map": {"AutoConfig": f"{owner}configuration.Config"}}
+        path.write_text(json.dumps(config | code))
+        sign(broken)
+        with pytest.raises(ModelError, match="llava has auto_map; nothing from elsewhere"):
+            load_model(broken)
+    path.write_text(json.dumps(config))
+    tokenizer = broken / "llava" / "tokenizer_config.json"
+    code = {"auto_map": {"AutoTokenizer": ["somebody/elsewhere--tokenization.Tokenizer", None]}}
+    tokenizer.write_text(json.dumps(json.loads(tokenizer.read_text()) | code))
+    (broken / "llava" / "adapter_config.json").write_text('{"base_model_name_or_path": "a/b"}')
+    sign(broken)
+    with pytest.raises(ModelError, match=r"llava has adapter_config\.json; nothing"):
+        load_model(broken)
+    (broken / "llava" / "adapter_config.json").unlink()
+    sign(broken)
+    load_model(broken)  # the tokenizer's code is not asked for
 
 
 def test_a_directory_that_does_not_exist_is_refused(tmp_path):

@@ -11,7 +11,7 @@ from builders import SMALL, random_encoder
 from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints.llava import PROMPT
-from vltp_ros.checkpoints.model_directory import load_reasoner
+from vltp_ros.checkpoints.llava_files import load_reasoner
 from vltp_ros.cli.main import main
 from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
 from vltp_ros.evaluation.flops import count_gmacs, model_gmacs

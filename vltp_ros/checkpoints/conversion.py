@@ -19,13 +19,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import LlavaConfig, LlavaForConditionalGeneration
+from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints.adapters import ADAPTER
+from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.checkpoints.model_directory import (
     PARTS,
     SAM_FILE,
-    ModelError,
     replacing,
     sha256,
     write_description,
@@ -49,9 +49,6 @@ RECORD = "conversion.json"
 
 LLAVA = "reasoner.llava."
 """Start of the names of LLaVA's parameters in the whole network."""
-
-COMPUTED = ("rotary_emb.inv_freq", "embeddings.position_ids")
-"""Ends of the names of buffers that older checkpoints hold and transformers makes by itself."""
 
 Read = Callable[[Path], dict[str, Tensor]]
 """Path -> the file's tensors, mapped."""
@@ -78,12 +75,6 @@ def copied(location: TensorLocation, dtype: torch.dtype | None = None) -> Tensor
     )
 
 
-def empty_llava(config: LlavaConfig) -> LlavaForConditionalGeneration:
-    """Build LLaVA on the meta device, without memory for its parameters."""
-    with torch.device("meta"):
-        return LlavaForConditionalGeneration(config)
-
-
 def empty_model(config: ModelConfig, reasoner: Reasoner) -> Vltp:
     """Build the network around a reasoner, without a pruned half or memory for SAM."""
     with torch.device("meta"):
@@ -96,33 +87,6 @@ def whole_config(sam: ModelConfig, name: str, prompt: str, framing: str) -> Mode
     return dataclasses.replace(
         sam, name=name, prompt=prompt, framing=framing, pruning=pruning, quantization="nf4"
     )
-
-
-def plain(name: str) -> str:
-    """Return a parameter's name without the modules that transformers wraps around it.
-
-    Its releases wrap differently: ``language_model.model.layers.0.…``,
-    ``model.language_model.layers.0.…`` and LLaMA's own ``model.layers.0.…`` all become
-    ``layers.0.…``.
-    """
-    wraps = ("model", "language_model", "vision_model")
-    return ".".join(part for part in name.split(".") if part not in wraps)
-
-
-def by_plain_name(located: dict[str, TensorLocation], directory: Path) -> dict[str, TensorLocation]:
-    """Return the tensors of a directory by :func:`plain` name, without computed buffers.
-
-    Raises:
-        ModelError: if two have the same.
-    """
-    by_name: dict[str, TensorLocation] = {}
-    for name, location in located.items():
-        if name.endswith(COMPUTED):
-            continue
-        if plain(name) in by_name:
-            raise ModelError(f"{directory} has {name} twice, also as {by_name[plain(name)].name}")
-        by_name[plain(name)] = location
-    return by_name
 
 
 def write_model(

@@ -16,15 +16,13 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, PreTrainedT
 from vltp_ros.checkpoints.conversion import (
     LLAVA,
     TensorRecipe,
-    by_plain_name,
     check_unoccupied,
     copied,
-    empty_llava,
     empty_model,
-    plain,
     whole_config,
     write_model,
 )
+from vltp_ros.checkpoints.llava_files import by_plain_name, empty_llava, plain
 from vltp_ros.checkpoints.model_directory import ModelError
 from vltp_ros.checkpoints.source_files import (
     TensorLocation,

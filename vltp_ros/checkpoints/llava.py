@@ -15,16 +15,14 @@ from vltp_ros.checkpoints.conversion import (
     LLAVA,
     Read,
     TensorRecipe,
-    by_plain_name,
     check_unoccupied,
     copied,
-    empty_llava,
     empty_model,
-    plain,
     whole_config,
     write_model,
 )
 from vltp_ros.checkpoints.lisa import REQUEST, SYSTEM
+from vltp_ros.checkpoints.llava_files import by_plain_name, empty_llava, plain
 from vltp_ros.checkpoints.model_directory import SAM_FILE, ModelError
 from vltp_ros.checkpoints.sam import read_sam_description
 from vltp_ros.checkpoints.source_files import (

@@ -29,7 +29,6 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoTokenizer, LlavaForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
 from vltp_ros.checkpoints.adapters import (
@@ -40,14 +39,11 @@ from vltp_ros.checkpoints.adapters import (
     write_adapter,
 )
 from vltp_ros.checkpoints.errors import ModelError
-from vltp_ros.checkpoints.quantization import (
-    check_memory,
-    choose_quantization,
-    quantized,
-    sam_bytes,
-)
+from vltp_ros.checkpoints.llava_files import load_reasoner, write_llava
+from vltp_ros.checkpoints.quantization import choose_quantization, sam_bytes
+from vltp_ros.checkpoints.source_files import check_tensors, stored_tensors
 from vltp_ros.network.config import AutoQuantization, ModelConfig
-from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.sam import PrunedSam
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.settings import as_plain, from_dict
 
@@ -96,7 +92,7 @@ def save_model(
         for folder in ("llava", ADAPTER):
             shutil.rmtree(fresh / folder, ignore_errors=True)
         if base is None:
-            _write_llava(model.reasoner, fresh / "llava", dtype)
+            write_llava(model.reasoner, fresh / "llava", dtype)
         else:
             shutil.copytree(Path(base) / "llava", fresh / "llava", copy_function=_link_or_copy)
         if has_adapter(model.reasoner.llava):
@@ -130,16 +126,6 @@ def _check_whole(model: Vltp) -> None:
         )
     if has_adapter(model.reasoner.llava):
         raise ModelError(f"{model.config.name} has an adapter; vltp merge makes whole weights")
-
-
-def _write_llava(reasoner: Reasoner, directory: Path, dtype: torch.dtype) -> None:
-    """Write LLaVA, its weights in the given type, and its tokenizer as transformers does."""
-    weights = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in reasoner.llava.state_dict().items()
-    }
-    reasoner.llava.save_pretrained(directory, state_dict=weights)
-    reasoner.tokenizer.save_pretrained(directory)
 
 
 def _link_or_copy(source: str, target: str) -> None:
@@ -196,6 +182,7 @@ def load_model(
         )
     verify(directory, checksums)
     pruned_half = PRUNED_FILE in checksums
+    _check_sam(directory, config, pruned_half)
     files = [directory / name for name in parts_of(pruned_half)]
     others = sam_bytes(filter(Path.is_file, files), config.encoder, dtype, device)
     if quantization == "auto":
@@ -212,6 +199,7 @@ def load_model(
     del model.reasoner  # quantised weights lie on the device and cannot be moved
     reasoner.projection.to(device)
     model.to(device).reasoner = reasoner
+    check_finite(model, directory)
     return model.eval().requires_grad_(False)
 
 
@@ -263,7 +251,10 @@ def sha256(path: Path) -> str:
 
 
 def verify(directory: Path, checksums: dict[str, str]) -> None:
-    """Raise ModelError unless every file that ``model.yaml`` lists is there and unaltered."""
+    """Raise ModelError unless what ``model.yaml`` lists is there, unaltered, and nothing else."""
+    for path in weight_files(directory):
+        if str(path.relative_to(directory)) not in checksums:
+            raise ModelError(f"{path} is not in model.yaml's list of files; remove it")
     for name, expected in checksums.items():
         path = directory / name
         if not path.is_file():
@@ -274,6 +265,43 @@ def verify(directory: Path, checksums: dict[str, str]) -> None:
                 f"{path} is truncated or altered: its SHA-256 is {checksum[:12]}…, "
                 f"model.yaml says {expected[:12]}…"
             )
+
+
+def _check_sam(directory: Path, config: ModelConfig, pruned_half: bool) -> None:
+    """Compare SAM's files with ``model.yaml``, by their headers and before memory is taken.
+
+    Raises:
+        ModelError: for a file that is missing, is none, or does not fit.
+    """
+    with torch.device("meta"):
+        state = PrunedSam(config, pruned_half).state_dict()
+    for name, modules in parts_of(pruned_half).items():
+        path = directory / name
+        if not path.is_file():
+            raise ModelError(f"{path} does not exist; a model directory needs it")
+        prefixes = tuple(f"{module}." for module in modules)
+        expected = {key: value for key, value in state.items() if key.startswith(prefixes)}
+        stored = {
+            key: tensor
+            for key, tensor in stored_tensors(path).items()
+            if not key.startswith("reasoner.")  # whose size LLaVA's configuration says
+        }
+        check_tensors(stored, expected, f"{path} does not fit model.yaml")
+
+
+def check_finite(model: nn.Module, directory: Path) -> None:
+    """Raise ModelError naming the first weight that holds NaN or infinity.
+
+    Of quantised weights the scales are looked at.
+    """
+    for name, parameter in model.named_parameters():
+        state = getattr(parameter, "quant_state", None)
+        scales = [parameter] if state is None else [state.absmax, getattr(state, "offset", None)]
+        for scale in scales:
+            if scale is None or not scale.is_floating_point() or not scale.numel():
+                continue
+            if not all(bound.isfinite() for bound in scale.aminmax()):
+                raise ModelError(f"{directory}: {name} holds values that are not finite")
 
 
 def fill(model: nn.Module, modules: tuple[str, ...], path: Path, assign: bool = False) -> None:
@@ -305,39 +333,6 @@ def fill(model: nn.Module, modules: tuple[str, ...], path: Path, assign: bool = 
             raise ModelError(f"{path} does not fit model.yaml: {error}") from error
     if tensors:
         raise ModelError(f"{path} has {len(tensors)} unknown tensors: {sorted(tensors)[:3]}")
-
-
-def load_reasoner(
-    directory: Path, config: ModelConfig, device: torch.device, rest_bytes: float = 0.0
-) -> Reasoner:
-    """Load LLaVA and its tokenizer from a transformers directory; the projection is random.
-
-    Args:
-        directory: as transformers saves it.
-        config: says how it lies in memory, and how it is asked.
-        device: where to.
-        rest_bytes: bytes that the rest of the model will take.
-
-    Raises:
-        ModelError: for a directory that cannot be read, too little memory, or no bitsandbytes.
-    """
-    if not directory.is_dir():
-        raise ModelError(f"{directory} does not exist; it must hold LLaVA and its tokenizer")
-    try:
-        check_memory(directory, config.quantization, device, rest_bytes)
-        llava = LlavaForConditionalGeneration.from_pretrained(
-            directory,
-            local_files_only=True,
-            device_map={"": device},
-            **quantized(config.quantization),
-        )
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        return Reasoner(llava, tokenizer, config.prompt, config.framing)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, ModelError):
-            raise
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{directory} cannot be loaded: {reason}") from error
 
 
 def _gather(model: Vltp, modules: tuple[str, ...]) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import LlamaTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.utils import is_protobuf_available, is_sentencepiece_available
 
-from vltp_ros.checkpoints.model_directory import ModelError
+from vltp_ros.checkpoints.errors import ModelError
 
 Config = TypeVar("Config", bound=PreTrainedConfig)
 

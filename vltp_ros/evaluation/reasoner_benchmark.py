@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints.llava import PROMPT
-from vltp_ros.checkpoints.model_directory import load_reasoner
+from vltp_ros.checkpoints.llava_files import load_reasoner
 from vltp_ros.checkpoints.quantization import UNCAPTURABLE
 from vltp_ros.evaluation.benchmark import Candidate, benchmark, watched, ways_to_run
 from vltp_ros.evaluation.flops import image_token_cost

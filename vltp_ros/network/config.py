@@ -232,8 +232,12 @@ class ModelConfig:
         default_factory=PruningConfig,
         metadata={"nested": PruningConfig, "description": "default stages and rates"},
     )
-    pixel_mean: tuple[float, ...] = setting((123.675, 116.28, 103.53), "RGB mean, 0..255")
-    pixel_std: tuple[float, ...] = setting((58.395, 57.12, 57.375), "RGB deviation, 0..255")
+    pixel_mean: tuple[float, ...] = setting(
+        (123.675, 116.28, 103.53), "RGB mean, 0..255", low=0.0, high=255.0
+    )
+    pixel_std: tuple[float, ...] = setting(
+        (58.395, 57.12, 57.375), "RGB deviation, 0..255", low=0.01, high=255.0
+    )
     prompt: str = setting(
         "USER: {image} {task} ASSISTANT: [SEG]",
         "one forced-answer turn: {image} and {task} are filled in, [SEG] is read out",
