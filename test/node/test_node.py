@@ -87,9 +87,12 @@ def test_a_bad_image_is_reported_and_the_next_one_answered(bench, vltp, camera, 
 def test_a_failing_model_is_reported_and_the_next_task_answered(bench, vltp, camera):
     start(vltp, task="break")
     received = bench.listen(DiagnosticArray, "/diagnostics")
-    bench.wait(
-        lambda: any("broken on request" in a.status[0].message for a in received), meanwhile=camera
-    )
+
+    def reported():
+        return [a.status[0] for a in received if "broken on request" in a.status[0].message]
+
+    bench.wait(reported, meanwhile=camera)
+    assert reported()[-1].level == DiagnosticStatus.ERROR
     vltp.set_parameters([Parameter("task", value="cut bread")])
     masks = bench.listen(Image, "vltp/mask")
     bench.wait(lambda: masks, meanwhile=camera)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from vltp_ros.imaging.pictures import read_picture, write_png
 from vltp_ros.network.token_selection import kept_count
+from vltp_ros.runtime.checks import NotFiniteError
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
@@ -126,6 +127,23 @@ def test_bad_images_are_refused(session, bad):
 def test_bad_tasks_are_refused(session, image, task, reason):
     with pytest.raises(ValueError, match=reason):
         session.segment(image, ["drink", task])
+
+
+@pytest.mark.parametrize("part", ["mask_decoder", "prune_decoder", "image_encoder", "reasoner"])
+def test_values_that_are_not_finite_give_no_mask(image, part):
+    model = tiny_model()
+    session = Session(model, torch.device("cpu"), InferenceSettings(rates=(0.5,)))
+    session.segment(image, ["cut"])
+    parameter = next(p for p in model.get_submodule(part).parameters() if p.ndim > 1)
+    if part == "mask_decoder":
+        session.configure(InferenceSettings(rates=(0.0,)))
+        parameter = model.mask_decoder.iou_token.weight
+    whole = parameter.data.clone()
+    parameter.data.fill_(torch.nan)
+    with pytest.raises(NotFiniteError, match=r"not finite for this image \(in float32\)"):
+        session.segment(image, ["cut"])
+    parameter.data.copy_(whole)
+    assert session.segment(image, ["cut"])[0].score >= 0
 
 
 @pytest.mark.parametrize(

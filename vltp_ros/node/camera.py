@@ -24,6 +24,7 @@ from vltp_ros.node.qos import NEWEST
 from vltp_ros.node.stability import Watch
 from vltp_ros.node.tasks import ActiveTasks
 from vltp_ros.node.worker import Slot
+from vltp_ros.runtime.checks import NotFiniteError
 
 
 class Camera:
@@ -83,14 +84,18 @@ class Camera:
     # --- … the model's thread takes it …
 
     def process(self, session: Segmenter, frame: Frame) -> None:
-        """Segment one image and publish what came of it; a bad one costs a warning."""
+        """Segment one image and publish what came of it; a bad one costs itself alone."""
         try:
             inference = self._answer(session, frame)
             if inference is not None and not self._slot.is_closed:  # given up meanwhile
                 self._publish(inference, self._parameters.config)
         except Exception as error:  # whatever one image does, the next one is to be answered
-            if self._node.context.ok():  # or a signal came while this one was published
-                self._health.warn(str(error) if isinstance(error, ValueError) else repr(error))
+            if not self._node.context.ok():  # a signal came while this one was published
+                return
+            if isinstance(error, ValueError):  # the image or a task was refused
+                self._health.warn(str(error))
+            else:
+                self._health.error(str(error) if isinstance(error, NotFiniteError) else repr(error))
 
     def _answer(self, session: Segmenter, frame: Frame) -> Inference | None:
         """Segment an image for the node's tasks and for the watches', in one go.

@@ -14,7 +14,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from vltp_ros.node.config import NodeConfig
 
 WINDOW = 200  # newest images that rates and percentiles are taken over
-ERROR_SECONDS = 5.0  # a warning stays in the message this long after it last happened
+ERROR_SECONDS = 5.0  # what went wrong stays in the message this long after it last happened
 WARNING_SECONDS = 2.0  # at least this long between warnings in the log
 
 
@@ -123,6 +123,7 @@ class Health:
         with self._lock:
             self._stages: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
             self._error, self._error_time = "", -ERROR_SECONDS
+            self._error_level = DiagnosticStatus.WARN
 
     def answer(self, times_ms: dict[str, float]) -> None:
         """Remember the time of each stage of an answered image, milliseconds."""
@@ -143,20 +144,25 @@ class Health:
 
     def warn(self, text: str) -> None:
         """Note that something which came in was refused."""
-        self._remember(text)
+        self._remember(text, DiagnosticStatus.WARN)
         self._logger.warning(text, throttle_duration_sec=WARNING_SECONDS)
+
+    def error(self, text: str) -> None:
+        """Note that an image that was taken got no answer."""
+        self._remember(text, DiagnosticStatus.ERROR)
+        self._logger.error(text, throttle_duration_sec=WARNING_SECONDS)
 
     def fail(self, text: str) -> None:
         """Note why the node is, or soon will be, unconfigured."""
         self.enter("unconfigured")
-        self._remember(text)
+        self._remember(text, DiagnosticStatus.ERROR)
         with self._lock:
             self._failure = text
         self._logger.error(text)
 
-    def _remember(self, error: str) -> None:
+    def _remember(self, error: str, level: bytes) -> None:
         with self._lock:
-            self._error, self._error_time = error, time.monotonic()
+            self._error, self._error_time, self._error_level = error, time.monotonic(), level
 
     def status(
         self,
@@ -199,7 +205,7 @@ class Health:
         if self._failure:  # nothing works until somebody acts
             return DiagnosticStatus.ERROR, self._failure
         if now - self._error_time < ERROR_SECONDS:
-            return DiagnosticStatus.WARN, self._error
+            return self._error_level, self._error
         if self.state == "active" and not enabled:
             return DiagnosticStatus.OK, "disabled"
         if self.state == "active" and not tasks:

@@ -7,6 +7,10 @@ import numpy as np
 MAX_TASK_CHARACTERS = 1000
 
 
+class NotFiniteError(RuntimeError):
+    """The network computed NaN or infinity for an image, so that what it draws means nothing."""
+
+
 def check_image(image: np.ndarray) -> None:
     """Raise ValueError unless ``image`` is uint8 [H, W, 3] with H, W > 0."""
     shape, kind = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
