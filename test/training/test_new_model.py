@@ -31,6 +31,14 @@ def test_the_crowded_model_has_a_tower_behind_convolutions():
     assert features.tokens.shape == (2, 256, 192) and features.cls.shape == (2, 256)
 
 
+def test_tokens_start_with_a_place_of_their_own():
+    tower = new_model(["find the lamp"], 0, "crowded").reasoner.llava.model.vision_tower
+    codes = tower.get_parameter("embeddings.position_embedding.weight")[1:]
+    likeness = torch.nn.functional.cosine_similarity(codes[137], codes, dim=1).view(16, 16)
+    assert divmod(likeness.argmax().item(), 16) == divmod(137, 16) == (8, 9)
+    assert likeness[8, 9] > likeness[8, 10] > likeness[8, 14] and likeness[9, 9] > likeness[14, 9]
+
+
 def test_a_process_that_only_loads_knows_the_tower(tmp_path):
     model = new_model(["find the lamp"], 0, "crowded")
     save_model(model, tmp_path / "model", {"licence": "Apache-2.0", "sources": ["a test"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     CLIPVisionConfig,
+    CLIPVisionModel,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -45,7 +47,27 @@ def new_model(sentences: Iterable[str], seed: int, llava: str = "tabletop") -> V
         look_around(block, axis=number % 2, reach=1.0)
     for number, block in enumerate(b for b in blocks if not b.window_size):
         look_around(block, axis=number % 2, reach=4.0)
+    if LLAVA_SIZES[llava].stem:
+        tell_places(model.reasoner.llava.model.vision_tower)
     return model
+
+
+@torch.no_grad()
+def tell_places(tower: CLIPVisionModel) -> None:
+    """Let a vision tower's position embedding start as sines and cosines of row and column.
+
+    Naming what a token shows needs no positions: from small random ones the tokens would come to
+    say next to nothing of where they are, and <SEG> could not either.
+
+    Args:
+        tower: whose width is a multiple of four.
+    """
+    positions = tower.get_parameter("embeddings.position_embedding.weight")[1:]
+    grid, count = math.isqrt(len(positions)), positions.shape[1] // 4
+    phases = math.pi / grid * grid ** torch.linspace(0, 1, count)  # half a turn over the grid, to 1
+    rows = torch.arange(grid).repeat_interleave(grid).unsqueeze(1) * phases
+    columns = torch.arange(grid).repeat(grid).unsqueeze(1) * phases
+    positions.copy_(torch.cat([rows.sin(), rows.cos(), columns.sin(), columns.cos()], 1))
 
 
 @torch.no_grad()
