@@ -30,6 +30,9 @@ class FakeSession:
 
     def warm_up(self) -> None: ...
 
+    def refusal(self, task: str) -> str:
+        return "task is refused on request" if "refuse" in task else ""
+
     def configure(self, settings: InferenceSettings) -> None:
         self.settings = settings.for_model(CONFIG)
 

@@ -148,6 +148,14 @@ def test_a_search_works_while_the_node_has_no_task_or_is_disabled(bench, vltp, c
     assert not masks
 
 
+def test_a_search_for_what_the_model_refuses_ends_at_once(bench, vltp, camera):
+    start(vltp, task="cut")
+    masks = bench.listen(Image, "vltp/mask")
+    status, result = Search(bench, task="refuse me").answer(meanwhile=camera)
+    assert status == GoalStatus.STATUS_ABORTED and result.message == "task is refused on request"
+    bench.wait(lambda: masks, meanwhile=camera)
+
+
 def test_a_search_ends_after_its_time(bench, vltp, camera):
     start(vltp)
     status, result = Search(bench, min_score=0.9, timeout=1.5).answer(meanwhile=camera)

@@ -141,6 +141,22 @@ def test_several_tasks_are_answered_at_once(bench, vltp, camera):
     assert [(task.id, task.text) for task in active[-1].tasks] == [(70, "cut"), (7, "pour")]
 
 
+def test_a_task_that_the_model_refuses_costs_the_others_nothing(bench, vltp, camera):
+    start(vltp)
+    tasks = bench.node.create_publisher(TaskList, "tasks", NEWEST)
+    affordances = bench.listen(AffordanceMask, "vltp/affordance")
+    listed = [Task(id=1, text="cut"), Task(id=2, text="refuse me"), Task(id=3, text="pour")]
+
+    def send():
+        tasks.publish(TaskList(tasks=listed))
+        camera()
+
+    bench.wait(lambda: {1, 3} <= {a.id for a in affordances}, meanwhile=send)
+    assert {a.id for a in affordances} == {1, 3}
+    reason = "task 2: task is refused on request"
+    diagnosis(bench, lambda status: status.message == reason, meanwhile=camera)
+
+
 def test_refused_lists_of_tasks_change_nothing(bench, vltp):
     start(vltp)
     tasks = bench.node.create_publisher(TaskList, "tasks", NEWEST)

@@ -129,6 +129,14 @@ def test_bad_tasks_are_refused(session, image, task, reason):
         session.segment(image, ["drink", task])
 
 
+def test_a_refusal_says_what_segment_would(session, image):
+    for task in ("find [SEG]", "<image> of a dog", "word " * 400, " ", "x" * 1001):
+        with pytest.raises(ValueError) as error:
+            session.segment(image, [task])
+        assert session.refusal(task) == str(error.value)
+    assert session.refusal("cut bread") == "" and session.segment(image, ["cut bread"])
+
+
 @pytest.mark.parametrize("part", ["mask_decoder", "prune_decoder", "image_encoder", "reasoner"])
 def test_values_that_are_not_finite_give_no_mask(image, part):
     model = tiny_model()

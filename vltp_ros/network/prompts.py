@@ -65,6 +65,7 @@ class Prompts:
         self._template = template
         self._context = text.max_position_embeddings
         self._remembered: OrderedDict[tuple, PromptIds] = OrderedDict()
+        self._refusals: OrderedDict[tuple[str, int], str] = OrderedDict()
 
     def ids(
         self, tasks: Sequence[Sequence[str]], image_tokens: int, device: torch.device
@@ -86,6 +87,21 @@ class Prompts:
                 self._remembered.popitem(last=False)
         self._remembered.move_to_end(key)
         return self._remembered[key]
+
+    def refusal(self, task: str, image_tokens: int) -> str:
+        """Return why a task cannot be asked about an image of so many tokens; empty: it can."""
+        key = (task, image_tokens)
+        if key not in self._refusals:
+            try:
+                before, after = self.tokenise(task)
+                self._check_length([after], [task], len(before) + image_tokens)
+                reason = ""
+            except ValueError as error:
+                reason = str(error)
+            self._refusals[key] = reason
+            if len(self._refusals) > REMEMBERED:
+                self._refusals.popitem(last=False)
+        return self._refusals[key]
 
     def tokenise(self, task: str) -> tuple[list[int], list[int]]:
         """Return the token ids before the image, and those after it to just before ``[SEG]``."""

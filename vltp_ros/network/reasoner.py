@@ -93,6 +93,12 @@ class Reasoner(nn.Module):
         self.clear_prompt_cache()
         self.register_load_state_dict_post_hook(lambda module, keys: module.clear_prompt_cache())
 
+    @property
+    def image_tokens(self) -> int:
+        """How many tokens an image is for the language model."""
+        vision = vision_config(self.llava.config)
+        return (vision.image_size // vision.patch_size) ** 2
+
     def forward(self, images: Tensor, tasks: list[list[str]]) -> Tensor:
         """Embed several tasks on each image; the vision tower runs once per image.
 

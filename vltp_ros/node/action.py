@@ -145,8 +145,8 @@ def _why_to_give_up(handle: ServerGoalHandle, watch: Watch, seconds: float) -> s
     """Return why the search is to end; empty while it goes on."""
     if handle.is_cancel_requested:
         return "cancelled"
-    if watch.closed:
-        return "the node was deactivated"
+    if watch.ended:
+        return watch.ended
     if seconds > handle.request.timeout:
         return f"no {handle.request.stable_frames} masks agreed within {handle.request.timeout:g} s"
     return ""

@@ -11,7 +11,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
-from vltp_ros.msg import InferenceTiming
+from vltp_ros.msg import InferenceTiming, Task
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.conversions import to_timing
 from vltp_ros.node.depth import DepthInput, DepthOutputs
@@ -103,7 +103,7 @@ class Camera:
         The watches get their answers. Returns those for the node's tasks; None when there are none,
         or when nobody listens to the camera any more.
         """
-        tasks, watches = self._tasks.wanted, self._watches
+        tasks, watches = self._accepted(session)
         wanted = (*tasks, *(watch.task for watch in watches))
         if not wanted or not self._images.topic:
             return None
@@ -112,6 +112,24 @@ class Camera:
             watch.put(inference, result)
         results = inference.results[: len(tasks)]
         return dataclasses.replace(inference, tasks=tasks, results=results) if tasks else None
+
+    def _accepted(self, session: Segmenter) -> tuple[tuple[Task, ...], tuple[Watch, ...]]:
+        """Return the tasks and watches that the model accepts; one that it refuses is told so.
+
+        Together with the others it would leave them without an answer.
+        """
+        tasks, watches = [], []
+        for task in self._tasks.wanted:
+            if reason := session.refusal(task.text):
+                self._health.warn(f"task {task.id}: {reason}")
+            else:
+                tasks.append(task)
+        for watch in self._watches:
+            if reason := session.refusal(watch.task.text):
+                watch.ended = reason
+            else:
+                watches.append(watch)
+        return tuple(tasks), tuple(watches)
 
     # --- … and its answers are published
 
@@ -176,7 +194,7 @@ class Camera:
     def close(self) -> None:
         """End all watches."""
         for watch in self._watches:
-            watch.closed = True
+            watch.ended = "the node was deactivated"
 
     def destroy(self) -> None:
         """Take the publishers down."""

@@ -50,6 +50,9 @@ class Segmenter(Protocol):
     def warm_up(self) -> None:
         """Segment a blank image."""
 
+    def refusal(self, task: str) -> str:
+        """Return why a task is refused; empty: it is not."""
+
     def segment(
         self,
         image: np.ndarray,

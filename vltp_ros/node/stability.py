@@ -17,7 +17,7 @@ class Watch:
 
     def __init__(self, text: str) -> None:
         self.task = Task(text=text)
-        self.closed = False  # no more answers will come
+        self.ended = ""  # why no more answers will come; empty: they may
         self._answers: queue.Queue = queue.Queue(maxsize=2)
 
     def put(self, inference: Inference, result: Segmentation) -> None:

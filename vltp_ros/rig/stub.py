@@ -31,6 +31,10 @@ class NoModel:
     def warm_up(self) -> None:
         """Do nothing; always warm."""
 
+    def refusal(self, task: str) -> str:
+        """Refuse no task."""
+        return ""
+
     def close(self) -> None:
         """Do nothing; there is nothing to free."""
 

@@ -161,6 +161,15 @@ class Session:
         self._reuses = any(choice.reuse.max_age for choice in self._planner.choices)
         self.settings = settings
 
+    def refusal(self, task: str) -> str:
+        """Return why a task is refused, alone and whatever the image; empty: it is not."""
+        try:
+            task = check_task(task)
+        except ValueError as error:
+            return str(error)
+        reasoner = self.model.reasoner
+        return reasoner.prompts.refusal(task, reasoner.image_tokens)
+
     def compiling_at_once(self) -> AbstractContextManager[None]:
         """Return a context in which parts are compiled when they first run, where they are."""
         return self._runners.impatient()
