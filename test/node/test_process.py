@@ -14,14 +14,19 @@ import rclpy
 from ament_index_python.packages import get_package_prefix
 from bench import Camera, values
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.exceptions import InvalidHandle
+from rclpy.parameter import Parameter
 from rclpy.waitable import NumberOfEntities, Waitable
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from test_asking import Search
 
 from vltp_ros.msg import Task, TaskList
+from vltp_ros.node.process import MANY_FAILURES, spin
 from vltp_ros.node.qos import LATCHED
 
 INSTALLED = Path(get_package_prefix("vltp_ros"), "lib", "vltp_ros")
@@ -148,6 +153,50 @@ def test_what_vanishes_does_not_end_the_executor(bench, threads):
     bench.add(node, threads)
     bench.wait(lambda: received, meanwhile=Camera(bench))
     assert vanishing.times > 1
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_callback_that_fails_does_not_end_the_executor(bench, threads):
+    calls = []
+
+    def fail():
+        calls.append(1)
+        raise RuntimeError("failed on purpose")
+
+    node = rclpy.create_node("failing", context=bench.context)
+    node.create_timer(0.05, fail)
+    bench.add(node, threads)
+    bench.wait(lambda: len(calls) > 3)
+
+
+def test_what_fails_at_every_turn_is_raised():
+    class Broken:
+        context = rclpy.Context()
+        turns = 0
+
+        def spin(self):
+            self.turns += 1
+            raise RuntimeError("failed on purpose")
+
+    broken = Broken()
+    rclpy.init(context=broken.context)
+    with pytest.raises(RuntimeError, match="failed on purpose"):
+        spin(broken)
+    assert broken.turns == MANY_FAILURES
+    rclpy.try_shutdown(context=broken.context)
+
+
+def test_a_parameter_of_no_known_type_does_not_end_the_node(bench, vltp, camera):
+    vltp.autostart()
+    impossible = ParameterMessage(name="task", value=ParameterValue(type=77))
+    client = bench.node.create_client(SetParameters, "vltp/set_parameters")
+    bench.wait(client.service_is_ready)
+    client.call_async(SetParameters.Request(parameters=[impossible]))
+    good = SetParameters.Request(parameters=[Parameter("task", value="cut").to_parameter_msg()])
+    answer = bench.call(SetParameters, "vltp/set_parameters", good)
+    assert answer.results[0].successful
+    masks = bench.listen(Image, "vltp/mask")
+    bench.wait(lambda: masks, meanwhile=camera)
 
 
 def test_the_planner_takes_the_scene_s_tasks(bench):

@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +31,7 @@ from vltp_ros.paths import shipped
 REFUSALS = (ValueError, ParameterException, ModuleNotFoundError)
 AnyNode = TypeVar("AnyNode", bound=Node)
 
+MANY_FAILURES = 50  # of callbacks in a second: the node cannot work
 EXIT_SECONDS = 5.0  # for an image in progress when the process is to end
 PROFILES, PROFILES_2 = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
 TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
@@ -81,15 +84,26 @@ def run(
 def spin(executor: Executor) -> None:
     """Run the callbacks until the executor or its context is shut down.
 
-    rclpy's own spin ends with InvalidHandle when one thread destroys a subscription while another
-    waits for it or was about to call it (rclpy's issues 1142, 1206 and 1284). It is gone then, and
-    everything else can go on.
+    One that fails is logged, and everything else goes on: rclpy's own spin ends, as it does for a
+    request whose parameter has no known type. Only what fails again and again is raised.
+
+    It also ends with InvalidHandle when one thread destroys a subscription while another waits for
+    it or was about to call it (rclpy's issues 1142, 1206 and 1284), which is no failure.
     """
+    failures: deque[float] = deque(maxlen=MANY_FAILURES)
     while True:
         try:
             return executor.spin()
+        except ExternalShutdownException:
+            raise
         except InvalidHandle as error:
             get_logger("rclpy").debug(f"something was destroyed while it was waited for: {error}")
+        except Exception:
+            failures.append(time.monotonic())
+            often = len(failures) == MANY_FAILURES and failures[-1] - failures[0] < 1.0
+            if often or not executor.context.ok():  # or a signal came, and the network is gone
+                raise
+            get_logger("vltp").error(f"a callback failed:\n{traceback.format_exc()}")
 
 
 def _leave_stuck_model() -> None:
