@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -120,6 +121,34 @@ def test_a_bad_parameter_ends_a_node_with_status_2(name, parameter, words):
     assert process.returncode == 2, errors
     assert words in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["--params-file", "/nowhere.yaml"], {}, "Couldn't parse params file"),
+        (["--params-file", "BROKEN"], {}, "Couldn't parse params file"),
+        (["-r", "=x"], {}, "Couldn't parse remap rule"),
+        (
+            [],
+            {"ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce"},
+            "ROS_SECURITY_KEYSTORE is None",
+        ),
+    ],
+)
+def test_what_keeps_ros_from_starting_is_said_in_a_line(tmp_path, arguments, environment, words):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("][")
+    arguments = [str(broken) if one == "BROKEN" else one for one in arguments]
+    process = subprocess.run(
+        [*COMMANDS["vltp"], "--ros-args", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=60,
+    )
+    assert process.returncode == 2 and words in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr
 
 
 class Vanishing(Waitable):

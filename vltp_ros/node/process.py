@@ -21,6 +21,7 @@ from rclpy.executors import (
     ExternalShutdownException,
     SingleThreadedExecutor,
 )
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
@@ -28,7 +29,8 @@ from vltp_ros.node.executor import ThreadsExecutor
 from vltp_ros.node.worker import MODEL_THREAD
 from vltp_ros.paths import shipped
 
-REFUSALS = (ValueError, ParameterException, ModuleNotFoundError)
+RCLError: type[RuntimeError] = rclpy_implementation.RCLError
+REFUSALS = (ValueError, ParameterException, ModuleNotFoundError, RCLError)
 AnyNode = TypeVar("AnyNode", bound=Node)
 
 MANY_FAILURES = 50  # of callbacks in a second: the node cannot work
@@ -45,7 +47,8 @@ def run(
     """Run one node until SIGINT or SIGTERM, its callbacks in so many threads.
 
     ``start`` is called before the node spins. Returns the exit status: 0, or 2 when the node
-    cannot be made of its parameters, or of what is installed.
+    cannot be made of its arguments and parameters, or of what is installed, with one line that
+    says why.
     """
     make_room_for_images()
     # rclpy's own handlers, which end the executor, come on top of this. Without it a second SIGINT
@@ -53,9 +56,13 @@ def run(
     # end of the process.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    node = executor = None
     try:
         rclpy.init()
+    except RCLError as error:
+        print(_why_not_begun(error), file=sys.stderr)
+        return 2
+    node = executor = None
+    try:
         executor = SingleThreadedExecutor() if threads == 1 else ThreadsExecutor(threads)
         node = make_node()
         executor.add_node(node)
@@ -79,6 +86,16 @@ def run(
             executor.shutdown()
         rclpy.try_shutdown()
     return 0
+
+
+def _why_not_begun(error: Exception) -> str:
+    """Return in one line why ROS did not start in this process."""
+    reason = " ".join(str(error).split())
+    if os.environ.get("ROS_SECURITY_ENABLE", "").lower() == "true":
+        keystore = os.environ.get("ROS_SECURITY_KEYSTORE")
+        reason += f"; ROS_SECURITY_ENABLE is true, and ROS_SECURITY_KEYSTORE is {keystore!r}: it "
+        reason += "has to be a keystore with an enclave for this node (docs/ros.md)"
+    return reason
 
 
 def spin(executor: Executor) -> None:
