@@ -120,6 +120,7 @@ def test_bad_images_are_refused(session, bad):
     [
         ("", "must be a sentence"),
         (" \n", "must be a sentence"),
+        ("cut\x1b[2J", "must not hold control characters"),
         (None, "must be a sentence"),
         ("x" * 10_000, "10000 characters; at most 1000"),
     ],
@@ -127,6 +128,11 @@ def test_bad_images_are_refused(session, bad):
 def test_bad_tasks_are_refused(session, image, task, reason):
     with pytest.raises(ValueError, match=reason):
         session.segment(image, ["drink", task])
+
+
+def test_a_task_becomes_one_line(session, image):
+    (result,) = session.segment(image, [" cut\n[INFO] all  is well\t"])
+    assert result.task == "cut [INFO] all is well"
 
 
 def test_a_refusal_says_what_segment_would(session, image):

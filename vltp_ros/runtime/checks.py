@@ -19,7 +19,10 @@ def check_image(image: np.ndarray) -> None:
 
 
 def check_task(task: str) -> str:
-    """Return the task without surrounding space; ValueError if it is empty or too long."""
+    """Return the task in one line, without surrounding space.
+
+    Raises ValueError if it is empty, too long, or holds characters that control a terminal.
+    """
     if not isinstance(task, str) or not task.strip():
         raise ValueError(f"task is {task!r}; it must be a sentence")
     if len(task) > MAX_TASK_CHARACTERS:
@@ -27,4 +30,7 @@ def check_task(task: str) -> str:
             f"task has {len(task)} characters; at most {MAX_TASK_CHARACTERS} are allowed "
             f"(it starts {task[:40]!r})"
         )
-    return task.strip()
+    line = " ".join(task.split())
+    if not line.isprintable():
+        raise ValueError(f"task is {line[:80]!r}; it must not hold control characters")
+    return line
