@@ -5,11 +5,14 @@ from __future__ import annotations
 import array
 
 import pytest
+import rclpy
 import yaml
-from bench import start
+from bench import diagnosis, start
+from diagnostic_msgs.msg import DiagnosticStatus
 from fake_session import CONFIG, FakeSession
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
+from std_msgs.msg import String
 
 from vltp_ros.node.node import VltpNode
 from vltp_ros.runtime.reuse import ReuseConfig
@@ -35,6 +38,25 @@ def test_parameters_change_while_the_node_runs(bench, vltp):
     assert session.settings.reuse == ReuseConfig(max_age=2.0)
     assert set_parameters(bench, selector="own").successful
     assert session.settings.selector == CONFIG.pruning.selector
+
+
+def test_a_task_is_set_again_after_another_came_on_the_topic(bench, vltp):
+    start(vltp, task="pour")
+    topic = bench.node.create_publisher(String, "task", 1)
+    bench.wait(
+        lambda: [task.text for task in vltp._tasks.current] == ["cut"],
+        meanwhile=lambda: topic.publish(String(data="cut")),
+    )
+    assert set_parameters(bench, task="pour").successful
+    assert [task.text for task in vltp._tasks.current] == ["pour"]
+
+
+def test_a_second_node_of_the_same_name_is_noticed(bench, vltp):
+    start(vltp)
+    twin = rclpy.create_node("vltp", context=bench.context)
+    status = diagnosis(bench, lambda status: "1 more node of the name /vltp" in status.message)
+    assert status.level == DiagnosticStatus.WARN
+    twin.destroy_node()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -203,9 +203,10 @@ class VltpNode(LifecycleNode):
             self._model.stop()
             self.health.fail(reason)
 
-    def _apply(self, new: NodeConfig, old: NodeConfig) -> None:
+    def _apply(self, new: NodeConfig, names: Collection[str]) -> None:
         """Put a live change of parameters into effect, or raise ValueError and change nothing."""
-        task = checked_task(new.task, "parameter task") if new.task != old.task else ""
+        # Also where it is set to what it was: the topic may have brought another task since.
+        task = checked_task(new.task, "parameter task") if "task" in names else ""
         if self._model.is_loaded:
             try:
                 self._model.configure(new)
@@ -215,7 +216,13 @@ class VltpNode(LifecycleNode):
             self._tasks.set_sentence(task)
 
     def _diagnose(self) -> None:
-        tasks = self._tasks
+        tasks, own = self._tasks, (self.get_name(), self.get_namespace())
+        if others := self.get_node_names_and_namespaces().count(own) - 1:
+            self.health.warn(
+                f"{others} more node{'s' * (others > 1)} of the name "
+                f"{self.get_fully_qualified_name()}: their answers and parameters mix; give each "
+                "a name or a namespace of its own (one that crashed counts for some seconds)"
+            )
         status = self.health.status(
             self.get_fully_qualified_name(),
             len(tasks.current),

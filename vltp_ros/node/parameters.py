@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rcl_interfaces.msg import (
@@ -34,14 +34,14 @@ TYPES: dict[Any, Parameter.Type] = {
 class Parameters(Generic[Config]):
     """The parameters of a node as one validated instance of a config dataclass.
 
-    Declares one parameter for each field. ``apply(new, old)``, where one is set, is called before a
-    live change takes effect; a ValueError from it, or from the dataclass, refuses the change with
-    its message.
+    Declares one parameter for each field. ``apply(new, names)``, where one is set, is called before
+    a live change takes effect, with the names of the parameters that were set, be it to the value
+    that they had; a ValueError from it, or from the dataclass, refuses the change with its message.
     Raises ValueError, or rclpy's ParameterException, when a value given at start is not allowed.
     """
 
     def __init__(self, node: Node, cls: type[Config]) -> None:
-        self.apply: Callable[[Config, Config], None] | None = None
+        self.apply: Callable[[Config, Collection[str]], None] | None = None
         hints = typing.get_type_hints(cls)
         values = {
             spec.name: _declare(node, spec, _type_of(hints[spec.name]))
@@ -57,7 +57,7 @@ class Parameters(Generic[Config]):
         try:
             new = dataclasses.replace(self.config, **values)
             if self.apply is not None:
-                self.apply(new, self.config)
+                self.apply(new, values.keys())
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self.config = new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -32,8 +33,8 @@ class Planner(Node):
         self._timer = self.create_timer(self._settings.config.period, self._publish)
         self._publish()
 
-    def _apply(self, new: PlannerConfig, old: PlannerConfig) -> None:
-        if new.tasks != old.tasks:
+    def _apply(self, new: PlannerConfig, names: Collection[str]) -> None:
+        if "tasks" in names:
             self._tasks, self._next = new.tasks, 0
         self._timer.timer_period_ns = int(new.period * 1e9)
 
