@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from vltp_ros.imaging.images import ConversionError
 from vltp_ros.msg import Affordance3D
 from vltp_ros.node.conversions_3d import to_cloud, to_depth, to_pinhole
+from vltp_ros.node.depth import DepthInput
 
 # good_image() shows something from column 30 to 49, row 10 to 19; at 2 m with these focal lengths
 # that is 0.4 m wide, and its middle is 0.16 m to the right and 0.18 m up.
@@ -67,6 +70,35 @@ def test_the_projection_of_rectified_images_comes_first():
     assert to_pinhole(INFO, "camera_info").cy == 23.5
     with pytest.raises(ConversionError, match=r"/camera_info: .*not calibrated"):
         to_pinhole(CameraInfo(width=64, height=48), "/camera_info")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"k": [math.inf, 0.0, 31.5, 0.0, 100.0, 23.5, 0.0, 0.0, 1.0]}, "must be finite"),
+        ({"k": [100.0, 0.0, math.nan, 0.0, 100.0, 23.5, 0.0, 0.0, 1.0]}, "must be finite"),
+        ({"width": 2**32 - 1}, "at most 65536 pixels a side"),
+    ],
+)
+def test_a_camera_that_cannot_be_is_refused(change, words):
+    info = CameraInfo(**{"width": 64, "height": 48, "k": INFO.k} | change)
+    with pytest.raises(ConversionError, match=f"/camera_info: .*{words}"):
+        to_pinhole(info, "/camera_info")
+
+
+def test_of_depth_images_of_one_time_the_newest_counts_and_none_is_before_all_time(bench):
+    warnings = []
+    health = SimpleNamespace(warn=warnings.append)
+    depth = DepthInput(bench.node, "", health)
+    depth._take_info(INFO)
+    for metres, seconds in ((1.0, 5), (2.0, 5), (3.0, -1)):
+        image = depth_message(np.full((4, 4), metres, np.float32))
+        image.header.stamp.sec = seconds
+        depth._take_image(image)
+    header = Header()
+    header.stamp.sec = 5
+    found, _ = depth.of(("depth", "camera_info"), header, 0.1)
+    assert (found == 2.0).all() and warnings == ["depth: its stamp is before all time"]
 
 
 def test_a_cloud_has_places_and_colours():

@@ -84,6 +84,29 @@ def test_a_bad_image_is_reported_and_the_next_one_answered(bench, vltp, camera, 
     assert all(mask.header.stamp.sec != 1000 for mask in masks)
 
 
+def test_images_of_an_impossible_or_a_far_time_are_refused(bench, make_vltp, camera):
+    vltp = make_vltp(max_image_age=2.0)
+    start(vltp, task="cut")
+    masks = bench.listen(Image, "vltp/mask")
+    now = vltp.get_clock().now().seconds_nanoseconds()[0]
+    for seconds, words in ((-5, "before all time"), (now - 60, "s old; max_image_age is 2"),
+                           (now + 600, "s in the future; max_image_age is 2")):  # fmt: skip
+        image = good_image(seconds)
+        diagnosis(
+            bench,
+            lambda status, words=words: words in status.message,
+            meanwhile=lambda image=image: camera(image),
+        )
+    assert not masks
+
+    def send():
+        image = good_image(0)
+        image.header.stamp = vltp.get_clock().now().to_msg()
+        camera(image)
+
+    bench.wait(lambda: masks, meanwhile=send)
+
+
 def test_a_failing_model_is_reported_and_the_next_task_answered(bench, vltp, camera):
     start(vltp, task="break")
     received = bench.listen(DiagnosticArray, "/diagnostics")

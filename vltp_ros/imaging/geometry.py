@@ -5,6 +5,7 @@ Points and poses are in the camera's optical frame: x to the right, y down, z fo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,10 @@ import numpy as np
 MIN_POINTS = 10  # fewer say nothing about a shape
 SPREAD = 4.5  # median absolute deviations (3 standard deviations) from the median depth
 MIN_SPREAD = 0.02  # metres that are never cut off
+
+
+LARGEST_SIDE = 2**16
+"""Of a camera's image, pixels; whatever says more is no calibration."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,15 @@ class Pinhole:
             raise ValueError(
                 f"focal lengths are {self.fx} and {self.fy}, the size {self.width}x{self.height}; "
                 "all must be above 0: the camera is not calibrated"
+            )
+        if not all(map(math.isfinite, (self.fx, self.fy, self.cx, self.cy))):
+            raise ValueError(
+                f"focal lengths and centre are {self.fx}, {self.fy}, {self.cx} and {self.cy}; "
+                "they must be finite"
+            )
+        if max(self.width, self.height) > LARGEST_SIDE:
+            raise ValueError(
+                f"the size is {self.width}x{self.height}; at most {LARGEST_SIDE} pixels a side"
             )
 
     def resized(self, width: int, height: int) -> Pinhole:

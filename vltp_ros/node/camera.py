@@ -11,6 +11,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
+from vltp_ros.imaging.images import ConversionError
 from vltp_ros.msg import InferenceTiming, Task
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.conversions import to_timing
@@ -86,6 +87,7 @@ class Camera:
     def process(self, session: Segmenter, frame: Frame) -> None:
         """Segment one image and publish what came of it; a bad one costs itself alone."""
         try:
+            self._check_stamp(frame)
             inference = self._answer(session, frame)
             if inference is not None and not self._slot.is_closed:  # given up meanwhile
                 self._publish(inference, self._parameters.config)
@@ -96,6 +98,18 @@ class Camera:
                 self._health.warn(str(error))
             else:
                 self._health.error(str(error) if isinstance(error, NotFiniteError) else repr(error))
+
+    def _check_stamp(self, frame: Frame) -> None:
+        """Raise ConversionError for an image of a time that cannot be, or is too far from now."""
+        stamp, limit = frame.message.header.stamp, self._parameters.config.max_image_age
+        if stamp.sec < 0:
+            raise ConversionError(f"{frame.topic}: its stamp is {stamp.sec} s, before all time")
+        age = (self._node.get_clock().now() - Time.from_msg(stamp)).nanoseconds * 1e-9
+        if 0 < limit < abs(age):
+            when = "old" if age > 0 else "in the future"
+            raise ConversionError(
+                f"{frame.topic}: the image is {abs(age):.3g} s {when}; max_image_age is {limit:g}"
+            )
 
     def _answer(self, session: Segmenter, frame: Frame) -> Inference | None:
         """Segment an image for the node's tasks and for the watches', in one go.

@@ -135,6 +135,13 @@ class NodeConfig:
         "warn when the 99th percentile of the age of masks exceeds this, seconds; 0: never",
         low=0.0,
     )
+    max_image_age: float = setting(
+        0.0,
+        "refuse images whose stamp is this far from the node's clock, before or after, seconds; 0: "
+        "never",
+        low=0.0,
+        high=86400.0,
+    )
     max_input_age: float = setting(
         2.0, "report a camera as stale after this long without an image, seconds; 0: never", low=0.0
     )

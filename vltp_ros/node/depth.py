@@ -78,7 +78,10 @@ class DepthInput:
         return next((s.trouble for s in self._subscriptions if s.trouble), "")
 
     def _take_image(self, message: Image) -> None:
-        self._images.append(message)
+        if message.header.stamp.sec < 0:
+            self._health.warn(f"{self._prefix}depth: its stamp is before all time")
+        else:
+            self._images.append(message)
 
     def _take_info(self, message: CameraInfo) -> None:
         self._info = message
@@ -101,7 +104,7 @@ class DepthInput:
         if info is None:
             raise ConversionError(f"{info_topic}: no message yet")
         stamp = Time.from_msg(header.stamp).nanoseconds
-        images = tuple(self._images)
+        images = tuple(reversed(self._images))  # of equal stamps the newest one counts
         ages = [abs(Time.from_msg(i.header.stamp).nanoseconds - stamp) * 1e-9 for i in images]
         seconds = min(ages, default=math.inf)
         if seconds > tolerance:
