@@ -53,7 +53,7 @@ else
 fi
 train dense dense $((3 * STEPS)) --init "$WORK/reasoner/model" --sam "$WORK/kinds/model" \
     --heads "$WORK/reasoner" "$WORK/kinds" --tasks-per-image 3 --further-tasks 3 --naming-tasks 1 \
-    --cut-share 0.3 --freeze-encoder --finetune-share 0.2 --learning-rate 7e-4 \
+    --cut-share 0.3 --freeze-encoder --finetune-share 0.25 --learning-rate 7e-4 \
     --muon-learning-rate 0.01 --kind-weight 2 --place-weight 0.5
 train prune prune $((STEPS / 2)) --init "$WORK/dense/model" --tasks-per-image 2 \
     --rates 0.5 0.7 0.8 --learning-rate 7e-4 --muon-learning-rate 0.01 --finetune-share 0.3

@@ -50,7 +50,7 @@ class TrainConfig:
     finetune_share: float = setting(
         0.05,
         "share of the learning rates for what is trained already: the mask decoder in the prune "
-        "stage, LLaVA's vision tower in the reasoner and dense stages of edition 2",
+        "stage; in edition 2 LLaVA's vision tower in the reasoner stage, LLaVA in the dense one",
         low=0.0,
         high=1.0,
     )

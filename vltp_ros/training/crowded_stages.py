@@ -82,7 +82,7 @@ class ReasonerStage(nn.Module):
     """
 
     trained: tuple[str, ...] = ("reasoner",)
-    finetuned = TOWER
+    finetuned: tuple[str, ...] = TOWER
     """Knows how to name things; a language model that knows nothing yet would undo it."""
 
     def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
@@ -146,6 +146,8 @@ class LookingStage(ReasonerStage):
     """
 
     trained = DenseStage.trained
+    finetuned = ("reasoner",)
+    """Knows how to look; at full rates it would forget while the mask decoder knows nothing yet."""
 
     def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
         super().__init__(model, config, classes, attributes)
