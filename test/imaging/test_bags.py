@@ -90,7 +90,7 @@ def test_a_bag_of_answers(bag, tmp_path, model, capsys, caplog):
     options = ("--image-topic", "/camera", "--task", "cut", "--task", "drink")
     assert segment(bag, out, model, *options) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer == {"bag": str(out), "images": 3, "answered": 2}
+    assert answer == {"bag": str(out), "images": 3, "answered": 2, "broken_off": ""}
     assert "'h264'" in caplog.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "out"]
     assert {p.suffix for p in out.iterdir()} == {p.suffix for p in bag.iterdir()}
@@ -120,6 +120,61 @@ def test_compressed_images_of_a_bag(bag, tmp_path, model, capsys):
     options = ("--image-topic", "/other/compressed", "--task", "cut")
     assert segment(bag, tmp_path / "out", model, *options) == 0
     assert read(tmp_path / "out")["/vltp/mask"][0][1].header.stamp.sec == 4
+
+
+def write_bag(path, *raw):
+    """A bag of these serialised images on /camera."""
+    with rosbag2.Writer(path, version=9, storage_plugin=rosbag2.StoragePlugin.SQLITE3) as writer:
+        kind = "sensor_msgs/msg/Image"
+        connection = writer.add_connection("/camera", kind, typestore=TYPES)
+        for number, data in enumerate(raw):
+            writer.write(connection, 1000 + number, data)
+
+
+def serialised(message):
+    return bytes(TYPES.serialize_cdr(message, message.__msgtype__))
+
+
+def test_a_message_that_is_cut_costs_itself_alone(tmp_path, model, capsys, caplog):
+    whole = [serialised(image(second)) for second in range(4)]
+    write_bag(tmp_path / "bag", whole[0], whole[1][:40], whole[2][:5000], b"", whole[3])
+    out = tmp_path / "out"
+    assert segment(tmp_path / "bag", out, model, "--image-topic", "/camera", "--task", "cut") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["images"], answer["answered"], answer["broken_off"]) == (5, 2, "")
+    assert caplog.text.count("is damaged") + caplog.text.count("bytes") >= 3
+    assert [time for time, _ in read(out)["/vltp/mask"]] == [1000, 1004]
+
+
+def test_what_was_answered_before_a_bag_breaks_off_is_kept(tmp_path, model, capsys, monkeypatch):
+    write_bag(tmp_path / "bag", *(serialised(image(second)) for second in range(4)))
+    whole = AnyReader.messages
+
+    def breaking(self, *args, **kwargs):
+        for number, message in enumerate(whole(self, *args, **kwargs)):
+            if number == 2:
+                raise RuntimeError("database disk image is malformed")
+            yield message
+
+    monkeypatch.setattr(AnyReader, "messages", breaking)
+    out = tmp_path / "out"
+    assert segment(tmp_path / "bag", out, model, "--image-topic", "/camera", "--task", "cut") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["answered"] == 2 and "malformed" in answer["broken_off"]
+    monkeypatch.undo()
+    assert len(read(out)["/vltp/mask"]) == 2
+
+
+def test_an_image_too_wide_for_a_jpeg_gets_another_overlay(tmp_path, model, capsys):
+    wide = image(1)
+    wide.width, wide.height, wide.step = 65600, 2, 3 * 65600
+    wide.data = np.zeros(2 * wide.step, np.uint8)
+    write_bag(tmp_path / "bag", serialised(wide))
+    out = tmp_path / "out"
+    assert segment(tmp_path / "bag", out, model, "--image-topic", "/camera", "--task", "cut") == 0
+    overlay = read(out)["/vltp/overlay/compressed"][0][1]
+    assert overlay.format == "png"
+    assert cv2.imdecode(overlay.data, cv2.IMREAD_COLOR).shape == (2, 65600, 3)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,9 @@ def _segment_picture(args: Segment) -> dict:
 def describe(answer: dict) -> str:
     """Return one line per task, or one about the bag."""
     if "bag" in answer:
-        return f"{answer['answered']} of {answer['images']} images answered: {answer['bag']}"
+        broken_off = f"; the bag breaks off: {answer['broken_off']}" * bool(answer["broken_off"])
+        counts = f"{answer['answered']} of {answer['images']} images answered"
+        return f"{counts}: {answer['bag']}{broken_off}"
     return "\n".join(
         f"{r['task']!r}: {r['area']} px, score {r['score']:.2f}, {r['overlay_path']}"
         for r in answer["results"]

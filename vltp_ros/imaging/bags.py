@@ -33,6 +33,7 @@ IMAGES: dict[str, Callable[[Any, str], np.ndarray]] = {
 
 MASK, OVERLAY, AFFORDANCE = "/vltp/mask", "/vltp/overlay/compressed", "/vltp/affordance"
 JPEG_QUALITY = 90
+JPEG_SIDE = 65500  # longest side of a JPEG, pixels
 
 
 def segment_bag(
@@ -42,10 +43,12 @@ def segment_bag(
 
     The new bag has, with the stamps and at the times of their images, a mask for all tasks
     (sensor_msgs/Image), an overlay (CompressedImage) and, for each task, an AffordanceMask. An
-    image that cannot be used costs a warning.
+    image that cannot be read, used or answered costs a warning; where the bag itself breaks off,
+    what was answered before is kept.
 
     Returns:
-        ``bag``, ``images`` and ``answered``.
+        ``bag``, ``images``, ``answered``, and ``broken_off``: why the rest of the bag could not be
+        read; empty: all of it was.
 
     Raises:
         ValueError: for a bag that cannot be read, a topic that it lacks, an ``out`` that exists, or
@@ -61,6 +64,9 @@ def segment_bag(
         ) from error
     if not source.is_dir():
         raise ValueError(f"{source} is no bag: it is not a directory")
+    refused = next(filter(None, map(session.refusal, tasks)), "")
+    if refused:
+        raise ValueError(refused)
     if out.exists():
         raise ValueError(f"{out} exists already; choose another --out")
     try:
@@ -89,35 +95,67 @@ def _segment(
     folder = out.with_name(f".{out.name}.part")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    images = answered = 0
+    source = _Images(reader, connections, topic)
+    answered = 0
     try:
         with BagWriter(folder / out.name, storage) as writer:
-            for time_ns, message, pixels in _images(reader, connections, topic):
-                images += 1
-                if pixels is None:
-                    continue
+            for time_ns, message, pixels in source:
                 stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
-                results = session.segment(pixels, tasks, stamp=stamp, stream=topic)
+                try:
+                    results = session.segment(pixels, tasks, stamp=stamp, stream=topic)
+                except RuntimeError as error:  # costs this image, unless the device is lost
+                    if session.fault:
+                        raise
+                    LOG.warning("%s: image %d has no answer: %s", topic, source.count, error)
+                    continue
                 writer.write(time_ns, message.header, pixels, results, session)
                 answered += 1
         (folder / out.name).rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return {"bag": str(out), "images": images, "answered": answered}
+    return {
+        "bag": str(out),
+        "images": source.count,
+        "answered": answered,
+        "broken_off": source.broken_off,
+    }
 
 
-def _images(
-    reader: AnyReader, connections: list[Connection], topic: str
-) -> Iterator[tuple[int, Any, np.ndarray | None]]:
-    """Yield time in nanoseconds, message and pixels of each image; None for bad pixels."""
-    count = sum(connection.msgcount for connection in connections)
-    for connection, time_ns, raw in tqdm(reader.messages(connections), total=count, unit="image"):
-        message: Any = reader.deserialize(raw, connection.msgtype)
+class _Images:
+    """The images of a topic, each as time in nanoseconds, message and pixels.
+
+    Those that cannot be read or used are warned of and left out. rosbags raises whatever it comes
+    across in bytes that are no message or no bag.
+    """
+
+    def __init__(self, reader: AnyReader, connections: list[Connection], topic: str) -> None:
+        self._reader, self._connections, self._topic = reader, connections, topic
+        self.count = 0
+        """Images so far, with those that are left out."""
+        self.broken_off = ""
+        """Why the rest of the bag could not be read."""
+
+    def __iter__(self) -> Iterator[tuple[int, Any, np.ndarray]]:
+        for connection, time_ns, raw in self._messages():
+            self.count += 1
+            try:
+                message: Any = self._reader.deserialize(raw, connection.msgtype)
+                pixels = IMAGES[connection.msgtype](message, self._topic)
+            except ConversionError as error:
+                LOG.warning("%s", error)
+            except Exception as error:
+                LOG.warning("%s: message %d is damaged: %r", self._topic, self.count, error)
+            else:
+                yield time_ns, message, pixels
+
+    def _messages(self) -> Iterator[tuple[Connection, int, bytes]]:
+        total = sum(connection.msgcount for connection in self._connections)
         try:
-            yield time_ns, message, IMAGES[connection.msgtype](message, topic)
-        except ConversionError as error:
-            LOG.warning("%s", error)
-            yield time_ns, message, None
+            messages = self._reader.messages(self._connections)
+            yield from tqdm(messages, total=total, unit="image")
+        except Exception as error:
+            self.broken_off = f"{type(error).__name__}: {error}"
+            LOG.warning("%s: the bag breaks off: %s", self._topic, self.broken_off)
 
 
 class BagWriter:
@@ -194,11 +232,10 @@ class BagWriter:
         for number, result in enumerate(results):
             label = f"{result.task} {result.score:.2f}"
             image = draw_overlay(image, result.mask, number=number, label=label)
-        quality = (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
-        data = cv2.imencode(".jpg", image[..., ::-1], quality)[1].ravel()
-        return self._make(
-            "sensor_msgs/msg/CompressedImage", header=header, format="jpeg", data=data
-        )
+        form = "jpeg" if max(image.shape) <= JPEG_SIDE else "png"
+        quality = (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY) if form == "jpeg" else ()
+        data = cv2.imencode(f".{form}", image[..., ::-1], quality)[1].ravel()
+        return self._make("sensor_msgs/msg/CompressedImage", header=header, format=form, data=data)
 
     def _affordance(self, result: Segmentation, number: int, header: Any, model: str) -> Any:
         seconds, nanoseconds = divmod(round(result.seg_age_s * 1e9), 10**9)
