@@ -130,6 +130,21 @@ def test_bad_tasks_are_refused(session, image, task, reason):
         session.segment(image, ["drink", task])
 
 
+def test_an_image_too_large_for_its_tasks_is_refused(session):
+    large = np.broadcast_to(np.uint8(0), (8192, 8192, 3))
+    with pytest.raises(ValueError, match=r"8192x8192 with 16 tasks has 1\.1e\+09 mask pixels"):
+        session.segment(large, [f"task {number}" for number in range(16)])
+
+
+def test_masks_are_the_same_when_few_are_computed_at_once(session, image, monkeypatch):
+    tasks = ["cut", "drink", "pour"]
+    together = session.segment(image, tasks)
+    monkeypatch.setattr("vltp_ros.runtime.masks.AT_ONCE", 2 * 90 * 120)
+    for one, other in zip(together, session.segment(image, tasks), strict=True):
+        assert (one.mask != other.mask).mean() < 0.001
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+
+
 def test_a_task_becomes_one_line(session, image):
     (result,) = session.segment(image, [" cut\n[INFO] all  is well\t"])
     assert result.task == "cut [INFO] all is well"

@@ -6,6 +6,9 @@ import numpy as np
 
 MAX_TASK_CHARACTERS = 1000
 
+MAX_MASK_PIXELS = 2**28
+"""Of all masks of an image together, one byte each: 32 tasks at 3840 x 2160."""
+
 
 class NotFiniteError(RuntimeError):
     """The network computed NaN or infinity for an image, so that what it draws means nothing."""
@@ -16,6 +19,17 @@ def check_image(image: np.ndarray) -> None:
     shape, kind = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
     if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != np.uint8:
         raise ValueError(f"image is {kind} {shape}; allowed: uint8 (height, width, 3), not empty")
+
+
+def check_size(image: np.ndarray, tasks: int) -> None:
+    """Raise ValueError where the masks of so many tasks on an image would take too much memory."""
+    height, width = image.shape[:2]
+    if height * width * tasks > MAX_MASK_PIXELS:
+        raise ValueError(
+            f"an image of {width}x{height} with {tasks} tasks has {height * width * tasks:.2g} "
+            f"mask pixels; at most {MAX_MASK_PIXELS:.2g} are allowed: scale it down, or ask for "
+            "fewer tasks at once"
+        )
 
 
 def check_task(task: str) -> str:

@@ -18,6 +18,9 @@ from vltp_ros.network.run import Run
 from vltp_ros.runtime.transfer import download
 from vltp_ros.types import Segmentation
 
+AT_ONCE = 2**26
+"""Most mask pixels that are computed at a time: each takes a few floats meanwhile."""
+
 LEVELS = 255
 """A probability is kept in so many steps."""
 
@@ -79,7 +82,11 @@ def finish_masks(
     """
     above = math.floor(threshold * LEVELS)
     function = partial(measure_masks, side=side, size=size, above=above)
-    levels, measures = run(("masks", size, above), function, logits)
+    at_once = max(1, AT_ONCE // (size[0] * size[1]))
+    parts = [run(("masks", size, above), function, some) for some in logits.split(at_once)]
+    levels, measures = (
+        torch.cat(part) if len(part) > 1 else part[0] for part in zip(*parts, strict=True)
+    )
     return Masks(download(levels), download(measures), above)
 
 

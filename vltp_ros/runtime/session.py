@@ -18,7 +18,7 @@ from vltp_ros.network.config import AutoQuantization
 from vltp_ros.network.sam import Encoded
 from vltp_ros.network.token_selection import Score
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.runtime.checks import NotFiniteError, check_image, check_task
+from vltp_ros.runtime.checks import NotFiniteError, check_image, check_size, check_task
 from vltp_ros.runtime.deadline import DeadlineConfig, Planner
 from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
 from vltp_ros.runtime.embeddings import Embeddings
@@ -220,7 +220,8 @@ class Session:
             One result per task, in their order, at the size of the image.
 
         Raises:
-            ValueError: for an image, a task or a prior that is not of that form.
+            ValueError: for an image, a task or a prior that is not of that form, or an image too
+                large for so many tasks.
             RuntimeError: when the device fails; :attr:`fault` says whether for good.
             NotFiniteError: for an image of which the network makes values that are not finite.
         """
@@ -228,6 +229,7 @@ class Session:
         tasks = [check_task(task) for task in tasks]
         if not tasks:
             return []
+        check_size(image, len(tasks))
         height, width = image.shape[:2]
         size, times = (height, width), StageTimes(self.device)
         began, settings = time.perf_counter(), self._planner.pick()
