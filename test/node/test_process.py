@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,7 @@ from std_msgs.msg import String
 from test_asking import Search
 
 from vltp_ros.msg import Task, TaskList
-from vltp_ros.node.process import MANY_FAILURES, spin
+from vltp_ros.node.process import MANY_FAILURES, spin, warn_of_little_shared_memory
 from vltp_ros.node.qos import LATCHED
 
 INSTALLED = Path(get_package_prefix("vltp_ros"), "lib", "vltp_ros")
@@ -182,6 +184,15 @@ def test_what_vanishes_does_not_end_the_executor(bench, threads):
     bench.add(node, threads)
     bench.wait(lambda: received, meanwhile=Camera(bench))
     assert vanishing.times > 1
+
+
+def test_little_shared_memory_is_warned_of(tmp_path, monkeypatch, capfd):
+    usage = namedtuple("usage", "total used free")
+    for free, warned in ((60_000_000, False), (5_000_000, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage(64_000_000, 0, free))
+        warn_of_little_shared_memory(tmp_path)
+        assert ("has 5 of 64 MB left" in capfd.readouterr().err) == warned
+    warn_of_little_shared_memory(tmp_path / "nowhere")  # not on every system
 
 
 @pytest.mark.parametrize("threads", [1, 4])

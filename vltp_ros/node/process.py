@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -34,6 +35,7 @@ REFUSALS = (ValueError, ParameterException, ModuleNotFoundError, RCLError)
 AnyNode = TypeVar("AnyNode", bound=Node)
 
 MANY_FAILURES = 50  # of callbacks in a second: the node cannot work
+SEGMENT_BYTES = 8_600_000  # of shared memory, by config/fastdds.xml and Fast DDS's own ports
 EXIT_SECONDS = 5.0  # for an image in progress when the process is to end
 PROFILES, PROFILES_2 = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
 TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
@@ -153,3 +155,18 @@ def make_room_for_images() -> None:
         f"{profiles} replaces Fast DDS's built-in transports in this process; set {PROFILES} or "
         f"{TRANSPORTS} to choose others"
     )
+    warn_of_little_shared_memory()
+
+
+def warn_of_little_shared_memory(directory: Path = Path("/dev/shm")) -> None:
+    """Say so where our segment for images does not fit, as in a container that has 64 MB."""
+    if not directory.is_dir():
+        return
+    usage = shutil.disk_usage(directory)
+    if usage.free < 2 * SEGMENT_BYTES:
+        get_logger("vltp").warning(
+            f"{directory} has {usage.free / 1e6:.0f} of {usage.total / 1e6:.0f} MB left and each "
+            f"ROS process takes {SEGMENT_BYTES / 1e6:.1f}: without, images go by the network and "
+            "get lost. Give a container more (docker run --shm-size=512m, or --ipc=host); "
+            "`fastdds shm clean` removes what crashed processes left"
+        )
