@@ -51,7 +51,8 @@ def test_a_task_is_set_again_after_another_came_on_the_topic(bench, vltp):
     assert [task.text for task in vltp._tasks.current] == ["pour"]
 
 
-def test_a_second_node_of_the_same_name_is_noticed(bench, vltp):
+def test_a_second_node_of_the_same_name_is_noticed(bench, vltp, monkeypatch):
+    monkeypatch.setattr("vltp_ros.node.node.TWIN_SECONDS", 0.5)
     start(vltp)
     twin = rclpy.create_node("vltp", context=bench.context)
     status = diagnosis(bench, lambda status: "1 more node of the name /vltp" in status.message)

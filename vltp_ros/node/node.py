@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError
 from typing import Any
@@ -32,6 +33,7 @@ from vltp_ros.node.tasks import ActiveTasks, checked_task
 
 THREADS = 8  # of the executor; some callbacks wait for the model while others are to be answered
 DIAGNOSTICS_PERIOD = 1.0  # seconds
+TWIN_SECONDS = 25.0  # for which the middleware keeps a crashed node, and a little
 WATCH_PERIOD = 0.2  # seconds between looks at the model
 
 Transition = Callable[["VltpNode", LifecycleState], TransitionCallbackReturn]
@@ -78,6 +80,7 @@ class VltpNode(LifecycleNode):
         self._model = Model(load, self._settings, self.health)
         self._cameras = Cameras(self, self._settings, self._tasks, self.health, self._model)
         self._settings.apply = self._apply
+        self._alone = time.monotonic()  # when no other node of the name was last seen
         if self.config.task:
             self._tasks.set_sentence(checked_task(self.config.task, "parameter task"))
         EnableService(self, self._tasks)
@@ -215,14 +218,23 @@ class VltpNode(LifecycleNode):
         if task:
             self._tasks.set_sentence(task)
 
-    def _diagnose(self) -> None:
-        tasks, own = self._tasks, (self.get_name(), self.get_namespace())
-        if others := self.get_node_names_and_namespaces().count(own) - 1:
+    def _look_for_twins(self) -> None:
+        """Warn of other nodes of this one's name; one that crashed is in the graph for a while."""
+        own = (self.get_name(), self.get_namespace())
+        others = self.get_node_names_and_namespaces().count(own) - 1
+        now = time.monotonic()
+        if not others:
+            self._alone = now
+        elif now - self._alone > TWIN_SECONDS:
             self.health.warn(
                 f"{others} more node{'s' * (others > 1)} of the name "
                 f"{self.get_fully_qualified_name()}: their answers and parameters mix; give each "
-                "a name or a namespace of its own (one that crashed counts for some seconds)"
+                "a name or a namespace of its own"
             )
+
+    def _diagnose(self) -> None:
+        tasks = self._tasks
+        self._look_for_twins()
         status = self.health.status(
             self.get_fully_qualified_name(),
             len(tasks.current),
