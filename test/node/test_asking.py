@@ -6,8 +6,10 @@ import threading
 
 import numpy as np
 import pytest
+import rclpy
 from action_msgs.msg import GoalStatus
 from bench import PIXELS, Camera, diagnosis, good_image, start
+from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
@@ -174,6 +176,19 @@ def test_a_search_can_be_cancelled(bench, vltp, camera):
     bench.wait(lambda: not vltp._cameras._cameras[0].is_watched)
 
 
+def test_a_search_whose_client_is_gone_ends(bench, vltp):
+    start(vltp)
+    searcher = rclpy.create_node("searcher", context=bench.context)
+    client = ActionClient(searcher, FindAffordance, "vltp/find_affordance")
+    bench.add(searcher)
+    assert client.wait_for_server(10)
+    client.send_goal_async(FindAffordance.Goal(task="cut", timeout=3000.0))
+    bench.wait(lambda: vltp._cameras._cameras[0].is_watched)
+    client.destroy()
+    diagnosis(bench, lambda status: "nobody listens to the feedback" in status.message)
+    bench.wait(lambda: not vltp._cameras._cameras[0].is_watched)
+
+
 def test_deactivating_ends_searches(bench, vltp):
     start(vltp)
     search = Search(bench)
@@ -188,6 +203,7 @@ def test_deactivating_ends_searches(bench, vltp):
     [
         ({"task": " "}, "must be a sentence"),
         ({"timeout": 0.0}, "timeout is 0.0"),
+        ({"timeout": float("inf")}, "timeout is inf; it must be above 0 and at most 3600 s"),
         ({"min_iou": 1.5}, "min_iou is 1.5"),
         ({"min_score": float("nan")}, "min_score is nan"),
         ({"stable_frames": 0}, "stable_frames is 0"),

@@ -19,6 +19,8 @@ from vltp_ros.node.tasks import checked_task
 
 MAX_GOALS = 4  # each waits in a thread of its own
 WAIT_SECONDS = 0.1  # between looks at whether a goal was cancelled
+MAX_TIMEOUT = 3600.0  # seconds that a search may take
+GONE_SECONDS = 5.0  # without anybody to hear of it before a search ends
 
 
 class FindAction:
@@ -35,6 +37,7 @@ class FindAction:
         self._cameras = cameras
         self._health = health
         self._running = 0
+        self._feedback = f"{node.get_fully_qualified_name()}/find_affordance/_action/feedback"
         self._lock = threading.Lock()
         self._server: ActionServer | None = ActionServer(
             node,
@@ -67,8 +70,10 @@ class FindAction:
         """Raise ValueError for a goal that cannot be followed now."""
         checked_task(goal.task, "task")
         self._cameras.find(goal.camera)
-        if not goal.timeout > 0:
-            raise ValueError(f"timeout is {goal.timeout}; it must be above 0")
+        if not 0 < goal.timeout <= MAX_TIMEOUT:
+            raise ValueError(
+                f"timeout is {goal.timeout}; it must be above 0 and at most {MAX_TIMEOUT:g} s"
+            )
         for name in ("min_score", "min_iou"):
             value = getattr(goal, name)
             if not 0 <= value <= 1:
@@ -114,7 +119,14 @@ class FindAction:
         goal, began = handle.request, time.monotonic()
         agreement = MaskStability(goal.min_score, goal.min_iou)
         result = FindAffordance.Result()
+        heard = began
         while not (reason := _why_to_give_up(handle, watch, time.monotonic() - began)):
+            if self._node.count_subscribers(self._feedback):
+                heard = time.monotonic()
+            elif time.monotonic() - heard > GONE_SECONDS:  # its place is for others
+                reason = "nobody listens to the feedback any more"
+                self._health.warn(f"find_affordance: {reason}")
+                break
             answer = watch.get(WAIT_SECONDS)
             if answer is None:
                 continue
