@@ -9,7 +9,7 @@ import pytest
 import torch
 from builders import tiny_model
 
-from vltp_ros.checkpoints.model_directory import load_model, save_model
+from vltp_ros.checkpoints.model_directory import load_model, read_provenance, save_model
 from vltp_ros.cli.train import FIRST_STAGES, LATER_STAGES, Train, run
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
@@ -167,6 +167,20 @@ def test_a_stage_can_be_run_by_the_command(crowded, tmp_path):
     run(Train(*arguments, config=settings))
     before, after = (load_model(d).reasoner.projection[0].weight for d in (tmp_path / "start", out))
     assert not torch.equal(before, after)
+
+
+def test_llava_and_sam_of_two_models_meet_and_both_are_named(crowded, tmp_path):
+    for name, seed in (("language", 0), ("kinds", 1)):
+        about = {"licence": "Apache-2.0", "sources": [f"made of {name}"]}
+        save_model(tiny_model(seed), tmp_path / name, about)
+    settings = dataclasses.replace(SETTINGS, steps=1, freeze_encoder=True)
+    out = tmp_path / "out"
+    starts = {"init": tmp_path / "language", "sam": tmp_path / "kinds"}
+    run(Train("dense", crowded.directory, tmp_path / "run", out, config=settings, **starts))
+    sources = read_provenance(out)["sources"]
+    assert sources[:2] == ["made of language", "SAM: made of kinds"] and len(sources) == 3
+    weights = [load_model(d).image_encoder.patch_embed.proj.weight for d in (out, starts["sam"])]
+    assert torch.allclose(*weights, atol=1e-3)
 
 
 def test_a_stage_goes_on_with_the_heads_of_an_earlier_run(crowded, tmp_path):

@@ -97,7 +97,7 @@ def run(args: Train) -> dict:
         model.inherit()
     base = None if args.stage in TRAIN_LLAVA else args.init
     what = describe_run(f"train --stage {args.stage}", args.config, seconds, len(data))
-    save_model(model, args.out, provenance(args.init, what), base=base)
+    save_model(model, args.out, provenance(args.init, what, args.sam), base=base)
     return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
 
 

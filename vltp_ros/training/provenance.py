@@ -12,17 +12,18 @@ from vltp_ros.checkpoints.model_directory import read_provenance
 from vltp_ros.training.config import TrainConfig
 
 
-def provenance(start: Path | None, line: str) -> dict[str, Any]:
-    """Return the licence and sources of a model made from another.
+def provenance(start: Path | None, line: str, sam: Path | None = None) -> dict[str, Any]:
+    """Return the licence and sources of a model made from others.
 
     Args:
-        start: directory of the other model; None: there is none.
-        line: what was done, which comes after the other model's sources.
+        start: directory of the model that it goes on from; None: there is none.
+        line: what was done, which comes after the other models' sources.
+        sam: directory of the model whose SAM it starts with instead; None: there is none.
     """
-    if start is None:
-        return {"licence": "Apache-2.0", "sources": [line]}
-    before = read_provenance(start)
-    return {**before, "sources": [*before["sources"], line]}
+    new = {"licence": "Apache-2.0", "sources": []}
+    before = new if start is None else read_provenance(start)
+    given = [] if sam is None else [f"SAM: {one}" for one in read_provenance(sam)["sources"]]
+    return {**before, "sources": [*before["sources"], *given, line]}
 
 
 def describe_run(command: str, config: TrainConfig, seconds: float, scenes: int) -> str:
