@@ -11,23 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import LlamaModel
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer
 
 from vltp_ros.network import fused
+from vltp_ros.network.causal_attention import (
+    KeysAndValues,
+    attend,
+    attend_by_products,
+    attention_of,
+    joined,
+    repeated,
+    trains_on_cpu,
+    weigh,
+)
 from vltp_ros.network.csp import Spans
-from vltp_ros.network.prune_decoder import without_autocast
 from vltp_ros.network.token_selection import top_k
-
-KeysAndValues = tuple[Tensor, Tensor]
-"""Of one layer: [B, heads, n, d] each, keys rotated to their positions."""
 
 
 @dataclass(frozen=True)
@@ -193,19 +197,19 @@ def _run_now(
     angles = _angles(parts)
     queries = _heads(fused.rotate(attn.q_proj(normed), angles), parts)
     own = _keys_and_values(attn, normed, parts, angles)
-    if _trains_on_cpu(states):
-        attended, attention = _attend_by_products(attn, queries, [*past, *own], last)
+    if trains_on_cpu(states):
+        attended, attention = attend_by_products(attn, queries, [*past, *own], last)
         return _split(_finish(layer, states, attended), parts), attention, own
-    keys, values = _joined([*past, *own], rows)
+    keys, values = joined([*past, *own], rows)
     out, end = [], sum(pair[0].shape[2] for pair in past)
     for query in queries:
         # Rows that share a part lie side by side: one of them has the keys for all.
         end, shared = end + query.shape[2], rows // len(query)
-        out.append(_attend(attn, query, keys[::shared, :, :end], values[::shared, :, :end]))
+        out.append(attend(attn, query, keys[::shared, :, :end], values[::shared, :, :end]))
     attention = None
     if last is not None:
         query = queries[-1][torch.arange(rows, device=last.device), :, last]
-        attention = _weights(attn, query, keys, _hidden(parts[-1], last)).mean(1)
+        attention = attention_of(attn, query, keys, _hidden(parts[-1], last)).mean(1)
     states = _finish(layer, states, torch.cat(out))
     return _split(states, parts), attention, own
 
@@ -230,12 +234,12 @@ def _read_out(
     _, normed = fused.add_and_norm(layer.input_layernorm, state)
     query = fused.rotate(attn.q_proj(normed), position.angles.flatten(0, 1))
     query = query.unflatten(1, (-1, attn.head_dim))
-    if _trains_on_cpu(states):
+    if trains_on_cpu(states):
         hidden = _hidden(parts[-1], last)[:, None, None]
-        out, weights = _weigh(attn, query.unsqueeze(2), pairs[:-1], pairs[-1], hidden)
+        out, weights = weigh(attn, query.unsqueeze(2), pairs[:-1], pairs[-1], hidden)
         return _finish(layer, state, out.flatten(1)), weights.squeeze(2).mean(1)
-    keys, values = _joined(pairs, len(last))
-    weights = _weights(attn, query, keys, _hidden(parts[-1], last))
+    keys, values = joined(pairs, len(last))
+    weights = attention_of(attn, query, keys, _hidden(parts[-1], last))
     out = weights.to(values.dtype).unsqueeze(2) @ values
     return _finish(layer, state, out.flatten(1)), weights.mean(1)
 
@@ -245,113 +249,6 @@ def _finish(layer: LlamaDecoderLayer, states: Tensor, attended: Tensor) -> Tenso
     update = layer.self_attn.o_proj(attended)
     states, normed = fused.add_and_norm(layer.post_attention_layernorm, states, update)
     return states + fused.run_mlp(layer.mlp, normed)
-
-
-def _trains_on_cpu(states: Tensor) -> bool:
-    """Return whether to attend by plain products.
-
-    PyTorch's attention for CPUs goes back in bfloat16 at half their pace, and keys that are
-    repeated for each task cost more than what is done with them.
-    """
-    return states.device.type == "cpu" and torch.is_grad_enabled()
-
-
-def _attend_by_products(
-    attn: LlamaAttention,
-    queries: Sequence[Tensor],
-    pairs: Sequence[KeysAndValues],
-    last: Tensor | None,
-) -> tuple[Tensor, Tensor | None]:
-    """Return what :func:`_run` attends to and what its read-out positions do, for all parts.
-
-    Args:
-        attn: the layer's.
-        queries: of each part, [B, heads, n, d].
-        pairs: keys and values of the past and of each part.
-        last: int64 [R], as in :func:`_run`.
-    """
-    out = []
-    for number, query in enumerate(queries, len(pairs) - len(queries)):
-        count = query.shape[2]
-        hidden = ~_causal_mask(count, count, query.device)
-        attended, _ = _weigh(attn, query, pairs[:number], pairs[number], hidden)
-        out.append(attended.transpose(1, 2).flatten(2).flatten(0, 1))
-    if last is None:
-        return torch.cat(out), None
-    # Once more for one position of each row: to pick it out of all costs more going back.
-    rows = torch.arange(len(last), device=last.device)
-    query = queries[-1][rows, :, last].unsqueeze(2)
-    places = torch.arange(queries[-1].shape[2], device=last.device)
-    hidden = places > last[:, None, None, None]
-    _, weights = _weigh(attn, query, pairs[:-1], pairs[-1], hidden)
-    return torch.cat(out), weights.squeeze(2).mean(1)
-
-
-def _weigh(
-    attn: LlamaAttention,
-    query: Tensor,
-    before: Sequence[KeysAndValues],
-    own: KeysAndValues,
-    hidden: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Attend to what rows share and to what each row has for itself, without repeating keys.
-
-    Args:
-        attn: the layer's.
-        query: [R, heads, q, d].
-        before: keys and values that rows share, of at most G rows; R / G rows that lie side by side
-            share one.
-        own: keys and values [R, heads, m, d].
-        hidden: bool, broadcast to [R, heads, q, m]: what is not attended to.
-
-    Returns:
-        [R, heads, q, d], and the weights, float [R, heads, q, all keys].
-    """
-    query = query * attn.scaling
-    logits = (query @ own[0].mT).masked_fill(hidden, float("-inf"))
-    if not before:
-        weights = _softmax(logits)
-        return weights @ own[1], weights
-    keys, values = _joined(before, len(before[-1][0]))
-    groups, total = len(keys), keys.shape[2]
-    together = query.unflatten(0, (groups, -1)).transpose(1, 2)  # [G, heads, R / G, q, d]
-    early = (together.flatten(2, 3) @ keys.mT).view(*together.shape[:-1], total)
-    weights = _softmax(torch.cat([early, logits.unflatten(0, (groups, -1)).transpose(1, 2)], -1))
-    early, late = weights.split((total, weights.shape[-1] - total), -1)
-    out = (early.flatten(2, 3) @ values).view_as(together).transpose(1, 2).flatten(0, 1)
-    out = out + late.transpose(1, 2).flatten(0, 1) @ own[1]
-    return out, weights.transpose(1, 2).flatten(0, 1)
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    """Return the softmax in the type of the logits, summed in float32."""
-    with without_autocast(logits):  # which would copy them to float32, and back on the way back
-        return logits.softmax(-1)
-
-
-def _attend(attn: LlamaAttention, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Return the output [B * n, D] of causal attention for queries [B, heads, n, d].
-
-    The last n keys are the queries' own.
-    """
-    visible = _causal_mask(query.shape[2], keys.shape[2], query.device)
-    out = F.scaled_dot_product_attention(query, keys, values, visible, scale=attn.scaling)
-    return out.transpose(1, 2).flatten(2).flatten(0, 1)
-
-
-# Made once for all layers and never let go, as captured graphs read them.
-@cache
-@torch.inference_mode(False)
-def _causal_mask(count: int, keys: int, device: torch.device) -> Tensor:
-    """Return bool [count, keys]: what each of the last ``count`` tokens may attend to."""
-    return torch.ones(count, keys, dtype=torch.bool, device=device).tril(keys - count)
-
-
-def _weights(attn: LlamaAttention, query: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
-    """Return the attention, float [R, heads, keys], of one query [R, heads, d] for each row."""
-    logits = (keys @ query.unsqueeze(-1)).squeeze(-1).float() * attn.scaling
-    hidden = F.pad(hidden, (keys.shape[2] - hidden.shape[1], 0))
-    return logits.masked_fill(hidden.unsqueeze(1), float("-inf")).softmax(-1)
 
 
 def _hidden(part: TokenSpan, last: Tensor) -> Tensor:
@@ -388,21 +285,6 @@ def _split(flat: Tensor, parts: Sequence[TokenSpan]) -> list[TokenSpan]:
     ]
 
 
-def _joined(pairs: Sequence[KeysAndValues], rows: int) -> KeysAndValues:
-    """Concatenate keys and values, repeating for each row those that rows share."""
-    keys, values = (
-        torch.cat([_repeated(tensor, rows) for tensor in tensors], 2)
-        for tensors in zip(*pairs, strict=True)
-    )
-    return keys, values
-
-
-def _repeated(tensor: Tensor, rows: int) -> Tensor:
-    """Repeat each row of [B, ...] for the rows that share it, side by side; if possible a view."""
-    shared = rows // len(tensor)
-    return tensor.unsqueeze(1).expand(-1, shared, *tensor.shape[1:]).flatten(0, 1)
-
-
 def _part(model: LlamaModel, states: Tensor, start: int) -> TokenSpan:
     """Return the span of states [B, n, D] at the positions from ``start`` on."""
     positions = torch.arange(start, start + states.shape[1], device=states.device)
@@ -412,7 +294,7 @@ def _part(model: LlamaModel, states: Tensor, start: int) -> TokenSpan:
 
 def _for_each(part: TokenSpan, rows: int) -> TokenSpan:
     """Repeat the rows of a part, so that each row of the batch has its own."""
-    return part.map(lambda t: _repeated(t, rows))
+    return part.map(lambda t: repeated(t, rows))
 
 
 def _take(part: TokenSpan, index: Tensor) -> TokenSpan:

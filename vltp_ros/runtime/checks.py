@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 MAX_TASK_CHARACTERS = 1000
@@ -19,6 +21,29 @@ def check_image(image: np.ndarray) -> None:
     shape, kind = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
     if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != np.uint8:
         raise ValueError(f"image is {kind} {shape}; allowed: uint8 (height, width, 3), not empty")
+
+
+def check_request(image: np.ndarray, tasks: Sequence[str]) -> list[str]:
+    """Return the tasks as :func:`check_task` does; ValueError for what cannot be answered."""
+    check_image(image)
+    lines = [check_task(task) for task in tasks]
+    check_size(image, len(lines))
+    return lines
+
+
+def check_finite(measures: np.ndarray, sound: Iterable[np.ndarray], model: str) -> None:
+    """Raise NotFiniteError naming the model unless what it computed of an image is finite.
+
+    Args:
+        measures: of the masks, float.
+        sound: whether the scores of each stage are finite.
+        model: name and precision.
+    """
+    if not (np.isfinite(measures).all() and all(sound)):
+        raise NotFiniteError(
+            f"{model} computed values that are not finite for this image; no mask can be trusted. "
+            "Another precision may help"
+        )
 
 
 def check_size(image: np.ndarray, tasks: int) -> None:

@@ -18,7 +18,7 @@ from vltp_ros.network.config import AutoQuantization
 from vltp_ros.network.sam import Encoded
 from vltp_ros.network.token_selection import Score
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.runtime.checks import NotFiniteError, check_image, check_size, check_task
+from vltp_ros.runtime.checks import check_finite, check_request, check_task
 from vltp_ros.runtime.deadline import DeadlineConfig, Planner
 from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
 from vltp_ros.runtime.embeddings import Embeddings
@@ -225,13 +225,10 @@ class Session:
             RuntimeError: when the device fails; :attr:`fault` says whether for good.
             NotFiniteError: for an image of which the network makes values that are not finite.
         """
-        check_image(image)
-        tasks = [check_task(task) for task in tasks]
+        tasks = check_request(image, tasks)
         if not tasks:
             return []
-        check_size(image, len(tasks))
-        height, width = image.shape[:2]
-        size, times = (height, width), StageTimes(self.device)
+        size, times = (image.shape[0], image.shape[1]), StageTimes(self.device)
         began, settings = time.perf_counter(), self._planner.pick()
         with self._minding_the_device():
             with times.stage("preprocess"):
@@ -247,11 +244,7 @@ class Session:
                 kept = [download(positions) for positions in encoded.kept]
                 sound = [download(scores.isfinite().all()) for scores in encoded.scores]
             times_ms = times.milliseconds()  # the only wait
-        if not (np.isfinite(masks.measures).all() and all(sound)):
-            raise NotFiniteError(
-                f"{self.name} computed values that are not finite for this image (in "
-                f"{self.precision}); no mask can be trusted. Another precision may help"
-            )
+        check_finite(masks.measures, sound, f"{self.name} (in {self.precision})")
         reused = all(cached.view is not view for cached in segs)
         self._planner.observe(times_ms, 1e3 * (time.perf_counter() - began), reused)
         maps = kept_maps(kept, len(tasks), size, self.model.config.encoder)
