@@ -41,6 +41,16 @@ class Segmentation:
         defaults: dict[str, Any] = {"kept": (), "times_ms": {}, "tokens": ()}
         return cls(task, levels, mask, int(mask.sum()), box, score, **defaults | rest)
 
+    @property
+    def found(self) -> bool:
+        """Whether anything in view serves the task."""
+        return self.area > 0
+
+    @property
+    def label(self) -> str:
+        """The task and how sure the answer is, for pictures; that nothing serves it in words."""
+        return f"{self.task}{'' if self.found else ': nothing'} {self.score:.2f}"
+
     @cached_property
     def probability(self) -> np.ndarray:
         """How likely each pixel serves the task, float32 [H, W]."""

@@ -38,6 +38,7 @@ def test_segment_writes_masks_and_overlays(model, picture, tmp_path, capsys):
         overlay = Image.open(r["overlay_path"])
         assert mask.shape == (60, 80) and overlay.size == (80, 60)
         assert set(np.unique(mask)) <= {0, 255} and (mask == 255).sum() == r["area"]
+        assert r["found"] == (r["area"] > 0)
         assert r["times_ms"].keys() >= {"reasoner", "stem", "mask decoder"}
 
 

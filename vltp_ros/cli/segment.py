@@ -58,6 +58,7 @@ def _segment_picture(args: Segment) -> dict:
         results.append(
             {
                 "task": result.task,
+                "found": result.found,
                 "score": round(result.score, 4),
                 "mask_path": str(mask_path),
                 "overlay_path": str(overlay_path),
@@ -75,6 +76,7 @@ def describe(answer: dict) -> str:
         counts = f"{answer['answered']} of {answer['images']} images answered"
         return f"{counts}: {answer['bag']}{broken_off}"
     return "\n".join(
-        f"{r['task']!r}: {r['area']} px, score {r['score']:.2f}, {r['overlay_path']}"
+        f"{r['task']!r}: {str(r['area']) + ' px' if r['found'] else 'nothing'}, "
+        f"score {r['score']:.2f}, {r['overlay_path']}"
         for r in answer["results"]
     )

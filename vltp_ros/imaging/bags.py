@@ -230,8 +230,7 @@ class BagWriter:
 
     def _overlay(self, image: np.ndarray, results: Sequence[Segmentation], header: Any) -> Any:
         for number, result in enumerate(results):
-            label = f"{result.task} {result.score:.2f}"
-            image = draw_overlay(image, result.mask, number=number, label=label)
+            image = draw_overlay(image, result.mask, number=number, label=result.label)
         form = "jpeg" if max(image.shape) <= JPEG_SIDE else "png"
         quality = (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY) if form == "jpeg" else ()
         data = cv2.imencode(f".{form}", image[..., ::-1], quality)[1].ravel()

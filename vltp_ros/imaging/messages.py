@@ -50,6 +50,7 @@ def affordance_fields(result: Segmentation, task: str, number: int, model: str) 
     return {
         "task": task,
         "id": number,
+        "found": result.found,
         "score": float(result.score),
         "centroid_x": column,
         "centroid_y": row,

@@ -75,6 +75,6 @@ def _overlay(inference: Inference, config: NodeConfig) -> np.ndarray:
     """Draw the image with every task's mask in a colour of its own."""
     painted = inference.image
     for number, result in enumerate(inference.results):
-        label = f"{result.task} {result.score:.2f}" if config.overlay_labels else ""
+        label = result.label if config.overlay_labels else ""
         painted = draw_overlay(painted, result.mask, config.overlay_alpha, number, label)
     return painted
