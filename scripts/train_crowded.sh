@@ -51,7 +51,7 @@ else
     kinds
     language
 fi
-train dense dense $((3 * STEPS)) --init "$WORK/reasoner/model" --sam "$WORK/kinds/model" \
+train dense dense $((5 * STEPS / 2)) --init "$WORK/reasoner/model" --sam "$WORK/kinds/model" \
     --heads "$WORK/reasoner" "$WORK/kinds" --tasks-per-image 3 --further-tasks 3 --naming-tasks 1 \
     --cut-share 0.3 --freeze-encoder --finetune-share 0.25 --learning-rate 7e-4 \
     --muon-learning-rate 0.01 --kind-weight 2 --place-weight 0.5

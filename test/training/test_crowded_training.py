@@ -192,7 +192,7 @@ def test_a_stage_goes_on_with_the_heads_of_an_earlier_run(crowded, tmp_path):
     before = {name: p.clone() for name, p in reasoner.named_parameters()}
     take_heads(reasoner, tmp_path)
     for name, parameter in reasoner.named_parameters():
-        named = name.startswith("name_head")
+        named = name.startswith(("name_head", "where_head"))
         assert torch.equal(parameter, tower.get_parameter(name) if named else before[name])
     with pytest.raises(ValueError, match=r"checkpoint\.pt does not exist; --heads is"):
         take_heads(reasoner, tmp_path / "nowhere")

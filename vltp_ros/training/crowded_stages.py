@@ -23,6 +23,9 @@ from vltp_ros.training.crowded_batches import CrowdedBatch
 from vltp_ros.training.losses import attention_loss
 from vltp_ros.training.stages import DenseStage, KindHead, dense_mask_loss, train_only
 
+WHERE_WEIGHT = 0.02
+"""Of the loss on a token's own place, beside that on what it shows."""
+
 PLACES = 16
 """Cells along each side of the map on which <SEG> says where the answer is."""
 
@@ -47,11 +50,32 @@ class NameHead(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, shown.clamp(0, 1).sqrt())
 
 
+class WhereHead(nn.Module):
+    """Says in which row and column each of LLaVA's image tokens is.
+
+    Naming needs no positions, and a tower that learns nothing else drops them on its way: <SEG>,
+    which is made of what the tokens say, could then not say where anything is.
+    """
+
+    def __init__(self, width: int, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.norm = nn.LayerNorm(width)
+        self.linear = nn.Linear(width, 2 * grid)
+
+    def loss(self, tokens: Tensor) -> Tensor:
+        """Return the cross-entropy of image tokens [B, g * g, D] against their places."""
+        rows, columns = self.linear(self.norm(tokens)).float().flatten(0, 1).chunk(2, 1)
+        numbers = torch.arange(self.grid**2, device=tokens.device).repeat(len(tokens))
+        right_rows, right_columns = numbers // self.grid, numbers % self.grid
+        return F.cross_entropy(rows, right_rows) + F.cross_entropy(columns, right_columns)
+
+
 TOWER = ("reasoner.llava.model.vision_tower", "reasoner.llava.model.multi_modal_projector")
 
 
 class TowerStage(nn.Module):
-    """LLaVA's vision tower and projector alone: name what each image token shows.
+    """LLaVA's vision tower and projector alone: say what each image token shows, and where it is.
 
     The language model then finds objects in its image tokens from the start.
     """
@@ -61,14 +85,15 @@ class TowerStage(nn.Module):
     def __init__(self, model: Vltp, config: TrainConfig, classes: int, attributes: int) -> None:
         super().__init__()
         self.model, self.config = model, config
-        self.name_head = _name_head(model, attributes)
+        self.name_head, self.where_head = _token_heads(model, attributes)
         _attend_by_products(model)
         train_only(model, self.trained)
 
     def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is the one to minimise."""
-        name = self.name_head.loss(self.model.reasoner.encode_image(batch.images).tokens, batch)
-        return {"loss": name, "name": name}
+        tokens = self.model.reasoner.encode_image(batch.images).tokens
+        name, where = self.name_head.loss(tokens, batch), self.where_head.loss(tokens)
+        return {"loss": name + WHERE_WEIGHT * where, "name": name, "where": where}
 
 
 class ReasonerStage(nn.Module):
@@ -89,7 +114,7 @@ class ReasonerStage(nn.Module):
         super().__init__()
         self.model, self.config = model, config
         device = model.pixel_mean.device
-        self.name_head = _name_head(model, attributes)
+        self.name_head, self.where_head = _token_heads(model, attributes)
         self.task_head = _rarely(nn.Linear(WIDTH, attributes, device=device))
         self.place_head = nn.Linear(WIDTH, WIDTH, device=device)
         _attend_by_products(model)
@@ -111,6 +136,7 @@ class ReasonerStage(nn.Module):
         shares = answer_shares(batch, output.attention.shape[-1], centred=True)
         return output.seg, {
             "name": self.name_head.loss(image.tokens, batch),
+            "where": self.where_head.loss(image.tokens),
             "serving": F.binary_cross_entropy_with_logits(said, batch.serving),
             "place": self.place_loss(output.seg, batch),
             "attention": attention_loss(output.attention.float(), shares),
@@ -132,7 +158,12 @@ class ReasonerStage(nn.Module):
     def weighted(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the sum of losses, each with its weight in the settings."""
         config = self.config
-        weights = {"mask": 1.0, "place": config.place_weight, "attention": config.attention_weight}
+        weights = {
+            "mask": 1.0,
+            "where": WHERE_WEIGHT * config.kind_weight,
+            "place": config.place_weight,
+            "attention": config.attention_weight,
+        }
         parts = [weights.get(name, config.kind_weight) * loss for name, loss in losses.items()]
         return torch.stack(parts).sum()
 
@@ -183,9 +214,11 @@ def _attend_by_products(model: Vltp) -> None:
         model.reasoner.llava.model.vision_tower.set_attn_implementation("eager")
 
 
-def _name_head(model: Vltp, attributes: int) -> NameHead:
-    width = text_config(model.reasoner.llava.config).hidden_size
-    return NameHead(width, attributes).to(model.pixel_mean.device)
+def _token_heads(model: Vltp, attributes: int) -> tuple[NameHead, WhereHead]:
+    reasoner, device = model.reasoner, model.pixel_mean.device
+    width = text_config(reasoner.llava.config).hidden_size
+    where = WhereHead(width, math.isqrt(reasoner.image_tokens))
+    return NameHead(width, attributes).to(device), where.to(device)
 
 
 def shares_of(batch: CrowdedBatch, grid: int, centred: bool) -> Tensor:
