@@ -25,7 +25,9 @@ SIZES = {
 
 
 def test_the_crowded_model_has_a_tower_behind_convolutions():
-    reasoner = new_model(["find the lamp"], 0, "crowded").reasoner
+    model = new_model(["find the lamp"], 0, "crowded")
+    reasoner = model.reasoner
+    assert model.config.name == "crowded"
     assert isinstance(reasoner.llava.model.vision_tower, ConvStemModel)
     features = reasoner.encode_image(torch.zeros(2, 3, 48, 64, dtype=torch.uint8), cls=True)
     assert features.tokens.shape == (2, 256, 192) and features.cls.shape == (2, 256)

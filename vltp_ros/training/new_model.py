@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -37,7 +38,7 @@ def new_model(sentences: Iterable[str], seed: int, llava: str = "tabletop") -> V
         llava: name of LLaVA's sizes in LLAVA_SIZES.
     """
     torch.manual_seed(seed)
-    config = model_config("tabletop")
+    config = dataclasses.replace(model_config("tabletop"), name=llava)
     tokenizer = train_tokenizer([*sentences, config.prompt])
     reasoner = Reasoner(build_llava(tokenizer, llava), tokenizer, config.prompt, config.framing)
     model = Vltp(config, reasoner)
