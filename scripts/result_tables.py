@@ -22,6 +22,7 @@ DOCUMENTS = (
     "docs/benchmarks/README.md",
     "docs/reasoner.md",
     "docs/ros.md",
+    "models/crowded/README.md",
     "models/tabletop/README.md",
 )
 TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -50,6 +51,32 @@ def accuracy() -> str:
     ]
     head = ["tokens", "frozen", "gIoU", "cIoU", "uncommon gIoU", "uncommon cIoU", "GMACs"]
     return _table(head, rows) + _measured(test, f"{test['rows'][0]['count']} scenes each")
+
+
+FAMILIES = {
+    "all": "all questions",
+    "A": "A, the best thing present",
+    "B": "B, states",
+    "B+C": "B and C",
+    "C": "C, comparison, colour, negation",
+    "D": "D, relations",
+    "E": "E, nothing serves",
+}
+
+
+def crowded() -> str:
+    """Tabulate a model on crowded scenes by family, and what is left without the image."""
+    answer = _read("crowded_val.json")
+    dense = [row for row in answer["rows"] if row["selector"] == "keep_all"]
+    controls = ("none", "grey", "swapped")
+    found = {(row["family"], row["control"]): row for row in dense}
+    rows = [
+        [words, str(found[family, "none"]["count"]),
+         *(f"{found[family, control]['giou']:.3f}" for control in controls)]
+        for family, words in FAMILIES.items()
+    ]  # fmt: skip
+    head = ["family", "questions", "gIoU", "LLaVA sees grey", "LLaVA sees another scene"]
+    return _table(head, rows) + _measured(answer, "Scenes of val, SAM dense")
 
 
 def methods() -> str:
@@ -223,6 +250,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "parameters": parameters,
     "definitions": definitions,
     "accuracy": accuracy,
+    "crowded": crowded,
     "methods": methods,
     "encoder": encoder,
     "encoder_gpu": encoder_gpu,
