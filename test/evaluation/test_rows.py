@@ -30,7 +30,7 @@ from vltp_ros.network.csp import CSP_PRESETS
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import generate_dataset
 from vltp_ros.training.config import TrainConfig
-from vltp_ros.training.stored import FeatureStore, StoredSource
+from vltp_ros.training.feature_cache import CachedSource, FeatureCache
 
 CONFIG = TrainConfig(
     steps=2, batch=2, tasks_per_image=2, warmup=1, bfloat16=False, optimiser="adamw"
@@ -58,8 +58,8 @@ def model():
 
 
 def test_a_batch_has_what_the_model_computes_of_its_scenes(model, train, tmp_path):
-    store = FeatureStore(tmp_path, model, train, 2)
-    source = StoredSource(store, CONFIG)
+    cache = FeatureCache(tmp_path, model, train, 2)
+    source = CachedSource(cache, CONFIG)
     source.fill()
     batch = source.batch(0)
     with torch.inference_mode():
@@ -70,15 +70,15 @@ def test_a_batch_has_what_the_model_computes_of_its_scenes(model, train, tmp_pat
     assert batch.masks.shape == (4, *batch.images.shape[2:]) and batch.kinds.any()
 
 
-def test_a_store_is_computed_once_and_keeps_to_its_model(model, train, tmp_path, monkeypatch):
-    before = FeatureStore(tmp_path, model, train, 2)[1]
-    again = FeatureStore(tmp_path, model, train, 2)
+def test_a_cache_is_computed_once_and_keeps_to_its_model(model, train, tmp_path, monkeypatch):
+    before = FeatureCache(tmp_path, model, train, 2)[1]
+    again = FeatureCache(tmp_path, model, train, 2)
     monkeypatch.setattr(again, "_write", None)
     assert torch.equal(again[1].tokens, before.tokens)
-    with pytest.raises(ValueError, match=r"store\.json: after is 2; it is 3 now"):
-        FeatureStore(tmp_path, model, train, 3)
+    with pytest.raises(ValueError, match=r"cache\.json: after is 2; it is 3 now"):
+        FeatureCache(tmp_path, model, train, 3)
     with pytest.raises(ValueError, match="model is"):
-        FeatureStore(tmp_path, tiny_model(seed=1).eval(), train, 2)
+        FeatureCache(tmp_path, tiny_model(seed=1).eval(), train, 2)
 
 
 def test_rows_are_trained_and_measured_once(model, train, held_out, tmp_path, monkeypatch):

@@ -27,15 +27,15 @@ from vltp_ros.network.token_selection import Score, fixed_budget, kept_count, to
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.masks import finish_masks
 from vltp_ros.training.config import TrainConfig
+from vltp_ros.training.feature_cache import CachedSource, FeatureCache
 from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import PrunedStage, train_only
-from vltp_ros.training.stored import FeatureStore, StoredSource
 
 Trained = Vltp | BaselineStage
 
 
 @dataclass(frozen=True)
-class Shown:
+class SceneFeatures:
     """A scene, with what all rows share."""
 
     scene: LabelledScene
@@ -74,8 +74,8 @@ class RowRunner:
         self.first = model.config.pruning.prune_after[0]
         split = held_out.description["split"]
         self.results = directory / f"results {split}"
-        self.stores = _Stores(model, training, directory / "features train")
-        self.shown = _Stores(model, held_out, directory / f"features {split}")
+        self.caches = _Caches(model, training, directory / "features train")
+        self.shown = _Caches(model, held_out, directory / f"features {split}")
 
     def run(self, rows: Sequence[Row], progress: bool = True) -> list[dict]:
         """Return what is measured of each row; those without a file are measured now."""
@@ -94,7 +94,7 @@ class RowRunner:
     def _train(self, training: Training) -> Trained:
         """Train, or read what was trained."""
         config = replace(self.config, rates=(training.rate,), seed=training.seed)
-        source = StoredSource(self.stores.after(training.stages[0]), config)
+        source = CachedSource(self.caches.after(training.stages[0]), config)
         source.fill()
         run = self.directory / "trainings" / training.name
         torch.manual_seed(training.seed)
@@ -116,9 +116,9 @@ class RowRunner:
         """Answer all questions about the held-out scenes in a row's way; write the file."""
         metrics: defaultdict[str, MaskMetrics] = defaultdict(MaskMetrics)
         means, costs = [], []
-        store = self.shown.after(self.first)
+        cache = self.shown.after(self.first)
         for number in tqdm(range(self.count), desc=row.name, disable=not progress, leave=False):
-            shown = _show(store, number)
+            shown = _show(cache, number)
             torch.manual_seed(number)  # for what is drawn
             logits, gmacs = _answer(row, trained, shown, self.first)
             costs.append(gmacs)
@@ -127,7 +127,7 @@ class RowRunner:
             "table": row.table,
             "label": row.label,
             "seed": row.training.seed if row.training else None,
-            "split": store.data.description["split"],
+            "split": cache.data.description["split"],
             "giou": metrics[ALL].giou,
             "ciou": metrics[ALL].ciou,
             "gmacs": float(np.mean(costs)),
@@ -150,15 +150,15 @@ class RowRunner:
         return float(np.mean(metrics[ALL].ious[-len(scene.queries) :]))
 
 
-class _Stores:
+class _Caches:
     """Stored features of a data set, by the layer that they are taken after."""
 
     def __init__(self, model: Vltp, data: TabletopDataset, directory: Path) -> None:
         self.model, self.data, self.directory = model, data, directory
 
-    def after(self, layer: int) -> FeatureStore:
-        """Return the store of a layer."""
-        return FeatureStore(self.directory / f"layer {layer}", self.model, self.data, layer)
+    def after(self, layer: int) -> FeatureCache:
+        """Return the cache of a layer."""
+        return FeatureCache(self.directory / f"layer {layer}", self.model, self.data, layer)
 
 
 def _copy(model: Vltp) -> Vltp:
@@ -184,13 +184,13 @@ def _with_pruned_half(start: Vltp, stages: tuple[int, ...], fresh: bool) -> Vltp
     return model
 
 
-def _show(store: FeatureStore, number: int) -> Shown:
-    scene, stored = store.data[number], store[number]
+def _show(cache: FeatureCache, number: int) -> SceneFeatures:
+    scene, stored = cache.data[number], cache[number]
     pixels = torch.from_numpy(scene.image).permute(2, 0, 1).unsqueeze(0)
-    return Shown(scene, pixels, stored.tokens.float()[None], stored.segs.unsqueeze(1))
+    return SceneFeatures(scene, pixels, stored.tokens.float()[None], stored.segs.unsqueeze(1))
 
 
-def _answer(row: Row, trained: Trained, shown: Shown, first: int) -> tuple[Tensor, float]:
+def _answer(row: Row, trained: Trained, shown: SceneFeatures, first: int) -> tuple[Tensor, float]:
     """Return mask logits [Q, S/4, S/4] of a scene's questions and the GMACs of one of them."""
     if isinstance(trained, BaselineStage):
         return trained.draw(shown.pixels, shown.segs)

@@ -22,7 +22,7 @@ from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.simulation import Split
-from vltp_ros.training.batches import Batch, BatchSource, Source, StoredBatch
+from vltp_ros.training.batches import Batch, BatchSource, CachedBatch, Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import PrunedStage, image_mask_loss
@@ -54,7 +54,7 @@ class BaselineStage(nn.Module):
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is their sum."""
         model = self.model
-        stored = batch if isinstance(batch, StoredBatch) else None
+        stored = batch if isinstance(batch, CachedBatch) else None
         with torch.no_grad():
             seg = stored.segs if stored else model.reasoner(batch.images, batch.tasks)
         tokens = stored.tokens if stored else None

@@ -43,7 +43,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class StoredBatch(Batch):
+class CachedBatch(Batch):
     """A batch whose tokens and <SEG> embeddings are known."""
 
     tokens: Tensor  # float32 [B, N, C], after the blocks before the first stage

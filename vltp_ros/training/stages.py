@@ -19,7 +19,7 @@ from vltp_ros.network.preprocessing import fitted_size, to_llava_frame, to_squar
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.token_selection import fixed_budget, oracle_scores
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.training.batches import Batch, StoredBatch
+from vltp_ros.training.batches import Batch, CachedBatch
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.losses import attention_loss, mask_loss, pruning_loss
 
@@ -205,7 +205,7 @@ def frozen_half(model: Vltp, batch: Batch, prune_after: Sequence[int]) -> tuple[
 
     They are computed, unless the batch has them.
     """
-    if isinstance(batch, StoredBatch):
+    if isinstance(batch, CachedBatch):
         return batch.tokens, batch.segs
     tokens = model.stem(model.preprocess(batch.images), prune_after)
     return tokens, model.reasoner(batch.images, batch.tasks)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.training.batches import Source, StoredBatch
+from vltp_ros.training.batches import CachedBatch, Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.crowded_batches import (
     CrowdedSource,
@@ -40,24 +40,24 @@ class Features:
     segs: Tensor  # float32 [Q, 256], <SEG> of each question
 
 
-class FeatureStore:
+class FeatureCache:
     """A directory of :class:`Features`, computed when they are first asked for."""
 
     def __init__(self, directory: Path, model: Vltp, data: TabletopDataset, after: int) -> None:
         """Open a directory, or make one.
 
         Args:
-            directory: a store of this model and data, or nothing yet.
+            directory: a cache of this model and data, or nothing yet.
             model: in evaluation mode, in the precision to store for.
             data: the scenes.
             after: 1-based layer of the image encoder whose output is stored.
 
         Raises:
-            ValueError: for a store of another model, other scenes or another layer.
+            ValueError: for a cache of another model, other scenes or another layer.
         """
         self.directory, self.model, self.data, self.after = directory, model, data, after
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / "store.json"
+        path = directory / "cache.json"
         own = {
             "model": _fingerprint(model),
             "seed": data.description["seed"],
@@ -102,29 +102,29 @@ class FeatureStore:
         os.replace(partial_file, path)
 
 
-class StoredSource(Source):
+class CachedSource(Source):
     """Draws batches of whole scenes, each with what is stored of it."""
 
     classes = CrowdedSource.classes
     attributes = CrowdedSource.attributes
 
-    def __init__(self, store: FeatureStore, config: TrainConfig) -> None:
-        """Take a store and the settings of a training; ValueError as for CrowdedSource."""
+    def __init__(self, cache: FeatureCache, config: TrainConfig) -> None:
+        """Take a cache and the settings of a training; ValueError as for CrowdedSource."""
         super().__init__(config)
-        self.store = store
-        self._scenes = CrowdedSource(store.data, config)
+        self.cache = cache
+        self._scenes = CrowdedSource(cache.data, config)
 
     def fill(self) -> None:
         """Store what the training will ask for; its readers then only read."""
         steps = range(self.config.steps)
-        self.store.fill(sorted({i for step in steps for i in self._scenes.numbers(step)}))
+        self.cache.fill(sorted({i for step in steps for i in self._scenes.numbers(step)}))
 
-    def batch(self, step: int) -> StoredBatch:
-        """Return the batch of a step, a pure function of the seed, the step and the store."""
+    def batch(self, step: int) -> CachedBatch:
+        """Return the batch of a step, a pure function of the seed, the step and the cache."""
         rng = np.random.default_rng([self.config.seed, step])
         numbers = self._scenes.numbers(step)
-        views = [whole(self.store.data[number]) for number in numbers]
-        features = [self.store[number] for number in numbers]
+        views = [whole(self.cache.data[number]) for number in numbers]
+        features = [self.cache[number] for number in numbers]
         asked = [_draw(view.queries, self.config.tasks_per_image, rng) for view in views]
         segs = [
             stored.segs[[i for i, _ in row]] for stored, row in zip(features, asked, strict=True)
@@ -132,7 +132,7 @@ class StoredSource(Source):
         masks = [mask_of(view, query) for view, row in zip(views, asked, strict=True)
                  for _, query in row]  # fmt: skip
         images = np.stack([view.image for view in views])
-        return StoredBatch(
+        return CachedBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2),
             [[query["text"] for _, query in row] for row in asked],
             torch.from_numpy(np.stack(masks)),
