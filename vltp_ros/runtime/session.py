@@ -220,13 +220,11 @@ class Session:
             One result per task, in their order, at the size of the image.
 
         Raises:
-            ValueError: for an image, a task or a prior that is not of that form, or an image too
-                large for so many tasks.
-            RuntimeError: when the device fails; :attr:`fault` says whether for good.
-            NotFiniteError: for an image of which the network makes values that are not finite.
+            ValueError: for what is not of that form, or an image too large for so many tasks.
+            RuntimeError: when the device fails (:attr:`fault` says whether for good), and as
+                NotFiniteError when the network computes values that are not finite.
         """
-        tasks = check_request(image, tasks)
-        if not tasks:
+        if not (tasks := check_request(image, tasks)):
             return []
         size, times = (image.shape[0], image.shape[1]), StageTimes(self.device)
         began, settings = time.perf_counter(), self._planner.pick()
