@@ -80,9 +80,13 @@ def test_a_flood_leaves_memory_flat_and_the_newest_image_served(bench, vltp, slo
     assert after["MiB"] - before["MiB"] < 32
     last = timings[-1]
     assert sum(timing.dropped_since_last for timing in timings) <= last.dropped
-    # Every image was answered, replaced, is waiting or in work, or never arrived.
-    assert last.received <= sent
-    assert 0 <= last.received - last.dropped - len(timings) <= 2
+    # Every image was answered, replaced, is waiting or in work, or never arrived. By the node's own
+    # count: a busy machine loses some of the messages that tell of answers.
+    counts = vltp._cameras._cameras[0]._counts
+    with counts._lock:
+        received, dropped, answered = counts.received, counts.dropped, counts.answered
+    assert received <= sent and len(timings) <= answered
+    assert 0 <= received - dropped - answered <= 2
     # The newest is served: nothing queues for longer than the one before it is in work.
     queued = [timing.stages[0].milliseconds for timing in timings]
     assert timings[-1].stages[0].name == "queue"
