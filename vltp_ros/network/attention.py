@@ -15,7 +15,7 @@ from segment_anything.modeling.image_encoder import Attention, Block
 from torch import Tensor
 
 from vltp_ros.network import fused
-from vltp_ros.network.prune_decoder import without_autocast
+from vltp_ros.network.products import softmax, trains_on_cpu
 from vltp_ros.network.windows import TokenPositions, onehot_positions
 
 BIAS_ELEMENTS = {"cpu": 2**23, "cuda": 2**27}
@@ -66,7 +66,7 @@ def global_attention(block: Block, qkv: Tensor, positions: TokenPositions) -> Te
     if indices is None:
         rel_h, rel_w = _dense_bias(attn, q, grid)
         onehot = None
-        if _trains_on_cpu(q):
+        if trains_on_cpu(q):
             attended = _attend_by_products(attn, q, k, v, (rel_h, rel_w), grid)
             return attended.transpose(1, 2).flatten(2)
     else:
@@ -108,7 +108,7 @@ def window_attention(block: Block, qkv: Tensor, positions: TokenPositions) -> Te
         biases = _dense_bias(attn, q, window)
     else:
         biases = _gathered_bias(attn, q, window, layout.coordinates)
-    if layout.absent is None and _trains_on_cpu(q):
+    if layout.absent is None and trains_on_cpu(q):
         out = _attend_by_products(attn, q, k, v, biases, window)
     else:
         bias = _bias(*biases)
@@ -128,11 +128,6 @@ def masked_window_attention(block: Block, qkv: Tensor, positions: TokenPositions
     bias = _bias(*biases, mask.onehot.to(q.dtype)) + mask.absent.to(q.dtype)
     out = F.scaled_dot_product_attention(q, k, v, bias, scale=attn.scale)
     return out.transpose(1, 2).flatten(2)
-
-
-def _trains_on_cpu(q: Tensor) -> bool:
-    """Return whether a CPU is to compute gradients, for which its fused attention has no way."""
-    return q.device.type == "cpu" and q.requires_grad and not torch.jit.is_tracing()
 
 
 def _attend_by_products(
@@ -162,10 +157,7 @@ def _attend_by_products(
     query = torch.cat([q * attn.scale, *biases], -1)
     places = onehot_positions(grid, q.device).to(k.dtype)
     key = torch.cat([k, places.expand(*k.shape[:2], -1, -1)], -1)
-    logits = query @ key.mT
-    with without_autocast(logits):  # which would copy them to float32, and back on the way back
-        weights = logits.softmax(-1)
-    return weights @ v
+    return softmax(query @ key.mT) @ v
 
 
 def _bias(rel_h: Tensor, rel_w: Tensor, keys: Tensor | None = None) -> Tensor:

@@ -14,19 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.llama.modeling_llama import LlamaAttention
 
-from vltp_ros.network.prune_decoder import without_autocast
+from vltp_ros.network.products import softmax
 
 KeysAndValues = tuple[Tensor, Tensor]
 """Of one layer: [B, heads, n, d] each, keys rotated to their positions."""
-
-
-def trains_on_cpu(states: Tensor) -> bool:
-    """Return whether to attend by plain products.
-
-    PyTorch's attention for CPUs goes back in bfloat16 at half their pace, and keys that are
-    repeated for each task cost more than what is done with them.
-    """
-    return states.device.type == "cpu" and torch.is_grad_enabled()
 
 
 def attend_by_products(
@@ -36,6 +27,8 @@ def attend_by_products(
     last: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
     """Attend from each part of a sequence to the past, the parts before it and causally to itself.
+
+    Keys that are repeated for each task would cost more than what is done with them.
 
     Args:
         attn: the layer's.
@@ -82,28 +75,22 @@ def weigh(
         hidden: bool, broadcast to [R, heads, q, m]: what is not attended to.
 
     Returns:
-        [R, heads, q, d], and the weights, float [R, heads, q, all keys].
+        [R, heads, q, d], and the weights [R, heads, q, all keys], both in the type of the query.
     """
     query = query * attn.scaling
     logits = (query @ own[0].mT).masked_fill(hidden, float("-inf"))
     if not before:
-        weights = _softmax(logits)
+        weights = softmax(logits)
         return weights @ own[1], weights
     keys, values = joined(before, len(before[-1][0]))
     groups, total = len(keys), keys.shape[2]
     together = query.unflatten(0, (groups, -1)).transpose(1, 2)  # [G, heads, R / G, q, d]
     early = (together.flatten(2, 3) @ keys.mT).view(*together.shape[:-1], total)
-    weights = _softmax(torch.cat([early, logits.unflatten(0, (groups, -1)).transpose(1, 2)], -1))
+    weights = softmax(torch.cat([early, logits.unflatten(0, (groups, -1)).transpose(1, 2)], -1))
     early, late = weights.split((total, weights.shape[-1] - total), -1)
     out = (early.flatten(2, 3) @ values).view_as(together).transpose(1, 2).flatten(0, 1)
     out = out + late.transpose(1, 2).flatten(0, 1) @ own[1]
     return out, weights.transpose(1, 2).flatten(0, 1)
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    """Return the softmax in the type of the logits, summed in float32."""
-    with without_autocast(logits):  # which would copy them to float32, and back on the way back
-        return logits.softmax(-1)
 
 
 def attend(attn: LlamaAttention, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:

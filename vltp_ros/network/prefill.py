@@ -27,10 +27,10 @@ from vltp_ros.network.causal_attention import (
     attention_of,
     joined,
     repeated,
-    trains_on_cpu,
     weigh,
 )
 from vltp_ros.network.csp import Spans
+from vltp_ros.network.products import trains_on_cpu
 from vltp_ros.network.token_selection import top_k
 
 
@@ -197,7 +197,7 @@ def _run_now(
     angles = _angles(parts)
     queries = _heads(fused.rotate(attn.q_proj(normed), angles), parts)
     own = _keys_and_values(attn, normed, parts, angles)
-    if trains_on_cpu(states):
+    if trains_on_cpu(queries[-1]):
         attended, attention = attend_by_products(attn, queries, [*past, *own], last)
         return _split(_finish(layer, states, attended), parts), attention, own
     keys, values = joined([*past, *own], rows)
@@ -234,7 +234,7 @@ def _read_out(
     _, normed = fused.add_and_norm(layer.input_layernorm, state)
     query = fused.rotate(attn.q_proj(normed), position.angles.flatten(0, 1))
     query = query.unflatten(1, (-1, attn.head_dim))
-    if trains_on_cpu(states):
+    if trains_on_cpu(query):
         hidden = _hidden(parts[-1], last)[:, None, None]
         out, weights = weigh(attn, query.unsqueeze(2), pairs[:-1], pairs[-1], hidden)
         return _finish(layer, state, out.flatten(1)), weights.squeeze(2).mean(1)

@@ -86,7 +86,7 @@ class TowerStage(nn.Module):
         super().__init__()
         self.model, self.config = model, config
         self.name_head, self.where_head = _token_heads(model, attributes)
-        _attend_by_products(model)
+        _use_plain_attention(model)
         train_only(model, self.trained)
 
     def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
@@ -117,7 +117,7 @@ class ReasonerStage(nn.Module):
         self.name_head, self.where_head = _token_heads(model, attributes)
         self.task_head = _rarely(nn.Linear(WIDTH, attributes, device=device))
         self.place_head = nn.Linear(WIDTH, WIDTH, device=device)
-        _attend_by_products(model)
+        _use_plain_attention(model)
         train_only(model, self.trained)
 
     def forward(self, batch: CrowdedBatch, step: int) -> dict[str, Tensor]:
@@ -205,11 +205,8 @@ def _rarely(head: nn.Linear) -> nn.Linear:
     return head
 
 
-def _attend_by_products(model: Vltp) -> None:
-    """Let the vision tower attend by plain products on a CPU.
-
-    PyTorch's attention for CPUs goes back in bfloat16 at half their pace.
-    """
+def _use_plain_attention(model: Vltp) -> None:
+    """Let transformers' vision tower attend by plain products on a CPU, as what is ours does."""
     if model.pixel_mean.device.type == "cpu":
         model.reasoner.llava.model.vision_tower.set_attn_implementation("eager")
 
