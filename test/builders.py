@@ -7,10 +7,12 @@ import dataclasses
 import torch
 
 from vltp_ros.checkpoints.adapters import LoraConfig, adapter_parameters, add_adapter
+from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.network.config import EncoderConfig, PruningConfig, model_config
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.sam import build_image_encoder
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.simulation import generate_dataset
 from vltp_ros.training.new_model import build_llava, train_tokenizer
 
 SMALL = EncoderConfig(160, 16, 32, 4, 2, (1, 2, 3), 4)
@@ -18,6 +20,12 @@ SMALL = EncoderConfig(160, 16, 32, 4, 2, (1, 2, 3), 4)
 
 PROVENANCE = {"licence": "a licence", "sources": ["a start"]}
 """What ``model.yaml`` says of a model made here."""
+
+
+def crowded_scenes(directory, count: int, split: str = "train", seed: int = 0) -> TabletopDataset:
+    """A data set of edition 2."""
+    generate_dataset(directory, count, seed, split, workers=1, progress=False, edition=2)
+    return TabletopDataset(directory)
 
 
 def random_encoder(config: EncoderConfig = SMALL, seed: int = 0) -> torch.nn.Module:

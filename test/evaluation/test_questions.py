@@ -7,21 +7,18 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from builders import tiny_model
+from builders import crowded_scenes, tiny_model
 
 from vltp_ros.cli.evaluate import Evaluate, describe, run
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.evaluation.questions import Probe, evaluate_questions
 from vltp_ros.evaluation.tabletop import Setting
 from vltp_ros.runtime.session import Session
-from vltp_ros.simulation import generate_dataset
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("val")
-    generate_dataset(directory, 2, seed=0, split="val", workers=1, progress=False, edition=2)
-    return TabletopDataset(directory)
+    return crowded_scenes(tmp_path_factory.mktemp("val"), 2, "val")
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from builders import tiny_model
+from builders import crowded_scenes, tiny_model
 
 from vltp_ros.cli.rows import Rows, describe, run
-from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.evaluation.comparisons import HYPOTHESES, compare
+from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.questions import Probe, evaluate_questions
 from vltp_ros.evaluation.row_runner import RowRunner
 from vltp_ros.evaluation.rows import (
@@ -28,7 +28,6 @@ from vltp_ros.evaluation.tabletop import Setting
 from vltp_ros.network.config import model_config
 from vltp_ros.network.csp import CSP_PRESETS
 from vltp_ros.runtime.session import Session
-from vltp_ros.simulation import generate_dataset
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.feature_cache import CachedSource, FeatureCache
 
@@ -40,16 +39,12 @@ STAGES = 2, 3  # of the tiny model
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("train")
-    generate_dataset(directory, 8, seed=0, split="train", workers=1, progress=False, edition=2)
-    return TabletopDataset(directory)
+    return crowded_scenes(tmp_path_factory.mktemp("train"), 8)
 
 
 @pytest.fixture(scope="module")
 def held_out(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("val")
-    generate_dataset(directory, 2, seed=0, split="val", workers=1, progress=False, edition=2)
-    return TabletopDataset(directory)
+    return crowded_scenes(tmp_path_factory.mktemp("val"), 2, "val")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +95,25 @@ def test_rows_are_trained_and_measured_once(model, train, held_out, tmp_path, mo
     assert trained == ["SViT 2-3 seed 0", "VLTP 2-3 0.5 seed 0"]
     monkeypatch.setattr(runner, "_train", None)
     assert runner.run(rows, progress=False) == answers
+
+
+def test_results_of_other_settings_are_not_taken(model, train, held_out, tmp_path):
+    RowRunner(model, train, held_out, CONFIG, tmp_path)
+    RowRunner(model, train, held_out, CONFIG, tmp_path)
+    with pytest.raises(ValueError, match=r"settings\.json: count is 2; it is 1 now"):
+        RowRunner(model, train, held_out, CONFIG, tmp_path, count=1)
+    more = dataclasses.replace(CONFIG, steps=3)
+    with pytest.raises(ValueError, match=r"settings\.json: steps is 2; it is 3 now"):
+        RowRunner(model, train, held_out, more, tmp_path)
+
+
+def test_vltp_costs_no_more_than_random_selection_beside_it():
+    config = model_config("tabletop")
+    ours, rival = (
+        model_gmacs(config, (4, 6), (rate, rate)) for rate in (RIVAL_RATES["random"], 0.5)
+    )
+    cost = rival["gmacs"] - 2 * rival["prune_decoder_gmacs"]  # which random selection has not
+    assert 0.98 * cost <= ours["gmacs"] <= cost
 
 
 def test_the_dense_row_is_what_evaluate_measures(model, train, held_out, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from builders import crowded_scenes
 
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.simulation import generate_dataset
@@ -17,6 +18,4 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def crowded(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("crowded")
-    generate_dataset(directory, 4, seed=0, split="train", workers=1, progress=False, edition=2)
-    return TabletopDataset(directory)
+    return crowded_scenes(tmp_path_factory.mktemp("crowded"), 4)

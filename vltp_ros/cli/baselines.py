@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from vltp_ros.evaluation.table7 import VLTP_RATES, table7
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
-from vltp_ros.training.config import TrainConfig
+from vltp_ros.training.config import PRUNING, TrainConfig
 
 
 @dataclass
@@ -33,16 +33,7 @@ class Baselines(ModelOption, SplitOption, Command):
     count: int = 300
     """Number of scenes, one task each."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: TrainConfig(
-            steps=1300,
-            batch=4,
-            tasks_per_image=2,
-            learning_rate=7e-4,
-            muon_learning_rate=0.01,
-            finetune_share=0.3,
-            warmup=50,
-            rates=VLTP_RATES,
-        )
+        default_factory=lambda: replace(PRUNING, steps=1300, rates=VLTP_RATES)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.evaluation.row_runner import RowRunner
 from vltp_ros.evaluation.rows import TableName, paper_rows
 from vltp_ros.runtime.session import Session
-from vltp_ros.training.config import TrainConfig
+from vltp_ros.training.config import PRUNING, TrainConfig
 
 
 @dataclass
@@ -37,17 +37,7 @@ class Rows(ModelOption, Command):
     """Tables to fill, one or more; csp: LVLM_CSP's."""
     count: int | None = None
     """Number of scenes to measure on, the first ones; all if not given."""
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: TrainConfig(
-            steps=400,
-            batch=4,
-            tasks_per_image=2,
-            learning_rate=7e-4,
-            muon_learning_rate=0.01,
-            finetune_share=0.3,
-            warmup=50,
-        )
-    )
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = PRUNING
 
 
 def run(args: Rows) -> dict:

@@ -113,19 +113,21 @@ def _initial_model(args: Train, edition: int) -> Vltp:
         raise ValueError(
             f"--sam is {args.sam}; the {args.stage} stage starts from a trained dense model"
         )
-    model = _loaded(args, device) if args.init else _new_model(args, edition).to(device)
+    if args.init is None:
+        model = _new_model(args, edition).to(device)
+    else:
+        model = _loaded(args, args.init, device)
     if args.sam is not None:
         take_sam(model, args.sam)
     return model
 
 
-def _loaded(args: Train, device: torch.device) -> Vltp:
-    """Load the model of --init."""
-    assert args.init is not None
+def _loaded(args: Train, directory: Path, device: torch.device) -> Vltp:
+    """Load the model to go on from."""
     if args.stage in TRAIN_LLAVA:
         why = f"the {args.stage} stage trains LLaVA's own weights"
-        return load_start(args.init, args.quantization, device, ("float32",), why)
-    model = load_start(args.init, args.quantization, device)
+        return load_start(directory, args.quantization, device, ("float32",), why)
+    model = load_start(directory, args.quantization, device)
     if args.stage == "prune" and model.prune_decoder is None:
         _add_pruned_half(model)
     return model

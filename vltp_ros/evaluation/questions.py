@@ -119,6 +119,32 @@ def _check(data: TabletopDataset, probes: Sequence[Probe], count: int | None) ->
             )
 
 
+def count_answers(
+    metrics: dict[str, MaskMetrics],
+    scene: LabelledScene,
+    logits: Tensor,
+    side: int,
+    threshold: float,
+) -> None:
+    """Count the answers to all questions about a scene, by family and for ALL.
+
+    Args:
+        metrics: by family, to which they are added; makes those that are missing.
+        scene: with Q questions.
+        logits: of the answers, [Q, S/4, S/4].
+        side: S, pixels.
+        threshold: probability above which a pixel belongs to a mask.
+    """
+    size = scene.labels.shape[0], scene.labels.shape[1]
+    masks = finish_masks(eager, logits, side, size, threshold)
+    if logits.is_cuda:  # what comes down is there once the queue has got so far
+        torch.cuda.synchronize(logits.device)
+    for number, query in enumerate(scene.queries):
+        right_mask = scene.mask(query)
+        for family in (ALL, query["family"]):
+            metrics[family].add(masks.mask(number), right_mask)
+
+
 class _Asked:
     """A scene and a model: what probes share is computed when the first of them needs it."""
 
@@ -145,16 +171,8 @@ class _Asked:
         budget = fixed_budget([setting.rate] * len(stages))
         encoded = model.encode(tokens, stages, budget, score)
         logits = model.draw(encoded, seg)
-        height, width = self.scene.labels.shape
         side, threshold = model.config.encoder.img_size, self.session.settings.threshold
-        masks = finish_masks(eager, logits, side, (height, width), threshold)
-        if logits.is_cuda:  # what comes down is there once the queue has got so far
-            torch.cuda.synchronize(logits.device)
-        for number, (query, right_mask) in enumerate(
-            zip(self.scene.queries, right_masks, strict=True)
-        ):
-            for family in (ALL, query["family"]):
-                result.metrics[family].add(masks.mask(number), right_mask)
+        count_answers(result.metrics, self.scene, logits, side, threshold)
         change = (seg - right).norm(dim=2) / right.norm(dim=2)
         result.changes += change.flatten().tolist()
         result.tokens.append(tuple(positions.shape[1] for positions in encoded.kept))

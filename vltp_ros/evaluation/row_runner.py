@@ -6,8 +6,9 @@ import copy
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -19,15 +20,13 @@ from tqdm import tqdm
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.metrics import MaskMetrics
-from vltp_ros.evaluation.questions import ALL
+from vltp_ros.evaluation.questions import ALL, count_answers
 from vltp_ros.evaluation.rows import Row, Training
 from vltp_ros.evaluation.table7 import BaselineStage, train_baseline
-from vltp_ros.network.run import eager
 from vltp_ros.network.token_selection import Score, fixed_budget, kept_count, top_k
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.runtime.masks import finish_masks
 from vltp_ros.training.config import TrainConfig
-from vltp_ros.training.feature_cache import CachedSource, FeatureCache
+from vltp_ros.training.feature_cache import CachedSource, FeatureCache, describe_inputs, record
 from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import PrunedStage, train_only
 
@@ -67,19 +66,27 @@ class RowRunner:
             count: of the held-out scenes, the first ones; None: all.
 
         Raises:
-            ValueError: for a directory of another model or other scenes.
+            ValueError: for a directory of another model, other scenes or other settings.
         """
         self.model, self.config, self.directory = _without_pruned_half(model), config, directory
         self.count = len(held_out) if count is None else min(count, len(held_out))
         self.first = model.config.pruning.prune_after[0]
         split = held_out.description["split"]
         self.results = directory / f"results {split}"
-        self.caches = _Caches(model, training, directory / "features train")
-        self.shown = _Caches(model, held_out, directory / f"features {split}")
+        self.results.mkdir(parents=True, exist_ok=True)
+        settings = {**describe_inputs(model, held_out), "count": self.count, **asdict(config)}
+        record(self.results / "settings.json", settings)
+
+        def features(data: TabletopDataset, name: str) -> Callable[[int], FeatureCache]:
+            folder = directory / f"features {name}"
+            return cache(lambda layer: FeatureCache(folder / f"{layer}", model, data, layer))
+
+        self.train_features = features(training, "train")
+        """Layer of the image encoder -> what is stored after it, of the scenes to train on."""
+        self.held_out_features = features(held_out, split)
 
     def run(self, rows: Sequence[Row], progress: bool = True) -> list[dict]:
         """Return what is measured of each row; those without a file are measured now."""
-        self.results.mkdir(parents=True, exist_ok=True)
         missing = [row for row in rows if not self._path(row).is_file()]
         by_training = sorted(missing, key=lambda row: row.training.name if row.training else "")
         for training, group in groupby(by_training, key=lambda row: row.training):
@@ -94,21 +101,21 @@ class RowRunner:
     def _train(self, training: Training) -> Trained:
         """Train, or read what was trained."""
         config = replace(self.config, rates=(training.rate,), seed=training.seed)
-        source = CachedSource(self.caches.after(training.stages[0]), config)
-        source.fill()
+        source = CachedSource(self.train_features(training.stages[0]), config)
         run = self.directory / "trainings" / training.name
-        torch.manual_seed(training.seed)
         if training.method != "VLTP":
+            source.fill()
             return train_baseline(training.method, self.model, source, config, run).eval()
         start = self.model if training.start is None else self._train(training.start)
         assert isinstance(start, Vltp)
+        torch.manual_seed(training.seed)
         model = _with_pruned_half(start, training.stages, fresh=training.start is None)
-        if training.scheme == "direct":
-            return model.eval()
-        stage = PrunedStage(model, config)
-        if training.scheme == "prune decoder":
-            train_only(model, ("prune_decoder",))
-        fit(stage.train(), source, config, run)
+        if training.scheme != "direct":
+            source.fill()
+            stage = PrunedStage(model, config)
+            if training.scheme == "prune decoder":
+                train_only(model, ("prune_decoder",))
+            fit(stage.train(), source, config, run)
         return model.eval()
 
     @torch.inference_mode()
@@ -116,9 +123,9 @@ class RowRunner:
         """Answer all questions about the held-out scenes in a row's way; write the file."""
         metrics: defaultdict[str, MaskMetrics] = defaultdict(MaskMetrics)
         means, costs = [], []
-        cache = self.shown.after(self.first)
+        features = self.held_out_features(self.first)
         for number in tqdm(range(self.count), desc=row.name, disable=not progress, leave=False):
-            shown = _show(cache, number)
+            shown = _show(features, number)
             torch.manual_seed(number)  # for what is drawn
             logits, gmacs = _answer(row, trained, shown, self.first)
             costs.append(gmacs)
@@ -127,7 +134,7 @@ class RowRunner:
             "table": row.table,
             "label": row.label,
             "seed": row.training.seed if row.training else None,
-            "split": cache.data.description["split"],
+            "split": features.data.description["split"],
             "giou": metrics[ALL].giou,
             "ciou": metrics[ALL].ciou,
             "gmacs": float(np.mean(costs)),
@@ -142,23 +149,8 @@ class RowRunner:
     def _add(self, metrics: dict[str, MaskMetrics], scene: LabelledScene, logits: Tensor) -> float:
         """Count the answers to a scene's questions; return their mean IoU."""
         config = self.model.config
-        size = scene.labels.shape[0], scene.labels.shape[1]
-        masks = finish_masks(eager, logits, config.encoder.img_size, size, config.threshold)
-        for number, query in enumerate(scene.queries):
-            for family in (ALL, query["family"]):
-                metrics[family].add(masks.mask(number), scene.mask(query))
+        count_answers(metrics, scene, logits, config.encoder.img_size, config.threshold)
         return float(np.mean(metrics[ALL].ious[-len(scene.queries) :]))
-
-
-class _Caches:
-    """Stored features of a data set, by the layer that they are taken after."""
-
-    def __init__(self, model: Vltp, data: TabletopDataset, directory: Path) -> None:
-        self.model, self.data, self.directory = model, data, directory
-
-    def after(self, layer: int) -> FeatureCache:
-        """Return the cache of a layer."""
-        return FeatureCache(self.directory / f"layer {layer}", self.model, self.data, layer)
 
 
 def _copy(model: Vltp) -> Vltp:
@@ -184,8 +176,8 @@ def _with_pruned_half(start: Vltp, stages: tuple[int, ...], fresh: bool) -> Vltp
     return model
 
 
-def _show(cache: FeatureCache, number: int) -> SceneFeatures:
-    scene, stored = cache.data[number], cache[number]
+def _show(features: FeatureCache, number: int) -> SceneFeatures:
+    scene, stored = features.data[number], features[number]
     pixels = torch.from_numpy(scene.image).permute(2, 0, 1).unsqueeze(0)
     return SceneFeatures(scene, pixels, stored.tokens.float()[None], stored.segs.unsqueeze(1))
 

@@ -22,10 +22,10 @@ from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.simulation import Split
-from vltp_ros.training.batches import Batch, BatchSource, CachedBatch, Source
+from vltp_ros.training.batches import Batch, BatchSource, Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
-from vltp_ros.training.stages import PrunedStage, image_mask_loss
+from vltp_ros.training.stages import PrunedStage, frozen_inputs, image_mask_loss
 
 VLTP_RATES = (0.42, 0.76, 0.8)
 """Those that cost a little less than CTS, SViT and DToP."""
@@ -54,10 +54,7 @@ class BaselineStage(nn.Module):
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is their sum."""
         model = self.model
-        stored = batch if isinstance(batch, CachedBatch) else None
-        with torch.no_grad():
-            seg = stored.segs if stored else model.reasoner(batch.images, batch.tasks)
-        tokens = stored.tokens if stored else None
+        tokens, seg = frozen_inputs(model, batch, self.baseline.encoder.prune_after)
         features, own = self.baseline(model.preprocess(batch.images), batch.kinds, tokens)
         features = features.repeat_interleave(len(batch.tasks[0]), 0)
         logits = model.decode(self.mask_decoder, features, seg)
@@ -126,7 +123,7 @@ def table7(
         stage = train_baseline(name, session.model, source, config, run / name)
         ways[name, BASELINES[name][1]] = stage.segment
     for rate in config.rates:
-        model = train_pruned(session.model, source, config, rate, run / f"VLTP {rate:g}")
+        model = _train_pruned(session.model, source, config, rate, run / f"VLTP {rate:g}")
         ways["VLTP", rate] = _segment_with(Session(model, session.device), rate)
     metrics = {way: MaskMetrics() for way in ways}
     costs: dict[Way, list[float]] = {way: [] for way in ways}
@@ -181,7 +178,9 @@ def vltp_gain(way: Way, metrics: dict[Way, MaskMetrics], gmacs: dict[Way, float]
     }
 
 
-def train_pruned(model: Vltp, source: Source, config: TrainConfig, rate: float, run: Path) -> Vltp:
+def _train_pruned(
+    model: Vltp, source: BatchSource, config: TrainConfig, rate: float, run: Path
+) -> Vltp:
     """Return a copy of the model with a pruned half that is trained from the start for a rate."""
     config = replace(config, rates=(rate,))
     torch.manual_seed(config.seed)

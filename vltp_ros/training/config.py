@@ -96,6 +96,17 @@ class TrainConfig:
         check(self)
 
 
+PRUNING = TrainConfig(
+    steps=400,
+    batch=4,
+    tasks_per_image=2,
+    learning_rate=7e-4,
+    muon_learning_rate=0.01,
+    finetune_share=0.3,
+    warmup=50,
+)
+"""Of a pruned half or a rival, around a small model's dense half."""
+
 FINETUNING = TrainConfig(
     batch=20,
     tasks_per_image=1,

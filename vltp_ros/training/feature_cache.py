@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,21 +58,7 @@ class FeatureCache:
         """
         self.directory, self.model, self.data, self.after = directory, model, data, after
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / "cache.json"
-        own = {
-            "model": _fingerprint(model),
-            "seed": data.description["seed"],
-            "split": data.description["split"],
-            "after": after,
-        }
-        stored = json.loads(path.read_text()) if path.is_file() else own
-        if stored != own:
-            changed = next(key for key in own if own[key] != stored.get(key))
-            raise ValueError(
-                f"{path}: {changed} is {stored.get(changed)!r}; it is {own[changed]!r} now; "
-                "give another directory"
-            )
-        path.write_text(json.dumps(own))
+        record(directory / "cache.json", {**describe_inputs(model, data), "after": after})
 
     def __getitem__(self, index: int) -> Features:
         """Return what is stored of a scene, computed now if nothing is."""
@@ -149,10 +136,25 @@ def _draw(queries: Sequence[dict], count: int, rng: np.random.Generator) -> list
     return [(query["number"], query) for query in draw_queries(numbered, count, rng)]
 
 
-def _fingerprint(model: Vltp) -> str:
-    """Return the SHA-256 of what the stored features depend on."""
+def describe_inputs(model: Vltp, data: TabletopDataset) -> dict[str, Any]:
+    """Return what tells a dense model and a data set from others, for :func:`record`."""
     digest = hashlib.sha256()
-    for part in (model.image_encoder, model.reasoner):
+    for part in (model.image_encoder, model.mask_decoder, model.reasoner):
         for tensor in part.state_dict().values():
             digest.update(tensor.float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    scenes = {name: data.description[name] for name in ("seed", "split")}
+    return {"model": digest.hexdigest(), **scenes}
+
+
+def record(path: Path, settings: dict[str, Any]) -> None:
+    """Write what a directory's files were made with; ValueError where it was something else."""
+    own = json.loads(json.dumps(settings))  # as it is read: no tuples
+    stored = json.loads(path.read_text()) if path.is_file() else own
+    changed = [name for name in own if stored.get(name) != own[name]]
+    if changed:
+        name = changed[0]
+        raise ValueError(
+            f"{path}: {name} is {stored.get(name)!r}; it is {own[name]!r} now; "
+            "give another directory"
+        )
+    path.write_text(json.dumps(own))

@@ -187,7 +187,7 @@ class PrunedStage(nn.Module):
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is their sum."""
         model, side = self.model, self.model.config.encoder.img_size
-        tokens, seg = frozen_half(model, batch, self.prune_after)
+        tokens, seg = frozen_inputs(model, batch, self.prune_after)
         tokens = tokens.repeat_interleave(len(batch.tasks[0]), 0)
         rate = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
         budget = fixed_budget([rate] * len(self.prune_after))
@@ -200,7 +200,7 @@ class PrunedStage(nn.Module):
 
 
 @torch.no_grad()
-def frozen_half(model: Vltp, batch: Batch, prune_after: Sequence[int]) -> tuple[Tensor, Tensor]:
+def frozen_inputs(model: Vltp, batch: Batch, prune_after: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return the tokens [B, N, C] before the first stage and <SEG> [B * T, 1, 256].
 
     They are computed, unless the batch has them.
