@@ -69,10 +69,10 @@ def crowded() -> str:
     answer = _read("crowded_val.json")
     dense = [row for row in answer["rows"] if row["selector"] == "keep_all"]
     controls = ("none", "grey", "swapped")
-    found = {(row["family"], row["control"]): row for row in dense}
+    by_family = {(row["family"], row["control"]): row for row in dense}
     rows = [
-        [words, str(found[family, "none"]["count"]),
-         *(f"{found[family, control]['giou']:.3f}" for control in controls)]
+        [words, str(by_family[family, "none"]["count"]),
+         *(f"{by_family[family, control]['giou']:.3f}" for control in controls)]
         for family, words in FAMILIES.items()
     ]  # fmt: skip
     head = ["family", "questions", "gIoU", "LLaVA sees grey", "LLaVA sees another scene"]

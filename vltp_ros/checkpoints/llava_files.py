@@ -11,10 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import (
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-)
+from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.checkpoints.quantization import check_memory, quantized
@@ -32,7 +29,7 @@ from vltp_ros.network.reasoner import Reasoner
 COMPUTED = ("rotary_emb.inv_freq", "embeddings.position_ids")
 """Ends of the names of buffers that older checkpoints hold and transformers makes by itself."""
 
-CODE_FILES = ("adapter_config.json",)
+ADAPTER_CONFIG = "adapter_config.json"
 """What makes transformers load other weights than those of the directory."""
 
 HEAD = "lm_head.weight"
@@ -129,9 +126,9 @@ def check_stored(directory: Path) -> None:
     values = read_json(path)
     if values.get("model_type") != "llava":
         raise ModelError(f"{path}: model_type is {values.get('model_type')!r}; it must be 'llava'")
-    foreign = [name for name in CODE_FILES if (directory / name).is_file()]
-    if "auto_map" in json.dumps(values) or foreign:
-        what = foreign[0] if foreign else "auto_map"
+    has_adapter_config = (directory / ADAPTER_CONFIG).is_file()
+    if has_adapter_config or "auto_map" in json.dumps(values):
+        what = ADAPTER_CONFIG if has_adapter_config else "auto_map"
         raise ModelError(f"{directory} has {what}; nothing from elsewhere is ever loaded")
     config = make_config(LlavaConfig, values, path)
     tensors = by_plain_name(locate(directory), directory)

@@ -199,7 +199,7 @@ def load_model(
     del model.reasoner  # quantised weights lie on the device and cannot be moved
     reasoner.projection.to(device)
     model.to(device).reasoner = reasoner
-    check_finite(model, directory)
+    _check_weights(model, directory)
     return model.eval().requires_grad_(False)
 
 
@@ -289,7 +289,7 @@ def _check_sam(directory: Path, config: ModelConfig, pruned_half: bool) -> None:
         check_tensors(stored, expected, f"{path} does not fit model.yaml")
 
 
-def check_finite(model: nn.Module, directory: Path) -> None:
+def _check_weights(model: nn.Module, directory: Path) -> None:
     """Raise ModelError naming the first weight that holds NaN or infinity.
 
     Of quantised weights the scales are looked at.

@@ -188,11 +188,12 @@ class LlavaSizes:
         return (self.image_size // self.patch_size) ** 2
 
 
-STEM = ((48, 5, 1), (96, 2, 2), (192, 2, 1))
+CROWDED_STEM = ((48, 5, 1), (96, 2, 2), (192, 2, 1))
+"""Channels, stride and blocks of each part of the crowded LLaVA's stem."""
 
 LLAVA_SIZES = {
     "tabletop": LlavaSizes(128, 384, 8, 4, 1024, 512, 192, 24, 128, 384, 4, 4, -1),
-    "crowded": LlavaSizes(192, 384, 8, 6, 1024, 512, 320, 20, 192, 512, 2, 6, -1, STEM),
+    "crowded": LlavaSizes(192, 384, 8, 6, 1024, 512, 320, 20, 192, 512, 2, 6, -1, CROWDED_STEM),
     "1b": LlavaSizes(2048, 5632, 22, 32),
     "7b": LlavaSizes(),
 }

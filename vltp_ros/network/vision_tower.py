@@ -81,7 +81,7 @@ class Shrink(nn.Sequential):
 
 
 class ConvBlock(nn.Module):
-    """Adds what two 3 x 3 convolutions make of their input [B, C, H, W], at first nothing."""
+    """Adds what two 3 x 3 convolutions make of their input [B, C, H, W]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -119,11 +119,11 @@ class FindAction:
         goal, began = handle.request, time.monotonic()
         agreement = MaskStability(goal.min_score, goal.min_iou)
         result = FindAffordance.Result()
-        heard = began
+        last_subscriber = began
         while not (reason := _why_to_give_up(handle, watch, time.monotonic() - began)):
             if self._node.count_subscribers(self._feedback):
-                heard = time.monotonic()
-            elif time.monotonic() - heard > GONE_SECONDS:  # its place is for others
+                last_subscriber = time.monotonic()
+            elif time.monotonic() - last_subscriber > GONE_SECONDS:  # its place is for others
                 reason = "nobody listens to the feedback any more"
                 self._health.warn(f"find_affordance: {reason}")
                 break

@@ -80,7 +80,7 @@ class VltpNode(LifecycleNode):
         self._model = Model(load, self._settings, self.health)
         self._cameras = Cameras(self, self._settings, self._tasks, self.health, self._model)
         self._settings.apply = self._apply
-        self._alone = time.monotonic()  # when no other node of the name was last seen
+        self._last_alone = time.monotonic()  # when no other node of the name was last seen
         if self.config.task:
             self._tasks.set_sentence(checked_task(self.config.task, "parameter task"))
         EnableService(self, self._tasks)
@@ -224,8 +224,8 @@ class VltpNode(LifecycleNode):
         others = self.get_node_names_and_namespaces().count(own) - 1
         now = time.monotonic()
         if not others:
-            self._alone = now
-        elif now - self._alone > TWIN_SECONDS:
+            self._last_alone = now
+        elif now - self._last_alone > TWIN_SECONDS:
             self.health.warn(
                 f"{others} more node{'s' * (others > 1)} of the name "
                 f"{self.get_fully_qualified_name()}: their answers and parameters mix; give each "

@@ -31,15 +31,15 @@ def check_request(image: np.ndarray, tasks: Sequence[str]) -> list[str]:
     return lines
 
 
-def check_finite(measures: np.ndarray, sound: Iterable[np.ndarray], model: str) -> None:
+def check_finite(measures: np.ndarray, finite_scores: Iterable[np.ndarray], model: str) -> None:
     """Raise NotFiniteError naming the model unless what it computed of an image is finite.
 
     Args:
         measures: of the masks, float.
-        sound: whether the scores of each stage are finite.
+        finite_scores: whether the scores of each stage are finite.
         model: name and precision.
     """
-    if not (np.isfinite(measures).all() and all(sound)):
+    if not (np.isfinite(measures).all() and all(finite_scores)):
         raise NotFiniteError(
             f"{model} computed values that are not finite for this image; no mask can be trusted. "
             "Another precision may help"

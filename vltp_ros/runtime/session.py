@@ -240,9 +240,9 @@ class Session:
                 side = self.model.config.encoder.img_size
                 masks = finish_masks(self._runners.pixels, logits, side, size, settings.threshold)
                 kept = [download(positions) for positions in encoded.kept]
-                sound = [download(scores.isfinite().all()) for scores in encoded.scores]
+                finite = [download(scores.isfinite().all()) for scores in encoded.scores]
             times_ms = times.milliseconds()  # the only wait
-        check_finite(masks.measures, sound, f"{self.name} (in {self.precision})")
+        check_finite(masks.measures, finite, f"{self.name} (in {self.precision})")
         reused = all(cached.view is not view for cached in segs)
         self._planner.observe(times_ms, 1e3 * (time.perf_counter() - began), reused)
         maps = kept_maps(kept, len(tasks), size, self.model.config.encoder)
