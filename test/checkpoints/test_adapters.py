@@ -175,6 +175,13 @@ def change_kind(adapter):
     configure(adapter, peft_type="VERA")
 
 
+def pattern(**changes):
+    return lambda adapter: configure(adapter, **changes)
+
+
+EVIL = r"(.*.*)*\.q_proj"
+
+
 def scribble(adapter):
     (adapter / "adapter_config.json").write_text("{")
 
@@ -200,6 +207,10 @@ def drop_tensor(adapter):
         (change_rank, True, r"lora_A\.weight is \[8, 128\], expected \[4, 128\]"),
         (change_size, True, r"lora_A\.weight is \[8, 64\], expected \[8, 128\]"),
         (change_targets, True, "adapter cannot be loaded: .*nothing"),
+        (pattern(target_modules=EVIL), True, "target_modules is .* none of them after a group"),
+        (pattern(target_modules=r".*.*.*.*q_proj"), True, "target_modules is .* at most 3 of"),
+        (pattern(rank_pattern={EVIL: 4}), True, "rank_pattern is"),
+        (pattern(exclude_modules=EVIL), True, "exclude_modules is"),
         (change_kind, True, r"adapter cannot be loaded: its peft_type is .*; allowed: LORA"),
         (drop_tensor, True, r"weight is missing, expected \[8, 128\]"),
     ],

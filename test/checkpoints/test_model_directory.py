@@ -103,11 +103,35 @@ def test_sizes_that_do_not_fit_the_weights_are_refused(broken):
         ("config: {pixel_std: [.nan, 1, 1]}\nsha256: {}", "pixel_std is nan; it must be finite"),
         ("config: {pixel_std: [0, 1, 1]}\nsha256: {}", "pixel_std is 0; it must be at least"),
         ("config: {threshold: .inf}\nsha256: {}", "threshold is inf; it must be finite"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", r"alias \*a is not allowed"),
+        ("[" * 5000, "not a valid model description"),
     ],
 )
 def test_a_description_that_makes_no_sense_is_refused(broken, text, reason):
     (broken / "model.yaml").write_text(text)
     with pytest.raises(ModelError, match=f"(?s)model.yaml.*{reason}"):
+        load_model(broken)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.yaml", "llava/config.json", "llava/tokenizer.json", "llava/README.txt"]
+)
+def test_a_configuration_of_a_gigabyte_is_refused_before_it_is_read(broken, name):
+    with (broken / name).open("a") as file:
+        file.truncate(2**30)  # takes no space on the disk
+    if name != "model.yaml":
+        sign(broken)
+    with pytest.raises(ModelError, match=f"{name} has 1024 MiB; .* at most 64"):
+        load_model(broken)
+
+
+def test_weights_whose_header_claims_a_gigabyte_are_refused(broken):
+    path = broken / "dense.safetensors"
+    path.write_bytes((2**30).to_bytes(8, "little") + b"{}")
+    with path.open("a") as file:
+        file.truncate(2**30)
+    sign(broken)
+    with pytest.raises(ModelError, match=r"dense\.safetensors"):
         load_model(broken)
 
 

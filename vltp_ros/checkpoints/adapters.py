@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints.errors import ModelError
+from vltp_ros.checkpoints.text_files import check_pattern, check_size
 from vltp_ros.settings import check, documented, setting
 
 
@@ -111,10 +112,12 @@ def load_adapter(llava: LlavaForConditionalGeneration, directory: Path) -> None:
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (directory / name).is_file():  # peft would ask the hub for it
             raise ModelError(f"{directory / name} is missing")
+    check_size(directory / CONFIG_FILE)
     try:
         config = peft.PeftConfig.from_pretrained(directory)
         if not isinstance(config, peft.LoraConfig):
             raise ValueError(f"its peft_type is {config.peft_type}; allowed: LORA")
+        _check_patterns(config)
         _inject(llava, config)
         stored = load_file(directory / WEIGHTS_FILE)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
@@ -151,6 +154,17 @@ def _inject(llava: LlavaForConditionalGeneration, config: object) -> None:
     _peft().inject_adapter_in_model(config, llava)
     for parameter in adapter_parameters(llava):  # peft makes them in the type of the layer below
         parameter.data = parameter.data.float()
+
+
+def _check_patterns(config: object) -> None:
+    """Raise ValueError for a configuration whose regular expressions can take for ever."""
+    for name in ("target_modules", "exclude_modules", "layers_pattern"):
+        value = getattr(config, name, None)
+        for pattern in [value] if isinstance(value, str) else value or ():
+            check_pattern(pattern, name)
+    for name in ("rank_pattern", "alpha_pattern"):
+        for pattern in getattr(config, name, None) or ():
+            check_pattern(pattern, name)
 
 
 def _tensors(llava: LlavaForConditionalGeneration) -> dict[str, Tensor]:

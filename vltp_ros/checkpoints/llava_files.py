@@ -23,6 +23,7 @@ from vltp_ros.checkpoints.source_files import (
     read_json,
     read_tokenizer,
 )
+from vltp_ros.checkpoints.text_files import check_size
 from vltp_ros.network.config import ModelConfig
 from vltp_ros.network.reasoner import Reasoner
 
@@ -31,6 +32,9 @@ COMPUTED = ("rotary_emb.inv_freq", "embeddings.position_ids")
 
 ADAPTER_CONFIG = "adapter_config.json"
 """What makes transformers load other weights than those of the directory."""
+
+TEXT_SUFFIXES = (".json", ".txt", ".model", ".jinja")
+"""Of configurations and tokenizers."""
 
 HEAD = "lm_head.weight"
 """Plain name of what a file lacks where the head shares the weights of the words."""
@@ -122,6 +126,9 @@ def check_stored(directory: Path) -> None:
         ModelError: for a configuration of no LLaVA or with code of its own, or a tensor that is
             missing, unknown or of another shape.
     """
+    for path in directory.glob("*"):
+        if path.suffix in TEXT_SUFFIXES:
+            check_size(path)
     path = directory / "config.json"
     values = read_json(path)
     if values.get("model_type") != "llava":

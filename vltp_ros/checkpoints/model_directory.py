@@ -42,6 +42,7 @@ from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.checkpoints.llava_files import load_reasoner, write_llava
 from vltp_ros.checkpoints.quantization import choose_quantization, sam_bytes
 from vltp_ros.checkpoints.source_files import check_tensors, stored_tensors
+from vltp_ros.checkpoints.text_files import read_yaml
 from vltp_ros.network.config import AutoQuantization, ModelConfig
 from vltp_ros.network.sam import PrunedSam
 from vltp_ros.network.vltp import Vltp
@@ -217,10 +218,12 @@ def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
             "train or convert a model)"
         )
     try:
-        description = yaml.safe_load(path.read_text())
+        description = read_yaml(path)
         config = from_dict(ModelConfig, description["config"], str(path))
         return config, dict(description["sha256"])
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except ModelError:
+        raise
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not a valid model description: {error}") from error
 
 
@@ -230,7 +233,7 @@ def read_provenance(directory: Path) -> dict[str, Any]:
     Errors are those of :func:`read_description`.
     """
     read_description(directory)
-    description = yaml.safe_load((directory / "model.yaml").read_text())
+    description = read_yaml(directory / "model.yaml")
     return {"licence": description.get("licence"), "sources": description.get("sources", [])}
 
 

@@ -18,6 +18,7 @@ from transformers import LlamaTokenizer, PreTrainedConfig, PreTrainedTokenizerFa
 from transformers.utils import is_protobuf_available, is_sentencepiece_available
 
 from vltp_ros.checkpoints.errors import ModelError
+from vltp_ros.checkpoints.text_files import check_size
 
 Config = TypeVar("Config", bound=PreTrainedConfig)
 
@@ -104,9 +105,10 @@ def read_json(path: Path) -> dict:
     """Read a JSON object; ModelError for a file that is missing or holds none."""
     if not path.is_file():
         raise ModelError(f"{path} does not exist; a directory of transformers has one")
+    check_size(path)
     try:
         content = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds no JSON object")
@@ -170,7 +172,7 @@ def _line(error: Exception) -> str:
 def _locate_shards(index: Path) -> dict[str, TensorLocation]:
     """Locate the tensors that an index of shards lists; ModelError unless it fits them."""
     try:
-        listed = set(json.loads(index.read_text())["weight_map"].items())
+        listed = set(read_json(index)["weight_map"].items())
         paths = [index.parent / name for name in sorted({name for _, name in listed})]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index} is not a valid index of shards: {error!r}") from error
