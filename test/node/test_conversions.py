@@ -170,6 +170,29 @@ def test_refused_compressed_images(data, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+@pytest.mark.parametrize("options", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.95])
+def test_a_jpeg_that_is_cut_and_closed_is_refused(options, share):
+    """As by a driver that ends what it has when its buffer is full."""
+    noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    whole = cv2.imencode(".jpg", noise, options)[1].tobytes()
+    cut = whole[: int(share * len(whole))] + b"\xff\xd9"
+    with pytest.raises(ConversionError, match=r"^/image: the JPEG of .* premature end"):
+        decompress(CompressedImage(format="jpeg", data=array.array("B", cut)), "/image")
+
+
+def test_a_jpeg_with_bytes_too_many_is_read_and_so_is_a_grey_one():
+    """USB cameras send such."""
+    whole = bytes(compressed(".jpg").data)
+    more = CompressedImage(format="jpeg", data=array.array("B", whole[:-2] + b"\0\0\xff\xd9"))
+    np.testing.assert_array_equal(
+        decompress(more, "image"), decompress(compressed(".jpg"), "image")
+    )
+    grey = cv2.imencode(".jpg", RGB[..., 0])[1].tobytes()
+    sent = CompressedImage(format="jpeg", data=array.array("B", grey))
+    np.testing.assert_allclose(decompress(sent, "image"), GREY, atol=30)
+
+
 def test_a_few_bytes_do_not_become_gigabytes():
     wide = bytearray(compressed(".png").data)
     wide[16:24] = (1 << 16).to_bytes(4, "big") * 2

@@ -9,6 +9,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 import PIL.Image
+import simplejpeg
 
 
 class ImageLike(Protocol):
@@ -116,11 +117,29 @@ def decompress(message: CompressedImageLike, topic: str) -> np.ndarray:
         raise ConversionError(
             f"{topic}: {width}x{height} is too large; at most {MAX_PIXELS} pixels are allowed"
         )
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if data.startswith(COMPRESSED["JPEG"][0]):
+        return _decoded_jpeg(data, topic)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
         raise ConversionError(f"{topic}: the {len(data)} bytes cannot be decoded")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _decoded_jpeg(data: bytes, topic: str) -> np.ndarray:
+    """Return the pixels of a JPEG. Raises ConversionError for one that is cut or no camera's.
+
+    What is missing of a cut one a decoder fills with grey, and only warns. Of other things that it
+    warns of, such as a few bytes too many, which many USB cameras send, nothing is to be seen.
+    """
+    try:
+        try:
+            return simplejpeg.decode_jpeg(data, strict=True)
+        except ValueError as error:
+            if "premature end" in str(error).lower():
+                raise
+            return simplejpeg.decode_jpeg(data, strict=False)
+    except ValueError as error:
+        raise ConversionError(f"{topic}: the JPEG of {len(data)} bytes: {error}") from error
 
 
 def _pixels(message: ImageLike, channels: int, topic: str) -> np.ndarray:
