@@ -32,7 +32,9 @@ def test_a_camera_s_limits(monkeypatch):
     assert camera_status(health) == (OK, "receiving")
     assert camera_status(health, min_input_rate=1.9) == (OK, "receiving")
     assert camera_status(health, min_input_rate=2.1) == (WARN, "2.0 images a second")
-    assert camera_status(health, max_dropped=0.2) == (WARN, "25% of the images dropped")
+    assert camera_status(health, max_dropped=0.2) == (WARN, "25% of the images dropped or lost")
+    lossy = health.status("/vltp", True, NodeConfig(), 8, "")
+    assert (lossy.level, lossy.message) == (WARN, "75% of the images dropped or lost")
     now += 3.0
     assert camera_status(health) == (STALE, "no image for 3.0 s")
     assert camera_status(health, max_input_age=0.0) == (OK, "receiving")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bench import Camera, start
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -12,7 +15,7 @@ from vltp_ros.imaging.images import to_rgb
 from vltp_ros.msg import AffordanceMask, InferenceTiming, Task, TaskList
 from vltp_ros.node import conversions
 from vltp_ros.node.conversions import to_image
-from vltp_ros.node.qos import NEWEST
+from vltp_ros.node.qos import LEASE_SECONDS, NEWEST
 
 PIXELS = np.zeros((48, 64, 3), np.uint8)
 PIXELS[10:20, 30:50, 0] = 200
@@ -55,6 +58,24 @@ def test_pictures_show_all_tasks(bench, vltp, camera, two_tasks):
     red, green = painted[12, 45].astype(int), painted[25, 10].astype(int)
     assert abs(red - green).max() > 60
     np.testing.assert_array_equal(painted[40, 60], 0)
+
+
+def test_subscribers_may_ask_to_be_told_of_a_node_that_is_late_or_gone(bench, make_vltp, camera):
+    """What they ask for is offered: without a match nothing would come."""
+    start(make_vltp(output_deadline=1.0))
+    quality = QoSProfile(
+        depth=1,
+        deadline=Duration(seconds=1.0),
+        liveliness_lease_duration=Duration(seconds=LEASE_SECONDS),
+    )
+    late = []
+    events = SubscriptionEventCallbacks(deadline=late.append)
+    masks, promised = [], bench.listen(AffordanceMask, "vltp/affordance", quality)
+    bench.node.create_subscription(
+        Image, "vltp/mask", masks.append, quality, event_callbacks=events
+    )
+    bench.wait(lambda: masks and promised, meanwhile=camera)
+    bench.wait(lambda: late)  # no image comes any more
 
 
 def test_nothing_is_computed_that_nobody_listens_to(bench, vltp, camera, monkeypatch):

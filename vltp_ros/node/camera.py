@@ -21,7 +21,7 @@ from vltp_ros.node.inference import Frame, Inference, Segmenter, infer
 from vltp_ros.node.inputs import ImageInput
 from vltp_ros.node.outputs import ImageOutputs
 from vltp_ros.node.parameters import Parameters
-from vltp_ros.node.qos import NEWEST
+from vltp_ros.node.qos import of_answers
 from vltp_ros.node.stability import Watch
 from vltp_ros.node.tasks import ActiveTasks
 from vltp_ros.node.worker import Slot
@@ -63,13 +63,16 @@ class Camera:
         self._slot = slot
         self._counts = CameraHealth(f"{prefix}image")
         self._images = ImageInput(node, prefix, health, self._on_image)
-        self._outputs = ImageOutputs(node, private)
+        config = parameters.config
+        self._outputs = ImageOutputs(node, private, config)
         self._depth: DepthInput | None = None
         self._outputs_3d: DepthOutputs | None = None
-        if parameters.config.depth:
+        if config.depth:
             self._depth = DepthInput(node, prefix, health)
-            self._outputs_3d = DepthOutputs(node, private, self._depth, health)
-        self._timing = node.create_lifecycle_publisher(InferenceTiming, f"{private}timing", NEWEST)
+            self._outputs_3d = DepthOutputs(node, private, self._depth, health, config)
+        self._timing = node.create_lifecycle_publisher(
+            InferenceTiming, f"{private}timing", of_answers(config)
+        )
         self._watches: tuple[Watch, ...] = ()  # replaced, never changed: the model's thread reads
         self._watching = threading.Lock()  # for those that replace it
 

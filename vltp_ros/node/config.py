@@ -78,6 +78,14 @@ class NodeConfig:
         read_only=True,
     )
     depth_tolerance: float = setting(
+    output_deadline: float = setting(
+        0.0,
+        "seconds within which each topic of answers promises the next message, while there are "
+        "tasks and images; 0: none",
+        low=0.0,
+        high=3600.0,
+        read_only=True,
+    )
         0.05, "seconds by which the stamps of an image and its depth may differ", low=0.0, high=10.0
     )
     rates: tuple[float, ...] = setting(
@@ -149,8 +157,8 @@ class NodeConfig:
         0.0, "warn when images come more slowly than this, Hz; 0: never", low=0.0
     )
     max_dropped: float = setting(
-        1.0,
-        "warn when more than this share of the images is dropped for newer ones",
+        0.7,
+        "warn when more than this share of the images is dropped for newer ones or lost on the way",
         low=0.0,
         high=1.0,
     )

@@ -24,7 +24,7 @@ from vltp_ros.node.conversions_3d import to_affordance_3d, to_cloud, to_depth, t
 from vltp_ros.node.diagnostics import Health
 from vltp_ros.node.inference import Inference
 from vltp_ros.node.markers import to_markers
-from vltp_ros.node.qos import NEWEST, NEWEST_OF_EACH_TASK
+from vltp_ros.node.qos import of_answers, of_each_task
 from vltp_ros.node.subscription import SensorSubscription
 
 KEPT_IMAGES = 30  # depth images, among which the one that fits an image is looked for
@@ -129,16 +129,24 @@ class DepthOutputs:
         prefix: what the topics' names begin with, ``"~/"`` or ``"~/front/"``.
         depth: of the same camera.
         health: is told why there is no pose for an image.
+        config: says what the topics promise.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str, depth: DepthInput, health: Health) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        prefix: str,
+        depth: DepthInput,
+        health: Health,
+        config: NodeConfig,
+    ) -> None:
         self._node = node
         self._depth = depth
         self._health = health
         create = node.create_lifecycle_publisher
-        self._poses = create(Affordance3D, f"{prefix}affordance_3d", NEWEST_OF_EACH_TASK)
-        self._points = create(PointCloud2, f"{prefix}points", NEWEST)
-        self._markers = create(MarkerArray, f"{prefix}markers", NEWEST)
+        self._poses = create(Affordance3D, f"{prefix}affordance_3d", of_each_task(config))
+        self._points = create(PointCloud2, f"{prefix}points", of_answers(config))
+        self._markers = create(MarkerArray, f"{prefix}markers", of_answers(config))
         self._publishers = (self._poses, self._points, self._markers)
 
     def destroy(self) -> None:

@@ -66,7 +66,7 @@ class CameraHealth:
             now = time.monotonic()
             level, message = DiagnosticStatus.OK, "inactive"
             if active:
-                level, message = self._summary(now, limits, trouble)
+                level, message = self._summary(now, limits, lost, trouble)
             values = {
                 "received": str(self.received),
                 "answered": str(self.answered),
@@ -76,19 +76,21 @@ class CameraHealth:
             }
         return _status(level, f"{name}: {self.topic}", message, "", values)
 
-    def _summary(self, now: float, limits: NodeConfig, trouble: str) -> tuple[bytes, str]:
+    def _summary(
+        self, now: float, limits: NodeConfig, lost: int, trouble: str
+    ) -> tuple[bytes, str]:
         if trouble:
             return DiagnosticStatus.WARN, trouble
         if not self._arrivals:
             return DiagnosticStatus.WARN, "no image yet"
         age, rate = now - self._arrivals[-1], self._rate()
-        share = self.dropped / self.received
+        share = (self.dropped + lost) / (self.received + lost)
         if 0 < limits.max_input_age < age:
             return DiagnosticStatus.STALE, f"no image for {age:.1f} s"
         if 0 < rate < limits.min_input_rate:
             return DiagnosticStatus.WARN, f"{rate:.1f} images a second"
         if share > limits.max_dropped:
-            return DiagnosticStatus.WARN, f"{share:.0%} of the images dropped"
+            return DiagnosticStatus.WARN, f"{share:.0%} of the images dropped or lost"
         return DiagnosticStatus.OK, "receiving"
 
     def _rate(self) -> float:

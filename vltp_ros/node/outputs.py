@@ -11,7 +11,7 @@ from vltp_ros.msg import AffordanceMask
 from vltp_ros.node import conversions
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.inference import Inference
-from vltp_ros.node.qos import NEWEST, NEWEST_OF_EACH_TASK
+from vltp_ros.node.qos import of_answers, of_each_task
 
 
 class ImageOutputs:
@@ -20,14 +20,15 @@ class ImageOutputs:
     Args:
         node: that publishes.
         prefix: what the topics' names begin with, ``"~/"`` or ``"~/front/"``.
+        config: says what the topics promise.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str) -> None:
+    def __init__(self, node: LifecycleNode, prefix: str, config: NodeConfig) -> None:
         self._node = node
         create = node.create_lifecycle_publisher
-        self._affordance = create(AffordanceMask, f"{prefix}affordance", NEWEST_OF_EACH_TASK)
+        self._affordance = create(AffordanceMask, f"{prefix}affordance", of_each_task(config))
         self._pictures = {
-            create(Image, f"{prefix}{name}", NEWEST): draw
+            create(Image, f"{prefix}{name}", of_answers(config)): draw
             for name, draw in (
                 ("mask", _mask),
                 ("probability", _probability),
