@@ -18,7 +18,7 @@ class Segmentation:
 
     task: str
     levels: np.ndarray  # uint8 [H, W]: probability in steps of 1 / 255
-    mask: np.ndarray  # bool [H, W]: where the probability exceeds the threshold
+    above: int  # levels above this belong to the mask, 0..255
     area: int  # mask pixels
     box: Box  # around the mask
     score: float  # mean probability inside the mask, 0..1; 1 - max probability when it is empty
@@ -37,9 +37,10 @@ class Segmentation:
         if len(rows):
             x, y = int(columns[0]), int(rows[0])
             box = (x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)
-        levels = np.where(mask, np.uint8(255), np.uint8(0))
+        levels = mask.astype(np.uint8) * np.uint8(255)
         defaults: dict[str, Any] = {"kept": (), "times_ms": {}, "tokens": ()}
-        return cls(task, levels, mask, int(mask.sum()), box, score, **defaults | rest)
+        area = int(np.count_nonzero(mask))
+        return cls(task, levels, 127, area, box, score, **defaults | rest)
 
     @property
     def found(self) -> bool:
@@ -50,6 +51,11 @@ class Segmentation:
     def label(self) -> str:
         """The task and how sure the answer is, for pictures; that nothing serves it in words."""
         return f"{self.task}{'' if self.found else ': nothing'} {self.score:.2f}"
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """Where the probability exceeds the threshold, bool [H, W]."""
+        return self.levels > self.above
 
     @cached_property
     def probability(self) -> np.ndarray:

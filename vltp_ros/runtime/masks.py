@@ -58,7 +58,7 @@ class Masks:
         return Segmentation(
             task,
             self.levels[number],
-            self.mask(number),
+            self.above,
             int(area),
             (int(x), int(y), int(width), int(height)),
             score,
