@@ -29,6 +29,7 @@ from rclpy.node import Node
 from vltp_ros.node.executor import ThreadsExecutor
 from vltp_ros.node.worker import MODEL_THREAD
 from vltp_ros.paths import shipped
+from vltp_ros.runtime.allocator import keep_freed_memory
 
 RCLError: type[RuntimeError] = rclpy_implementation.RCLError
 REFUSALS = (ValueError, ParameterException, ModuleNotFoundError, RCLError)
@@ -52,6 +53,7 @@ def run(
     cannot be made of its arguments and parameters, or of what is installed, with one line that
     says why.
     """
+    keep_freed_memory()
     make_room_for_images()
     # rclpy's own handlers, which end the executor, come on top of this. Without it a second SIGINT
     # (a terminal's Ctrl-C reaches the node twice, once by way of `ros2 launch`) would break off the
