@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.logging import get_logger
 
 from vltp_ros.node.config import NodeConfig
-from vltp_ros.node.diagnostics import CameraHealth, Health
+from vltp_ros.node.diagnostics import CameraHealth, Health, ModelCounts
 
 OK, WARN, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE
 
@@ -42,7 +42,7 @@ def test_a_camera_s_limits(monkeypatch):
 
 
 def node_status(health: Health, memory: float | None = None, **limits) -> DiagnosticStatus:
-    return health.status("/vltp", 1, True, memory, 0, NodeConfig(**limits))
+    return health.status("/vltp", 1, True, ModelCounts(memory), NodeConfig(**limits))
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,12 @@ class NodeConfig:
     )
     precision: Precision = same_as(InferenceSettings, "precision", read_only=True)
     runner: Runner = same_as(InferenceSettings, "runner", read_only=True)
+    model_process: bool = setting(
+        True,
+        "run the model in a process of its own, which is killed and started again when it is stuck "
+        "or ends; false: in a thread of the node",
+        read_only=True,
+    )
     autostart: bool = setting(
         True,
         "configure and activate at the start; false: wait for a lifecycle manager",
@@ -72,12 +78,6 @@ class NodeConfig:
         high=100,
         read_only=True,
     )
-    depth: bool = setting(
-        False,
-        "subscribe to depth and camera_info, and publish where in space the answers are",
-        read_only=True,
-    )
-    depth_tolerance: float = setting(
     output_deadline: float = setting(
         0.0,
         "seconds within which each topic of answers promises the next message, while there are "
@@ -86,6 +86,12 @@ class NodeConfig:
         high=3600.0,
         read_only=True,
     )
+    depth: bool = setting(
+        False,
+        "subscribe to depth and camera_info, and publish where in space the answers are",
+        read_only=True,
+    )
+    depth_tolerance: float = setting(
         0.05, "seconds by which the stamps of an image and its depth may differ", low=0.0, high=10.0
     )
     rates: tuple[float, ...] = setting(
@@ -132,6 +138,12 @@ class NodeConfig:
     watchdog: float = setting(
         60.0,
         "seconds after which an inference counts as stuck and the model is given up; 0: never",
+        low=0.0,
+        high=86400.0,
+    )
+    load_timeout: float = setting(
+        600.0,
+        "seconds after which loading counts as stuck and the model is given up; 0: never",
         low=0.0,
         high=86400.0,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
+from dataclasses import dataclass
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -16,6 +17,15 @@ from vltp_ros.node.config import NodeConfig
 WINDOW = 200  # newest images that rates and percentiles are taken over
 ERROR_SECONDS = 5.0  # what went wrong stays in the message this long after it last happened
 WARNING_SECONDS = 2.0  # at least this long between warnings in the log
+
+
+@dataclass(frozen=True)
+class ModelCounts:
+    """What is counted of the model."""
+
+    gpu_memory_mib: float | None = None  # that its process holds; None on a CPU or without one
+    late_captures: int = 0  # how often something was compiled while an image waited
+    restarts: int = 0  # how often a model was loaded again after it was given up
 
 
 class CameraHealth:
@@ -171,8 +181,7 @@ class Health:
         name: str,
         tasks: int,
         enabled: bool,
-        gpu_memory_mib: float | None,
-        late_captures: int,
+        model: ModelCounts,
         limits: NodeConfig,
     ) -> DiagnosticStatus:
         """Return the node's diagnostic status.
@@ -181,8 +190,7 @@ class Health:
             name: of the node.
             tasks: how many it has.
             enabled: whether it works on images.
-            gpu_memory_mib: that the model holds; None on a CPU.
-            late_captures: how often something was compiled while an image waited.
+            model: what is counted of it.
             limits: when to warn.
         """
         with self._lock:
@@ -194,12 +202,14 @@ class Health:
                 "last error": self._error,
                 **self._latencies(),
             }
-            if late_captures:
-                values["compiled while an image waited"] = str(late_captures)
-            if gpu_memory_mib is not None:
-                values["GPU memory (MiB)"] = f"{gpu_memory_mib:.0f}"
-                if 0 < limits.max_gpu_memory < gpu_memory_mib:
-                    warning = warning or f"{gpu_memory_mib:.0f} MiB of GPU memory"
+            if model.late_captures:
+                values["compiled while an image waited"] = str(model.late_captures)
+            if model.restarts:
+                values["model restarts"] = str(model.restarts)
+            if model.gpu_memory_mib is not None:
+                values["GPU memory (MiB)"] = f"{model.gpu_memory_mib:.0f}"
+                if 0 < limits.max_gpu_memory < model.gpu_memory_mib:
+                    warning = warning or f"{model.gpu_memory_mib:.0f} MiB of GPU memory"
             level, message = self._summary(time.monotonic(), tasks, enabled, warning)
         return _status(level, f"{name}: inference", message, self.device, values)
 

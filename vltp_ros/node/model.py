@@ -5,17 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pkgutil import resolve_name
+from typing import Protocol
 
 from vltp_ros.msg import Task
 from vltp_ros.network.config import AutoQuantization
 from vltp_ros.node.config import NodeConfig
-from vltp_ros.node.diagnostics import Health
+from vltp_ros.node.diagnostics import Health, ModelCounts
 from vltp_ros.node.inference import Frame, Inference, Segmenter, infer
 from vltp_ros.node.parameters import Parameters
+from vltp_ros.node.retries import Retries
 from vltp_ros.node.worker import Slot, Worker
 from vltp_ros.paths import default_model
+from vltp_ros.runtime.remote import RemoteSession
 from vltp_ros.runtime.settings import InferenceSettings, Precision
+
+SESSION = "vltp_ros.runtime.session:Session.load"
+END_SECONDS = 2.0  # for a thread to notice that the model's process was killed
 
 
 class Load(Protocol):
@@ -33,17 +39,6 @@ class Load(Protocol):
         """Load a model directory, as Session.load does; raises ValueError."""
 
 
-def load_session(model_dir: str, **options: Any) -> Segmenter:
-    """Load a session that runs the model, as :class:`Load` says.
-
-    Not before that are PyTorch and transformers imported, in the model's thread: it takes seconds,
-    in which the node already answers.
-    """
-    from vltp_ros.runtime.session import Session
-
-    return Session.load(model_dir, **options)
-
-
 class NoModelError(RuntimeError):
     """There is no session."""
 
@@ -51,27 +46,39 @@ class NoModelError(RuntimeError):
 class Model:
     """Holds a session from :meth:`start` to :meth:`stop`, unless it is stuck and given up.
 
-    What is stuck in the model's thread cannot be ended from outside: the thread is left to itself,
-    and frees the model should its work end after all.
+    By default the session's model runs in a process of its own, which is killed when it is given
+    up. What is stuck in a thread of this process cannot be ended from outside: it is left to
+    itself, and frees the model should its work end after all.
+
+    Args:
+        load: makes a session: the import path, ``module:name``, of a :class:`Load`, which is called
+            in the model's process, or here where the parameter ``model_process`` is false; or a
+            Load itself, which is called here.
+        parameters: of the node.
+        health: is told how far loading is.
     """
 
-    def __init__(self, load: Load, parameters: Parameters[NodeConfig], health: Health) -> None:
+    def __init__(
+        self, load: Load | str, parameters: Parameters[NodeConfig], health: Health
+    ) -> None:
         self._load = load
         self._parameters = parameters
         self._health = health
         self._lock = threading.Lock()  # for those that replace the worker
         self._worker: Worker | None = None
+        self._remote: RemoteSession | None = None  # of the worker, where it has a process
         self._session: Segmenter | None = None  # once it is loaded and warm
         self.given_up = ""
         """Why the session was given up since :meth:`start` or :meth:`stop`; empty: it was not."""
         self._abandoned: list[Worker] = []
+        self._retries = Retries()
 
     def start(self) -> None:
         """Load the session and warm it up.
 
         Raises:
             RuntimeError: while one that was given up still runs.
-            CancelledError: when it is stopped meanwhile.
+            CancelledError: when it is stopped meanwhile, or given up as ``load_timeout`` is over.
             ValueError: for a model or a setting that is refused, and what else loading it raises.
         """
         if any(worker.is_alive for worker in self._abandoned):
@@ -80,22 +87,29 @@ class Model:
             )
         self.given_up = ""
         config = self._parameters.config
-        worker = self._worker = Worker(Loading(self._load, config, self._health))
-        self._session = worker.session()
+        load, self._remote = _loader(self._load, config)
+        worker = self._worker = Worker(Loading(load, config, self._health))
+        try:
+            self._session = worker.session()
+        except RuntimeError:
+            if self._remote is not None and self._remote.fault:  # it may not happen again
+                self._abandon(worker)
+            raise
+        self._retries.loaded()
         if self._parameters.config != config:  # changed while it was loaded
             self.configure(self._parameters.config)
         self._health.model, self._health.device = self._session.name, self._session.device_name
 
     def stop(self, patience: float | None = None) -> None:
-        """Free the session. One that is still at work after ``patience`` seconds is abandoned.
+        """Free the session. One still at work after ``patience`` seconds is killed, or abandoned.
 
         None: after ``watchdog`` seconds.
         """
-        worker = self._release()
+        remote, worker = self._remote, self._release()
         self.given_up = ""
         if patience is None:
             patience = self._parameters.config.watchdog or None
-        if worker is not None and not worker.stop(patience):
+        if worker is not None and not worker.stop(patience) and not _killed(remote, worker):
             self._abandoned.append(worker)
 
     @property
@@ -104,16 +118,12 @@ class Model:
         return self._worker is not None and self._session is not None
 
     @property
-    def gpu_memory_mib(self) -> float | None:
-        """MiB of GPU memory that the process holds; None on a CPU or without a session."""
-        session = self._session
-        return session.gpu_memory_mib if session is not None else None
-
-    @property
-    def late_captures(self) -> int:
-        """How often something was compiled while an image waited."""
-        session = self._session
-        return session.late_captures if session is not None else 0
+    def counts(self) -> ModelCounts:
+        """What is counted of the model."""
+        session, restarts = self._session, self._retries.count
+        if session is None:
+            return ModelCounts(restarts=restarts)
+        return ModelCounts(session.gpu_memory_mib, session.late_captures, restarts)
 
     def slot(self) -> Slot:
         """Return room for the newest image of a camera. Raises NoModelError without a session."""
@@ -159,25 +169,62 @@ class Model:
     # --- the watch over it -------------------------------------------------------------------
 
     def give_up_if_unusable(self) -> None:
-        """Give the session up when its work is stuck, or its device lost for good."""
-        worker, session, limit = self._worker, self._session, self._parameters.config.watchdog
+        """Give the session up when its work is stuck, or its process or device lost for good."""
+        worker, session, remote = self._worker, self._session, self._remote
         if worker is None:
             return
         reason = session.fault if session is not None else ""
-        if is_stuck := 0 < limit < (seconds := worker.busy_seconds):
-            reason = f"an inference was stuck for {seconds:.1f} s, watchdog allows {limit:g} s"
-        if reason and self._release() is not None:  # or it is being stopped, with the same patience
-            worker.stop(patience=0.0)
-            if is_stuck:  # what has lost its device does not come back
-                self._abandoned.append(worker)
-            self.given_up = f"{reason}; the model is given up"
+        is_stuck = bool(stuck := _stuck(worker, self._parameters.config))
+        reason = stuck or reason
+        if not reason or self._release() is None:  # or it is being stopped, with the same patience
+            return
+        self.given_up = f"{reason}; the model is given up"
+        worker.stop(patience=0.0)
+        # A device that this process has lost does not come back to it.
+        if _killed(remote, worker) or is_stuck:
+            self._abandon(worker)
+
+    def _abandon(self, worker: Worker) -> None:
+        """Leave a worker to itself, and try with another one after a pause."""
+        self._abandoned.append(worker)
+        self._retries.given_up()
 
     def has_come_back(self) -> bool:
-        """Say once that the work of all sessions that were given up has ended after all."""
+        """Say once that all sessions that were given up have ended, and it is time to try again."""
         ended = bool(self._abandoned) and not any(worker.is_alive for worker in self._abandoned)
-        if ended:
+        if ended := ended and self._retries.is_due:
             self._abandoned.clear()
         return ended
+
+
+def _loader(load: Load | str, config: NodeConfig) -> tuple[Load, RemoteSession | None]:
+    """Return what loads the session in the model's thread, and its process where it gets one."""
+    if not isinstance(load, str):
+        return load, None
+    if config.model_process:
+        remote = RemoteSession(load)
+        return remote.load, remote
+    # What it needs takes seconds to import, in which the node already answers.
+    return lambda *args, **options: resolve_name(load)(*args, **options), None
+
+
+def _killed(remote: RemoteSession | None, worker: Worker) -> bool:
+    """Kill the model's process; False where it has none."""
+    if remote is None:
+        return False
+    remote.kill()
+    return worker.stop(END_SECONDS)
+
+
+def _stuck(worker: Worker, config: NodeConfig) -> str:
+    """Return what has taken the model too long; empty: nothing has."""
+    limit = config.watchdog if worker.is_loaded else config.load_timeout
+    seconds = worker.busy_seconds
+    if not 0 < limit < seconds:
+        return ""
+    if worker.is_loaded:
+        return f"an inference was stuck for {seconds:.1f} s, watchdog allows {limit:g} s"
+    return f"loading the model has taken {seconds:.1f} s, load_timeout allows {limit:g} s"
 
 
 @dataclass(frozen=True)

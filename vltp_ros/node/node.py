@@ -13,6 +13,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import (
     LifecycleNode,
     LifecycleNodeMixin,
@@ -20,12 +21,13 @@ from rclpy.lifecycle import (
     TransitionCallbackReturn,
 )
 from rclpy.node import Node
+from rclpy.timer import Timer
 
 from vltp_ros.node.action import FindAction
 from vltp_ros.node.cameras import Cameras
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.diagnostics import Health, diagnostic_array
-from vltp_ros.node.model import Load, Model, NoModelError, load_session
+from vltp_ros.node.model import SESSION, Load, Model, NoModelError
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import EXIT_SECONDS, run
 from vltp_ros.node.services import EnableService, SegmentService
@@ -57,17 +59,18 @@ class VltpNode(LifecycleNode):
     """Segments the newest image of each camera for the active tasks.
 
     Loads the model on configure, subscribes on activate, and frees the model on cleanup. After an
-    error it is unconfigured again. The model belongs to a thread of its own; everything else
-    happens in the executor's, of which there are several: a transition may wait for the model.
+    error it is unconfigured again. The model belongs to a process, and a thread that waits for it;
+    everything else happens in the executor's threads, of which there are several: a transition may
+    wait for the model.
 
     Args:
-        load: makes a session.
+        load: makes a session, as :class:`Model` says.
         options: for the base class.
     """
 
     _find: FindAction | None = None
 
-    def __init__(self, load: Load = load_session, **options: Any) -> None:
+    def __init__(self, load: Load | str = SESSION, **options: Any) -> None:
         # Not LifecycleNode's own, which takes no callback group. Reentrant: the state can be asked
         # for while it changes.
         Node.__init__(self, "vltp", **options)
@@ -90,8 +93,10 @@ class VltpNode(LifecycleNode):
         self._every(DIAGNOSTICS_PERIOD, self._diagnose)
         self._every(WATCH_PERIOD, self._watch)
 
-    def _every(self, seconds: float, callback: Callable[[], None]) -> None:
-        self.create_timer(seconds, callback, MutuallyExclusiveCallbackGroup())
+    def _every(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        # Not by the ROS clock: a simulation's may stand still, or never come.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        return self.create_timer(seconds, callback, MutuallyExclusiveCallbackGroup(), clock)
 
     @property
     def config(self) -> NodeConfig:
@@ -101,7 +106,7 @@ class VltpNode(LifecycleNode):
     def autostart(self) -> None:
         """Configure and activate once the node spins, where the parameter says so."""
         if self.config.autostart:
-            self._start = self.create_timer(0.0, self._autostart, MutuallyExclusiveCallbackGroup())
+            self._start = self._every(0.0, self._autostart)
 
     def _autostart(self) -> None:
         self.destroy_timer(self._start)
@@ -129,8 +134,9 @@ class VltpNode(LifecycleNode):
         try:
             self._model.start()
         except (Exception, CancelledError) as error:
+            reason = self._model.given_up or error
             self._model.stop()
-            self.health.fail(f"model not loaded: {error}")
+            self.health.fail(f"model not loaded: {reason}")
             return TransitionCallbackReturn.FAILURE
         self._cameras.create()
         self.health.enter("inactive")
@@ -232,15 +238,22 @@ class VltpNode(LifecycleNode):
                 "a name or a namespace of its own"
             )
 
+    def _look_for_clock(self) -> None:
+        """Warn where the time is a simulation's that has not come."""
+        if self.get_parameter("use_sim_time").value and not self.get_clock().now().nanoseconds:
+            self.health.warn(
+                "use_sim_time is true and nothing has come on /clock: all stamps of this node are 0"
+            )
+
     def _diagnose(self) -> None:
         tasks = self._tasks
         self._look_for_twins()
+        self._look_for_clock()
         status = self.health.status(
             self.get_fully_qualified_name(),
             len(tasks.current),
             tasks.enabled,
-            self._model.gpu_memory_mib,
-            self._model.late_captures,
+            self._model.counts,
             self.config,
         )
         statuses = [status, *self._cameras.statuses()]

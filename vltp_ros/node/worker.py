@@ -125,7 +125,7 @@ class Worker:
     def __init__(self, load: Callable[[], Segmenter]) -> None:
         self._inbox = Inbox()
         self._loaded: Future = Future()
-        self._began: float | None = None
+        self._began: float | None = time.monotonic()
         # A daemon: work that never ends must not keep the process from ending.
         self._thread = threading.Thread(
             target=self._work, args=(load,), name=MODEL_THREAD, daemon=True
@@ -155,8 +155,13 @@ class Worker:
         self._inbox.clear()
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether loading has ended, one way or another."""
+        return self._loaded.done()
+
+    @property
     def busy_seconds(self) -> float:
-        """How long the work in progress has taken so far; 0 when there is none."""
+        """How long loading or the work in progress has taken so far; 0 when there is none."""
         began = self._began
         return 0.0 if began is None else time.monotonic() - began
 
@@ -186,6 +191,7 @@ class Worker:
                 self._loaded.set_exception(error)
             return
         with contextlib.closing(session):
+            self._began = None
             with contextlib.suppress(InvalidStateError):  # stopped meanwhile: the inbox is closed
                 self._loaded.set_result(session)
             while (work := self._inbox.take()) is not None:

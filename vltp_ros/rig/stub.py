@@ -56,7 +56,11 @@ class NoModel:
 
 def main() -> int:
     """Run the node until SIGINT or SIGTERM; return the exit status."""
-    return run(lambda: VltpNode(NoModel.load), start=VltpNode.autostart, threads=THREADS)
+    return run(
+        lambda: VltpNode("vltp_ros.rig.stub:NoModel.load"),
+        start=VltpNode.autostart,
+        threads=THREADS,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""The model's process: makes a session, and does with it what the node's process asks for."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pkgutil import resolve_name
+from typing import Any
+
+from vltp_ros.runtime.allocator import keep_freed_memory
+from vltp_ros.runtime.checks import NotFiniteError
+from vltp_ros.runtime.exchange import Exchange, SharedMemory
+from vltp_ros.runtime.protocol import Reply, Request, Start, State
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+
+def main() -> int:
+    """Serve until the connection ends; return the exit status.
+
+    The arguments are file descriptors: a socket, the memory that the other process writes, and
+    that which this one does.
+    """
+    end_with_parent()
+    keep_freed_memory()
+    # The node hears these too, and ends the connection once its work is done.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    socket, theirs, own = map(int, sys.argv[1:4])
+    with contextlib.suppress(EOFError, ConnectionError):  # the other end is gone
+        serve(Exchange(Connection(socket), SharedMemory(own), SharedMemory(theirs)))
+    return 0
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends, however it does.
+
+    A model that is stuck would keep its memory, and the GPU's, for good.
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was faster
+        sys.exit(1)
+
+
+def serve(exchange: Exchange) -> None:
+    """Make a session and answer requests. Raises EOFError or OSError when the connection ends."""
+    start: Start = exchange.receive()
+    sys.path[:] = start.path
+    try:
+        session = resolve_name(start.factory)(*start.arguments, **start.options)
+    except Exception as error:  # for whoever asked
+        exchange.send(Reply(None, error=plain_error(error)))
+        return
+    with contextlib.closing(session):
+        exchange.send(Reply(State.of(session)))
+        while True:
+            exchange.send(_answer(session, exchange.receive()))
+
+
+def _answer(session: Any, request: Request) -> Reply:
+    """Call what is asked for, and say what comes of it."""
+    value, error = None, None
+    try:
+        value = getattr(session, request.method)(*request.arguments, **request.options)
+    except Exception as raised:  # for whoever asked
+        error = plain_error(raised)
+    return Reply(State.of(session), value, error)
+
+
+def plain_error(error: Exception) -> Exception:
+    """Return an error of a kind that the node knows, which does not import what the model does."""
+    for kind in (NotFiniteError, ValueError):
+        if isinstance(error, kind):
+            return kind(str(error))
+    name = "" if type(error) is RuntimeError else f"{type(error).__name__}: "
+    return RuntimeError(f"{name}{error}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
