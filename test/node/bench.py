@@ -88,7 +88,7 @@ class Bench:
                 break
             # A client made while the participants meet may miss the service for good.
             self.node.destroy_client(client)
-        self._wait_until_known(client.srv_name)
+        self.wait_until_known(client.srv_name)
         return client
 
     def action_client(self, kind, name) -> ActionClient:
@@ -103,19 +103,19 @@ class Bench:
             assert client.result().wait_for_server(10)
             resolved = self.node.resolve_service_name(name)
             for service in ("send_goal", "cancel_goal", "get_result"):
-                self._wait_until_known(f"{resolved}/_action/{service}")
+                self.wait_until_known(f"{resolved}/_action/{service}")
             self._clients[name] = client.result()
         return self._clients[name]
 
-    def _wait_until_known(self, service):
-        """Wait until the nodes under test have found a client of ``service``.
+    def wait_until_known(self, service, clients=1):
+        """Wait until the nodes under test have found so many clients of ``service``.
 
         Finding the service is one half only: what a server answers before it has found the client
         too is lost.
         """
         nodes = [node for _, _, node in self._spinning[1:]]
         for node in nodes:
-            self.wait(lambda node=node: node.count_clients(service))
+            self.wait(lambda node=node: node.count_clients(service) >= clients)
         # The graph knows a client a moment before DDS answers it; other processes tell nothing.
         time.sleep(0.1 if nodes else 0.5)
 

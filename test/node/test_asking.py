@@ -16,6 +16,7 @@ from std_srvs.srv import SetBool
 from vltp_ros.action import FindAffordance
 from vltp_ros.imaging.images import to_rgb
 from vltp_ros.node.action import MAX_GOALS
+from vltp_ros.node.qos import REQUESTS
 from vltp_ros.srv import SegmentImage
 
 
@@ -234,3 +235,28 @@ def test_of_too_many_goals_at_once_the_last_are_refused(bench, vltp):
 def test_goals_are_refused_while_the_node_is_not_active(bench, vltp):
     assert not Search(bench).handle.accepted
     assert "has to be active" in vltp.health._error
+
+
+def test_of_many_calls_at_once_each_is_answered(bench, vltp):
+    vltp.trigger_configure()
+    segment(bench, "cut", image=good_image(1))  # client and service know each other
+    client = bench.node.create_client(SegmentImage, "vltp/segment", qos_profile=REQUESTS)
+    bench.wait(client.service_is_ready)
+    bench.wait_until_known(client.srv_name, 2)
+    request = SegmentImage.Request(tasks=["cut"], image=good_image(1))
+    calls = [client.call_async(request) for _ in range(60)]
+    bench.wait(lambda: all(call.done() for call in calls))
+    assert all(call.result().success for call in calls)
+
+
+def test_of_many_goals_at_once_each_is_accepted_or_refused(bench, vltp):
+    start(vltp)
+    client = bench.action_client(FindAffordance, "vltp/find_affordance")
+    goal = FindAffordance.Goal(task="cut", timeout=1.0, min_score=0.5, min_iou=0.5, stable_frames=1)
+    sent = [client.send_goal_async(goal) for _ in range(20)]
+    bench.wait(lambda: all(answer.done() for answer in sent))
+    accepted = [answer.result() for answer in sent if answer.result().accepted]
+    assert len(accepted) == MAX_GOALS
+    results = [handle.get_result_async() for handle in accepted]
+    bench.wait(lambda: all(result.done() for result in results))
+    assert all("no 1 masks agreed" in answer.result().result.message for answer in results)

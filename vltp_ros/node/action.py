@@ -14,6 +14,7 @@ from vltp_ros.action import FindAffordance
 from vltp_ros.node.cameras import Cameras
 from vltp_ros.node.conversions import to_affordance
 from vltp_ros.node.diagnostics import Health
+from vltp_ros.node.qos import REQUESTS
 from vltp_ros.node.stability import MaskStability, Watch
 from vltp_ros.node.tasks import checked_task
 
@@ -47,6 +48,9 @@ class FindAction:
             goal_callback=self._on_goal,
             handle_accepted_callback=self._on_accepted,
             cancel_callback=_on_cancel,
+            goal_service_qos_profile=REQUESTS,
+            result_service_qos_profile=REQUESTS,
+            cancel_service_qos_profile=REQUESTS,
             # One request at a time, so that goals that come together are counted; what executes
             # them is no callback of the group.
             callback_group=MutuallyExclusiveCallbackGroup(),

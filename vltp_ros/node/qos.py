@@ -8,6 +8,10 @@ from vltp_ros.node.config import MAX_TASKS, NodeConfig
 NEWEST = QoSProfile(depth=1)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
+REQUESTS = QoSProfile(depth=1000)
+"""Of services whose answers take a while: by default the middleware keeps ten requests, and drops
+the rest of those that come at once without a word."""
+
 LEASE_SECONDS = 2.0
 """After so long without a sign of life a subscriber of answers that asks for it is told that the
 node is gone."""

@@ -13,6 +13,7 @@ from vltp_ros.node import conversions
 from vltp_ros.node.cameras import Cameras
 from vltp_ros.node.inference import Frame, Inference
 from vltp_ros.node.model import Model
+from vltp_ros.node.qos import REQUESTS
 from vltp_ros.node.tasks import ActiveTasks, checked_tasks
 from vltp_ros.srv import SegmentImage
 
@@ -30,7 +31,11 @@ class SegmentService:
         self._cameras = cameras
         self._model = model
         node.create_service(
-            SegmentImage, "~/segment", self._answer, callback_group=MutuallyExclusiveCallbackGroup()
+            SegmentImage,
+            "~/segment",
+            self._answer,
+            qos_profile=REQUESTS,
+            callback_group=MutuallyExclusiveCallbackGroup(),  # in turn: each waits for the model
         )
 
     def _answer(
