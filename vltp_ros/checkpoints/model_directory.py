@@ -31,6 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
+from vltp_ros.checkpoints import golden
 from vltp_ros.checkpoints.adapters import (
     ADAPTER,
     ADAPTER_FILE,
@@ -90,7 +91,7 @@ def save_model(
         (fresh / PRUNED_FILE).unlink(missing_ok=True)
         for name, modules in parts_of(pruned_half=model.prune_decoder is not None).items():
             write_tensors(_gather(model, modules), fresh / name)
-        for folder in ("llava", ADAPTER):
+        for folder in ("llava", ADAPTER, golden.FOLDER):
             shutil.rmtree(fresh / folder, ignore_errors=True)
         if base is None:
             write_llava(model.reasoner, fresh / "llava", dtype)

@@ -21,6 +21,7 @@ COMMANDS = {
     "train": ("Train", "train on tabletop scenes"),
     "finetune": ("Finetune", "train LoRA adapters on LLaVA"),
     "merge": ("Merge", "add a model's adapters to its weights"),
+    "golden": ("RecordGolden", "record an answer by which a model is checked when it is loaded"),
     "rows": ("Rows", "the papers' tables on crowded scenes, and the hypotheses about them"),
     "baselines": ("Baselines", "train and compare the methods of the paper's Table 7"),
     "convert": ("Convert", "convert public checkpoints to model directories"),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vltp_ros.checkpoints.golden import Golden, read_golden
 from vltp_ros.checkpoints.model_directory import load_model
 from vltp_ros.network.config import AutoQuantization
 from vltp_ros.network.sam import Encoded
@@ -27,6 +28,7 @@ from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
 from vltp_ros.runtime.ranking import budget_of, score_of, with_last_masks
 from vltp_ros.runtime.reuse import CachedSeg, view_of
 from vltp_ros.runtime.runners import Runners
+from vltp_ros.runtime.self_test import self_test
 from vltp_ros.runtime.settings import InferenceSettings, ResolvedSettings
 from vltp_ros.runtime.streams import SideStream
 from vltp_ros.runtime.timing import StageTimes
@@ -57,6 +59,8 @@ class Session:
         """Why the device cannot be used any more; empty: it can."""
         self._side = SideStream(device)
         self._captures_before = 0  # when it was warm
+        self.golden: Golden | None = None
+        """An answer that the model gave before; :meth:`warm_up` asks it again."""
         self.settings: ResolvedSettings
         settings = settings or InferenceSettings()
         model.cast(resolve_precision(settings.precision, device))
@@ -95,7 +99,9 @@ class Session:
             torch.set_num_threads(threads)
         dtype = resolve_precision(chosen.precision, torch_device)
         model = load_model(model_dir, torch_device, quantization, dtype)
-        return cls(model, torch_device, chosen)
+        session = cls(model, torch_device, chosen)
+        session.golden = read_golden(Path(model_dir))
+        return session
 
     @property
     def name(self) -> str:
@@ -178,7 +184,12 @@ class Session:
         """Segment blank images, so that the first real one takes no longer than the rest.
 
         Where the parts are compiled for their shapes, those that are likely to occur are prepared.
+
+        Raises:
+            RuntimeError: when the model's golden answer is another one than it was.
         """
+        if self.golden is not None:
+            self_test(self, self.golden)
         blank = np.zeros((480, 640, 3), np.uint8)
         if not self.compiles:
             self.segment(blank, ["warm up"])
