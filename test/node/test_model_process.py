@@ -93,6 +93,15 @@ def test_a_crash_costs_one_image(bench, make_isolated, camera):
     bench.wait(lambda: masks, meanwhile=camera)
 
 
+def test_a_parameter_is_refused_while_the_model_is_gone(bench, make_isolated):
+    """And not left without an answer."""
+    vltp = make_isolated()
+    bench.wait(lambda: state(bench) == "active")
+    os.kill(process_of(vltp), signal.SIGKILL)
+    (result,) = vltp.set_parameters([Parameter("rates", value=[0.3])])
+    assert not result.successful and "model" in result.reason
+
+
 def test_loading_that_hangs_is_given_up_and_tried_again(bench, make_isolated, tmp_path, camera):
     once = tmp_path / "model"
     once.write_text("hang")

@@ -221,6 +221,8 @@ class VltpNode(LifecycleNode):
                 self._model.configure(new)
             except (CancelledError, NoModelError) as error:
                 raise ValueError("the model was freed meanwhile") from error
+            except RuntimeError as error:  # an answer that says no, and not none
+                raise ValueError(f"the model failed: {error}") from error
         if task:
             self._tasks.set_sentence(task)
 
