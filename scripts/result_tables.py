@@ -205,6 +205,7 @@ def node() -> str:
             f"{row['width']}x{row['height']}",
             f"{row['rate']:g}",
             row["model"],
+            "process" if row["model_process"] else "thread",
             f"{row['masks_per_second']:.1f}",
             *(
                 " / ".join(f"{row[key][share]:.1f}" for share in ("p50", "p99"))
@@ -212,11 +213,12 @@ def node() -> str:
             ),
             *(f"{row[key]}" for key in ("dropped", "lost")),
             f"{row['cpu_ms_per_mask']:.1f}",
+            f"{row['memory_mib'][-1]:.0f}",
         ]
         for row in answer["rows"]
     ]
-    head = ["image", "Hz", "model", "masks/s", "age", "inference", "waiting", "overhead"]
-    head += ["dropped", "lost", "CPU ms a mask"]
+    head = ["image", "Hz", "model", "in a", "masks/s", "age", "inference", "waiting", "overhead"]
+    head += ["dropped", "lost", "CPU ms a mask", "MiB"]
     return _table(head, rows) + _measured(answer, f"{answer['seconds']:.0f} s each")
 
 

@@ -61,6 +61,7 @@ def test_the_node_is_measured(tmp_path):
     done = subprocess.run([*command, *options.split()], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
-    assert [row["model"] for row in rows] == ["tiny", "none"]
+    ways = [(row["model"], row["model_process"]) for row in rows]
+    assert ways == [("tiny", True), ("none", True), ("none", False)]
     assert all(row["masks_per_second"] > 0 and row["overhead_ms"]["p50"] > 0 for row in rows)
     assert rows[0]["inference_ms"]["p50"] > 0 == rows[1]["inference_ms"]["p50"]

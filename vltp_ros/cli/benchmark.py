@@ -92,6 +92,8 @@ class Node(ModelOption, DeviceOption):
     """Sizes of the camera's images, WIDTHxHEIGHT."""
     seconds: float = 20.0
     """Time to measure each rate and resolution for, in seconds."""
+    baseline: bool = True
+    """Measure the node with a model that takes no time too, to see what all the rest costs."""
 
     def measure(self) -> dict:
         """Run the benchmark; RuntimeError when the node does not work."""
@@ -99,7 +101,9 @@ class Node(ModelOption, DeviceOption):
             raise ValueError(f"--seconds is {self.seconds}; it must be at least 1")
         sizes = [_size(text) for text in self.resolution]
         device = resolve_device(self.device)
-        return benchmark_node(self.rate, sizes, self.seconds, self.model, device)
+        return benchmark_node(
+            self.rate, sizes, self.seconds, self.model, device, baseline=self.baseline
+        )
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -139,17 +143,19 @@ def _describe_node(answer: dict) -> str:
     """Return the table of the node's benchmark."""
     lines = [
         f"{answer['hardware']}, {answer['seconds']:g} s each; times in ms, p50/p99",
-        f"{'image':>10} {'Hz':>4} {'model':10} {'masks/s':>7} {'stamp to publish':>17} "
-        f"{'overhead':>13} {'dropped':>7} {'lost':>5} {'CPU':>5}",
+        f"{'image':>10} {'Hz':>4} {'model':18} {'masks/s':>7} {'stamp to publish':>17} "
+        f"{'overhead':>13} {'dropped':>7} {'lost':>5} {'CPU':>5} {'MiB':>5}",
     ]
     for row in answer["rows"]:
+        name = f"{row['model']} ({'process' if row['model_process'] else 'thread'})"
         size = f"{row['width']}x{row['height']}"
         latency, overhead = (
             f"{row[key]['p50']:.1f}/{row[key]['p99']:.1f}" for key in ("latency_ms", "overhead_ms")
         )
         lines.append(
-            f"{size:>10} {row['rate']:4.0f} {row['model']:10} {row['masks_per_second']:7.1f} "
-            f"{latency:>17} {overhead:>13} {row['dropped']:>7} {row['lost']:>5} {row['cpu']:5.0%}"
+            f"{size:>10} {row['rate']:4.0f} {name:18} {row['masks_per_second']:7.1f} "
+            f"{latency:>17} {overhead:>13} {row['dropped']:>7} {row['lost']:>5} {row['cpu']:5.0%} "
+            f"{row['memory_mib'][-1]:5.0f}"
         )
     return "\n".join(lines)
 

@@ -19,6 +19,10 @@ PATIENCE = 180.0  # seconds for the model to load and the first mask to come
 OUTSIDE = {"queue", "convert", "publish"}  # stages that are not the model's
 TASK = "something to drive a nail"
 
+VARIANTS = (("node", True), ("stub", True), ("stub", False))
+"""Modules of the node and whether their model has a process of its own: what that costs shows in
+the model that takes no time."""
+
 
 def benchmark_node(
     rates: Sequence[float],
@@ -26,20 +30,23 @@ def benchmark_node(
     seconds: float,
     model: Path | None,
     device: torch.device,
+    baseline: bool = True,
 ) -> dict:
     """Run camera, node and listener as processes, for each rate and size.
 
     Rates are in Hz, sizes (width, height) in pixels.
 
-    Each is measured with the model and with one that takes no time. Somebody listens to mask and
-    timing, not to the overlay.
+    Each is measured with the model, and as a baseline with one that takes no time, in a process of
+    its own and in a thread of the node. Somebody listens to mask and timing, not to the overlay.
 
     Returns:
-        ``hardware``, ``versions`` and ``rows``: width, height, rate, model, masks_per_second,
-        latency_ms (from stamp to publication), overhead_ms (from callback to publication, without
-        waiting for the model and without its stages), queue_ms, inference_ms (each ``p50`` and
-        ``p99``), dropped (replaced by a newer image in the node), lost (never reached the node, or
-        still on the way), cpu (seconds of the node's process a second), cpu_ms_per_mask.
+        ``hardware``, ``versions`` and ``rows``: width, height, rate, model_process (whether the
+        model has a process of its own), model, masks_per_second, latency_ms (from stamp to
+        publication), overhead_ms (from callback to publication, without waiting for the model and
+        without its stages), queue_ms, inference_ms (each ``p50`` and ``p99``), dropped (replaced by
+        a newer image in the node), lost (never reached the node, or still on the way), cpu (seconds
+        of the node's and the model's process a second), cpu_ms_per_mask, memory_mib (resident, of
+        both processes, at eleven moments from the first to the last).
 
     Raises:
         RuntimeError: when ROS 2 is missing, a process ends, or no mask comes.
@@ -52,10 +59,10 @@ def benchmark_node(
         ) from error
     with own_network():
         rows = [
-            _measured(width, height, rate, seconds, model, device, module)
+            _measured(width, height, rate, seconds, model, device, module, own_process)
             for width, height in sizes
             for rate in rates
-            for module in ("node", "stub")
+            for module, own_process in (VARIANTS if baseline else VARIANTS[:1])
         ]
     return {**measured_on(device), "seconds": seconds, "rows": rows}
 
@@ -68,23 +75,34 @@ def _measured(
     model: Path | None,
     device: torch.device,
     module: str,
+    own_process: bool,
 ) -> dict:
     """Measure one row."""
     from vltp_ros.rig.measurement import measure
 
     node = {"task": f"'{TASK}'", "device": str(device), "threads": torch.get_num_threads()}
+    node["model_process"] = str(own_process).lower()
     node |= {"model": model} if model else {}
     camera = {"width": width, "height": height, "rate": float(rate)}
     with running({module: node, "still_camera": camera}) as processes:
         cpu: list[float] = []
+        memory: list[float] = []
+
+        def check() -> None:
+            processes.check()
+            if cpu:
+                memory.append(processes.memory_mib(module))
+
         measurement = measure(
             seconds,
             PATIENCE,
-            processes.check,
+            check,
             begin=lambda: cpu.append(processes.cpu_seconds(module)),
         )
         spent = processes.cpu_seconds(module) - cpu[0]
-    return {"width": width, "height": height, "rate": rate} | summary(measurement, spent)
+    row = {"width": width, "height": height, "rate": rate, "model_process": own_process}
+    moments = np.linspace(0, len(memory) - 1, 11).round().astype(int)
+    return row | summary(measurement, spent) | {"memory_mib": [memory[i] for i in moments]}
 
 
 def summary(measurement: Measurement, cpu_seconds: float) -> dict:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 END_SECONDS = 15  # for a process that was told to end
 DOMAINS = 100  # 1 to this; more would need ports that Linux gives to others
 
@@ -87,10 +89,17 @@ class Processes:
                 raise RuntimeError(f"{name} ended with status {process.returncode}; see above")
 
     def cpu_seconds(self, name: str) -> float:
-        """Return the CPU time that a process has used so far, all threads. Linux only."""
-        stat = Path(f"/proc/{self._running[name].pid}/stat").read_text()
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        """Return the CPU time that a process and its children have used so far, all threads."""
+        times = [process.cpu_times() for process in self._family(name)]
+        return sum(time.user + time.system for time in times)
+
+    def memory_mib(self, name: str) -> float:
+        """Return the resident memory of a process and its children, MiB."""
+        return sum(process.memory_info().rss for process in self._family(name)) / 2**20
+
+    def _family(self, name: str) -> list[psutil.Process]:
+        process = psutil.Process(self._running[name].pid)
+        return [process, *process.children(recursive=True)]
 
     def end(self) -> None:
         """Interrupt all processes, and wait for their ends."""
