@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import socket
 import struct
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from bench import PIXELS, Camera
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from vltp_ros.msg import AffordanceMask, Task, TaskList
+from vltp_ros.node.conversions import to_image
 from vltp_ros.node.qos import LATCHED
 from vltp_ros.rig.live_view import definition
 
@@ -70,15 +75,20 @@ def serve(*parameters: str) -> subprocess.Popen:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
+def address_of(process: subprocess.Popen) -> str:
+    """Where a server that has started says that it is."""
+    for line in process.stderr:
+        if "ws://" in line:
+            return line[line.rindex("ws://") :].split()[0]
+    raise AssertionError("it says no address")
+
+
 @pytest.fixture
 def view():
     """The address of a running server."""
     process = serve("address:=127.0.0.1:0")
     try:
-        for line in process.stderr:
-            if "ws://" in line:
-                break
-        yield line[line.rindex("ws://") :].split()[0]
+        yield address_of(process)
         process.terminate()
         _, errors = process.communicate(timeout=15)
     finally:
@@ -157,6 +167,62 @@ def test_another_program_can_read_the_schemas(bench, viewer):
     assert [name for name, _ in types["vltp_ros/msg/AffordanceMask"][1]] == list(
         AffordanceMask.get_fields_and_field_types()
     )
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_welcome"),
+    [
+        (None, True),
+        ("https://app.foxglove.dev", True),
+        ("file://", True),
+        ("https://example.org", False),
+        ("http://127.0.0.1:8000", False),
+        ("null", False),
+    ],
+)
+def test_only_the_app_s_pages_may_connect(view, origin, is_welcome):
+    """Whatever page a browser on the robot shows can open a connection to its loopback."""
+    try:
+        with connect(view, subprotocols=["foxglove.sdk.v1"], origin=origin) as connection:
+            assert json.loads(connection.recv(timeout=5))["op"] == "serverInfo"
+        assert is_welcome
+    except InvalidStatus as refused:
+        assert not is_welcome and refused.response.status_code == 403
+
+
+def test_idle_and_deaf_connections_do_not_keep_it_from_ending(bench):
+    process = serve("address:=127.0.0.1:0")
+    address = address_of(process)
+    host, port = address.removeprefix("ws://").split(":")
+    camera = Camera(bench, "cam/image", make=large_image)
+    options = {"subprotocols": ["foxglove.sdk.v1"], "max_queue": 1, "close_timeout": 0.1}
+    with socket.create_connection((host, int(port))), connect(address, **options) as deaf:
+        Viewer(deaf).subscribe("/cam/image", 1)
+        bench.wait(lambda: bench.node.count_subscribers("cam/image"))
+        for _ in range(30):  # more than the buffers of its connection hold; it reads none of it
+            camera()
+            time.sleep(0.02)
+        process.terminate()
+        _, errors = process.communicate(timeout=15)
+        assert process.returncode == 0, errors
+
+
+def large_image(number: int) -> Image:
+    return to_image(np.zeros((480, 640, 3), np.uint8), Header())
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["", "[]", '{"op": "fly"}', '{"op": "subscribe"}', b"\x01\x02", "[" * 9000,
+     '{"op": "subscribe", "subscriptions": [{"id": "x", "channelId": 1}]}'],
+)  # fmt: skip
+def test_what_is_not_understood_is_told(viewer, message):
+    viewer.listen(0.1)
+    viewer._socket.send(message)
+    told = json.loads(viewer._socket.recv(timeout=5))
+    while told["op"] != "status":
+        told = json.loads(viewer._socket.recv(timeout=5))
+    assert "not understood" in told["message"] or "'fly' is not offered" in told["message"]
 
 
 def test_a_type_without_a_file_has_no_definition():

@@ -59,6 +59,11 @@ class LiveViewConfig:
         "host:port to serve at; host 0.0.0.0: every address of this machine; port 0: any free port",
         read_only=True,
     )
+    origins: tuple[str, ...] = setting(
+        ("https://app.foxglove.dev", "https://studio.foxglove.dev", "file://"),
+        "origins of the web pages that may connect: any page in a browser on this machine tries to",
+        read_only=True,
+    )
 
     def __post_init__(self) -> None:
         check(self)

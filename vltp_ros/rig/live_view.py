@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ament_index_python.packages import get_package_share_directory
 from rclpy.node import Node
@@ -19,22 +19,12 @@ from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import run
 from vltp_ros.rig.config import LiveViewConfig
 
+if TYPE_CHECKING:
+    from vltp_ros.rig.foxglove import Channel
+
 FIELD = re.compile(r"^\s*(?:(\w+)/)?(\w+)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+", re.MULTILINE)
 UPDATE_SECONDS = 0.5  # how soon a new topic, or a new viewer of one, is noticed
-DEPTH = 16  # messages that wait for a topic, or for a slow viewer; the oldest is dropped
-
-
-class Channel(Protocol):
-    """What the server needs of a foxglove.Channel."""
-
-    def has_sinks(self) -> bool:
-        """Return whether an app shows the topic."""
-
-    def log(self, message: bytes) -> None:
-        """Send a message to the apps that show the topic."""
-
-    def close(self) -> None:
-        """Take the topic from the server."""
+DEPTH = 16  # messages that wait for a topic; the oldest is dropped
 
 
 @dataclass
@@ -54,28 +44,25 @@ class LiveView(Node):
 
         Raises:
             ValueError: for an address that cannot be served at.
-            ModuleNotFoundError: without foxglove-sdk.
+            ModuleNotFoundError: without websockets.
         """
         super().__init__("live_view")
-        address = Parameters(self, LiveViewConfig).config.address
+        config = Parameters(self, LiveViewConfig).config
         try:
-            import foxglove
+            from vltp_ros.rig.foxglove import FoxgloveServer
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                "the live view needs foxglove-sdk; pip install 'vltp_ros[live]' brings it"
+                "the live view needs websockets; pip install 'vltp_ros[live]' brings it"
             ) from error
-        self._foxglove = foxglove
-        host, port = address.rsplit(":", 1)
+        host, port = config.address.rsplit(":", 1)
         try:
-            self._server = foxglove.start_server(
-                name="vltp_ros", host=host, port=int(port), message_backlog_size=DEPTH
-            )
-        except RuntimeError as error:
-            raise ValueError(f"LiveViewConfig.address {address!r}: {error}") from error
+            self._server = FoxgloveServer(host, int(port), config.origins)
+        except OSError as error:
+            raise ValueError(f"LiveViewConfig.address {config.address!r}: {error}") from error
         self._topics: dict[str, Topic] = {}
         self.create_timer(UPDATE_SECONDS, self._update)
         self.get_logger().info(
-            f"open {self._server.app_url()}, or ws://{host}:{self._server.port} in the Foxglove app"
+            f"open {self._server.app_url}, or {self._server.url} in the Foxglove app"
         )
 
     def destroy_node(self) -> None:
@@ -96,29 +83,24 @@ class LiveView(Node):
                 self._close(name)
         for name, kind in kinds.items():
             if name not in self._topics:
-                self._topics[name] = Topic(kind, self._open(name, kind))
+                self._topics[name] = Topic(kind, self._server.open(name, kind, definition(kind)))
         for name, topic in self._topics.items():
-            if not topic.channel.has_sinks():
+            if not self._server.is_shown(topic.channel):
                 self._unsubscribe(topic)
             elif topic.subscription is None:
                 self._subscribe(name, topic)
 
-    def _open(self, name: str, kind: str) -> Channel:
-        foxglove = self._foxglove
-        schema = foxglove.Schema(name=kind, encoding="ros2msg", data=definition(kind).encode())
-        return foxglove.Channel(name, schema=schema, message_encoding="cdr")
-
     def _close(self, name: str) -> None:
         topic = self._topics.pop(name)
         self._unsubscribe(topic)
-        topic.channel.close()
+        self._server.close(topic.channel)
 
     def _subscribe(self, name: str, topic: Topic) -> None:
         package, _, message = topic.kind.split("/")
         topic.subscription = self.create_subscription(
             getattr(import_module(f"{package}.msg"), message),
             name,
-            topic.channel.log,
+            functools.partial(self._server.show, topic.channel),
             self._quality(name),
             raw=True,
         )
@@ -140,7 +122,7 @@ class LiveView(Node):
         )
 
 
-@cache
+@functools.cache
 def definition(kind: str) -> str:
     """Return the definitions of a message type and of all types in it; "" if one is missing.
 
