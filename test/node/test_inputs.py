@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import time
 
 import cv2
 import numpy as np
@@ -186,3 +187,26 @@ def test_an_empty_list_of_tasks_rests_the_model(bench, vltp, camera):
     bench.wait(
         lambda: masks, meanwhile=lambda: (sentence.publish(String(data="cut bread")), camera())
     )
+
+
+def test_a_latched_task_is_heard_by_a_node_that_comes_later_until_another_comes(bench, vltp):
+    latched = bench.node.create_publisher(String, "task", LATCHED)
+    latched.publish(String(data="pour water"))
+    other = bench.node.create_publisher(String, "task", NEWEST)
+
+    def current() -> list[str]:
+        return [task.text for task in vltp._tasks.current]
+
+    start(vltp, task="cut bread")
+    bench.wait(lambda: current() == ["pour water"])
+    bench.wait(lambda: current() == ["stir"], meanwhile=lambda: other.publish(String(data="stir")))
+    time.sleep(0.5)
+    assert current() == ["stir"]
+    vltp.trigger_deactivate()
+    vltp.trigger_activate()  # as when the model is started again
+    time.sleep(0.5)
+    assert current() == ["stir"]
+    vltp.trigger_deactivate()
+    latched.publish(String(data="open a box"))
+    vltp.trigger_activate()
+    bench.wait(lambda: current() == ["open a box"])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from std_msgs.msg import Header, String
 
 from vltp_ros.msg import Task, TaskList
@@ -18,7 +22,8 @@ from vltp_ros.runtime.checks import check_task
 class ActiveTasks:
     """The tasks that came last, by parameter, on ``task`` or on ``tasks``.
 
-    Published latched on ``~/active_tasks``.
+    Published latched on ``~/active_tasks``. Who publishes latched is heard by a node that comes
+    later: of each topic a latched message counts until another one has come, and once.
 
     Args:
         node: of the topics.
@@ -30,7 +35,9 @@ class ActiveTasks:
         self._health = health
         self._count = 0  # of sentences that came without a number
         self._publisher = node.create_publisher(TaskList, "~/active_tasks", LATCHED)
-        self._inputs: tuple = ()
+        self._inputs: tuple[Subscription, ...] = ()
+        self._is_heard: set[str] = set()  # topics on which a message came since the subscription
+        self._known: defaultdict[str, deque] = defaultdict(lambda: deque(maxlen=MAX_TASKS))
         self.current: tuple[Task, ...] = ()
         self.enabled = True  # while it is not, images are not worked on
 
@@ -41,14 +48,23 @@ class ActiveTasks:
 
     def subscribe(self, group: CallbackGroup) -> None:
         """Listen on both topics."""
-        self._inputs = (
-            self._node.create_subscription(
-                String, "task", self._on_task, NEWEST, callback_group=group
-            ),
-            self._node.create_subscription(
-                TaskList, "tasks", self._on_tasks, NEWEST, callback_group=group
-            ),
-        )
+        self._is_heard.clear()
+        inputs: list[Subscription] = []
+        for kind, name, take in (
+            (String, "task", self._on_task),
+            (TaskList, "tasks", self._on_tasks),
+        ):
+            topic = self._node.resolve_topic_name(name)
+            for quality, hear in (
+                # A subscription that takes latched messages hears no publisher that has none.
+                (NEWEST, functools.partial(self._hear, topic, take)),
+                (LATCHED, functools.partial(self._hear_latched, topic, take)),
+            ):
+                subscription = self._node.create_subscription(
+                    kind, name, hear, quality, callback_group=group
+                )
+                inputs.append(subscription)
+        self._inputs = tuple(inputs)
 
     def unsubscribe(self) -> None:
         """Stop listening; the tasks stay."""
@@ -71,16 +87,29 @@ class ActiveTasks:
         named = "; ".join(f"{task.id}: {task.text}" for task in tasks)
         self._node.get_logger().info(f"tasks: {named or 'none'}")
 
-    def _on_task(self, message: String) -> None:
+    def _hear(self, topic: str, take: Callable[[Any, str], None], message: Any) -> None:
+        self._is_heard.add(topic)
+        self._known[topic].append(message)
+        take(message, topic)
+
+    def _hear_latched(self, topic: str, take: Callable[[Any, str], None], message: Any) -> None:
+        """Take what was published before the node listened, unless it did so before.
+
+        All else is heard anyway. A node that is activated again keeps the tasks that came since.
+        """
+        if topic not in self._is_heard and message not in self._known[topic]:
+            self._known[topic].append(message)
+            take(message, topic)
+
+    def _on_task(self, message: String, topic: str) -> None:
         try:
-            self.set_sentence(checked_task(message.data, self._inputs[0].topic_name))
+            self.set_sentence(checked_task(message.data, topic))
         except ValueError as error:
             self._health.warn(str(error))
 
-    def _on_tasks(self, message: TaskList) -> None:
+    def _on_tasks(self, message: TaskList, topic: str) -> None:
         try:
-            texts = [task.text for task in message.tasks]
-            texts = checked_tasks(texts, self._inputs[1].topic_name)
+            texts = checked_tasks([task.text for task in message.tasks], topic)
         except ValueError as error:
             self._health.warn(str(error))
         else:
