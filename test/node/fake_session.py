@@ -41,7 +41,7 @@ class FakeSession:
     ) -> list[Segmentation]:
         """As if <SEG> were that of a second ago, in a stream that reuses it."""
         age = float(stamp is not None and self.settings.reuse.max_age >= 1)
-        if tasks == ["break"]:
+        if "break" in tasks:
             raise RuntimeError("broken on request")
         if tasks == ["hang"]:
             self.released.wait()

@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from vltp_ros.imaging.images import to_rgb
-from vltp_ros.msg import AffordanceMask, InferenceTiming
+from vltp_ros.msg import AffordanceMask, InferenceTiming, Task, TaskList
 from vltp_ros.node.qos import NEWEST
 
 
@@ -119,6 +119,25 @@ def test_a_failing_model_is_reported_and_the_next_task_answered(bench, vltp, cam
     vltp.set_parameters([Parameter("task", value="cut bread")])
     masks = bench.listen(Image, "vltp/mask")
     bench.wait(lambda: masks, meanwhile=camera)
+
+
+def test_a_task_that_the_model_fails_on_costs_the_others_nothing(bench, vltp, camera):
+    start(vltp)
+    publisher = bench.node.create_publisher(TaskList, "tasks", NEWEST)
+    tasks = [Task(id=7, text="cut"), Task(id=8, text="break"), Task(id=9, text="pour")]
+    answers = bench.listen(AffordanceMask, "vltp/affordance", 50)
+
+    def both():
+        return {answer.id for answer in answers} >= {7, 9}
+
+    def send():
+        publisher.publish(TaskList(tasks=tasks))
+        camera()
+
+    bench.wait(both, meanwhile=send)
+    told = diagnosis(bench, lambda status: "broken on request" in status.message, meanwhile=send)
+    assert told.message.startswith("task 8: ") and told.level == DiagnosticStatus.ERROR
+    assert 8 not in {answer.id for answer in answers}
 
 
 def test_tasks_from_the_topic(bench, vltp, camera, tasks):

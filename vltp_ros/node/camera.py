@@ -17,7 +17,7 @@ from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.conversions import to_timing
 from vltp_ros.node.depth import DepthInput, DepthOutputs
 from vltp_ros.node.diagnostics import CameraHealth, Health
-from vltp_ros.node.inference import Frame, Inference, Segmenter, infer
+from vltp_ros.node.inference import Frame, Inference, Segmenter, infer_each
 from vltp_ros.node.inputs import ImageInput
 from vltp_ros.node.outputs import ImageOutputs
 from vltp_ros.node.parameters import Parameters
@@ -100,7 +100,7 @@ class Camera:
             if isinstance(error, ValueError):  # the image or a task was refused
                 self._health.warn(str(error))
             else:
-                self._health.error(str(error) if isinstance(error, NotFiniteError) else repr(error))
+                self._health.error(_words(error))
 
     def _check_stamp(self, frame: Frame) -> None:
         """Raise ConversionError for an image of a time that cannot be, or is too far from now."""
@@ -124,11 +124,18 @@ class Camera:
         wanted = (*tasks, *(watch.task for watch in watches))
         if not wanted or not self._images.topic:
             return None
-        inference = infer(session, frame, wanted, stream=self.name)
-        for watch, result in zip(watches, inference.results[len(tasks) :], strict=True):
-            watch.put(inference, result)
-        results = inference.results[: len(tasks)]
-        return dataclasses.replace(inference, tasks=tasks, results=results) if tasks else None
+        inference, results, errors = infer_each(session, frame, wanted, stream=self.name)
+        for number, error in errors.items():
+            self._health.error(f"task {wanted[number].id}: {_words(error)}")
+        for number, watch in enumerate(watches, len(tasks)):
+            if number in results:
+                watch.put(inference, results[number])
+        own = {number: result for number, result in results.items() if number < len(tasks)}
+        if not own:
+            return None
+        return dataclasses.replace(
+            inference, tasks=tuple(tasks[number] for number in own), results=tuple(own.values())
+        )
 
     def _accepted(self, session: Segmenter) -> tuple[tuple[Task, ...], tuple[Watch, ...]]:
         """Return the tasks and watches that the model accepts; one that it refuses is told so.
@@ -239,6 +246,10 @@ class Camera:
             self._images.lost,
             trouble,
         )
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, NotFiniteError) else repr(error)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -124,5 +124,39 @@ def infer(
     return Inference(frame, image, tuple(tasks), tuple(results), times_ms, session.name, missed)
 
 
+def infer_each(
+    session: Segmenter, frame: Frame, tasks: Sequence[Task], stream: str | None = None
+) -> tuple[Inference, dict[int, Segmentation], dict[int, RuntimeError]]:
+    """Segment an image for all tasks at once, and where that fails for each alone.
+
+    One task on which the model fails would else leave the others without an answer.
+
+    Returns:
+        What is known of the image; the answers, and the errors instead, by the tasks' numbers,
+        0-based and in order.
+
+    Raises:
+        RuntimeError: where no task has an answer, or the model cannot be used any more.
+        ConversionError, ValueError: as :func:`infer`.
+    """
+    try:
+        inference = infer(session, frame, tasks, stream)
+        return inference, dict(enumerate(inference.results)), {}
+    except RuntimeError:
+        if len(tasks) == 1 or session.fault:
+            raise
+    results: dict[int, Segmentation] = {}
+    errors: dict[int, RuntimeError] = {}
+    for number, task in enumerate(tasks):
+        try:
+            inference = infer(session, frame, [task], stream)
+            (results[number],) = inference.results
+        except RuntimeError as error:
+            errors[number] = error
+            if session.fault or len(errors) == len(tasks):
+                raise
+    return inference, results, errors
+
+
 def _seconds(header: Header) -> float:
     return header.stamp.sec + header.stamp.nanosec * 1e-9
