@@ -13,7 +13,7 @@ else
 fi
 WORK=${WORK:-runs/crowded}
 SAM=${SAM:-models/tabletop}
-OPTIONS=${OPTIONS:-} # of every training, e.g. --no-bfloat16
+OPTIONS=${OPTIONS:-} # of every training, e.g. --seed 1
 
 vltp scenes --edition 2 --count "$SCENES" --split train --out "$WORK/train"
 vltp scenes --edition 2 --count 300 --split val --out "$WORK/val"

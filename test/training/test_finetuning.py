@@ -100,7 +100,7 @@ def test_layers_that_run_twice_give_the_same_gradients(base, data):
 
 
 def test_the_papers_optimiser(base):
-    (adamw,) = _optimisers(lora_stage(base), FINETUNING)
+    (adamw,) = _optimisers(lora_stage(base), FINETUNING, torch.float32)
     assert type(adamw) is torch.optim.AdamW
     for group in adamw.param_groups:
         assert (group["peak"], group["betas"], group["weight_decay"]) == (3e-4, (0.9, 0.95), 0)

@@ -49,5 +49,13 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         raise ValueError(f"precision is {name!r}; allowed: {', '.join(PRECISIONS)}")
     if name != "auto":
         return DTYPES[name]
-    fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    fast = device.type == "cuda" and has_bfloat16(device)
     return torch.bfloat16 if fast else torch.float32
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device is built for products of bfloat16; others take many times as long."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    instructions: dict = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(there for name, there in instructions.items() if "bf16" in name)

@@ -84,7 +84,11 @@ class TrainConfig:
     rates: tuple[float, ...] = setting(
         (0.5,), "pruning rates, of which each step draws one (prune stage only)", low=0.0, high=0.99
     )
-    bfloat16: bool = setting(True, "train under bfloat16 autocast")
+    bfloat16: bool | None = setting(
+        None,
+        "train under bfloat16 autocast; if not given, where the device is built for it: a CPU "
+        "without such instructions takes ten times as long",
+    )
     gradient_checkpointing: bool = setting(
         False, "run LLaVA's layers twice instead of storing their activations (finetune only)"
     )

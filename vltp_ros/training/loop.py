@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from vltp_ros.runtime.device import has_bfloat16
 from vltp_ros.training.batches import Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.muon import Muon
@@ -32,18 +33,19 @@ def fit(stage: nn.Module, source: Source, config: TrainConfig, run: Path) -> flo
         ValueError: if the checkpoint in ``run`` is of other weights.
     """
     run.mkdir(parents=True, exist_ok=True)
-    optimisers = _optimisers(stage, config)
-    start, spent = _resume(stage, optimisers, run / "checkpoint.pt")
-    _cut_losses(run / "losses.jsonl", start)
     parameters = list(_trained(stage).values())
     device = parameters[0].device
+    bfloat16 = has_bfloat16(device) if config.bfloat16 is None else config.bfloat16
+    optimisers = _optimisers(stage, config, torch.bfloat16 if bfloat16 else torch.float32)
+    start, spent = _resume(stage, optimisers, run / "checkpoint.pt")
+    _cut_losses(run / "losses.jsonl", start)
     begun = time.monotonic() - spent
     with (run / "losses.jsonl").open("a") as log:
         batches = source.batches(start)
         for step, batch in _progress(batches, start, config.steps):
             _set_rates(optimisers, schedule(step, config))
             _seed(config.seed, step)
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 losses = stage(batch.to(device), step)
             stage.zero_grad(set_to_none=True)
             losses["loss"].backward()
@@ -83,12 +85,14 @@ def _seed(seed: int, step: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
 
 
-def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+def _optimisers(
+    stage: nn.Module, config: TrainConfig, dtype: torch.dtype
+) -> list[torch.optim.Optimizer]:
     """Return Muon for what linear layers and convolutions multiply with and AdamW for the rest.
 
     Or AdamW for all. Tables that are looked up row by row (embeddings, positions) are no matrices
-    in Muon's sense. Parameters of the modules that the stage names in ``finetuned`` have smaller
-    rates.
+    in Muon's sense, whose products are computed in ``dtype``. Parameters of the modules that the
+    stage names in ``finetuned`` have smaller rates.
     """
     matrix_ids = _matrix_ids(stage) if config.optimiser == "muon" else set()
     adamw, muon = [], []
@@ -112,7 +116,6 @@ def _optimisers(stage: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
         optimisers.append(torch.optim.AdamW(filled[0], lr=rate, betas=betas, weight_decay=decay))
     if filled[1]:
         rate = config.muon_learning_rate
-        dtype = torch.bfloat16 if config.bfloat16 else torch.float32
         optimisers.append(Muon(filled[1], lr=rate, weight_decay=decay, dtype=dtype))
     for optimiser in optimisers:
         for group in optimiser.param_groups:
