@@ -37,12 +37,16 @@ class FaultySession:
             fault = Path(model_dir).read_text()
             Path(model_dir).unlink()
         session._do(fault)
+        session.warm_up_fault = "not golden any more" if fault == "not golden" else ""
         return session
 
     def configure(self, settings) -> None:
         self.settings = settings.for_model(CONFIG)
 
-    def warm_up(self) -> None: ...
+    def warm_up(self) -> None:
+        """Fail as a model does whose golden answer is another, if its directory is named so."""
+        if self.warm_up_fault:
+            raise RuntimeError(self.warm_up_fault)
 
     def refusal(self, task: str) -> str:
         return "task is refused on request" if "refuse" in task else ""

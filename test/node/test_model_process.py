@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import psutil
 import pytest
 from bench import change_state, diagnosis, good_image, state, values
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -129,6 +130,15 @@ def test_a_crash_while_loading_is_tried_again_and_a_refusal_is_not(
     assert told.level == DiagnosticStatus.ERROR
     time.sleep(0.5)
     assert state(bench) == "unconfigured" and not vltp._model.is_loaded
+
+
+def test_a_model_that_does_not_answer_as_it_did_is_refused_and_ended(bench, make_isolated):
+    vltp = make_isolated(model="/not golden")
+    told = diagnosis(bench, lambda status: "not golden any more" in status.message)
+    assert told.level == DiagnosticStatus.ERROR and state(bench) == "unconfigured"
+    time.sleep(0.5)
+    assert not vltp._model.is_loaded  # nobody tries again: it would answer the same
+    assert not [p for p in psutil.Process().children() if "vltp_ros.runtime.server" in p.cmdline()]
 
 
 def test_nothing_starts_by_itself_where_a_manager_does(bench, make_isolated):

@@ -185,6 +185,11 @@ def test_descriptors_do_not_grow():
         session.segment(IMAGE, ["cut bread"])
         session.close()
         session.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            session.segment(IMAGE, ["cut bread"])
+        for model in ("/refused", "/crash"):
+            with pytest.raises((ValueError, RuntimeError)):
+                RemoteSession(FAULTY).load(model)
     assert count() == before
 
 

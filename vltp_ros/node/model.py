@@ -247,9 +247,13 @@ class Loading:
             quantization=config.given_quantization,
             precision=config.precision,
         )
-        session.configure(config.inference)
-        self.health.report(f"warming up {session.name} on {session.device_name}")
-        session.warm_up()
+        try:
+            session.configure(config.inference)
+            self.health.report(f"warming up {session.name} on {session.device_name}")
+            session.warm_up()
+        except Exception:
+            session.close()
+            raise
         self.health.report(f"ready after {time.monotonic() - began:.1f} s")
         return session
 

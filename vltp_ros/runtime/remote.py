@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import socket
 import subprocess
@@ -37,6 +36,7 @@ class RemoteSession:
         self._factory = factory
         self._process: subprocess.Popen | None = None
         self._killed = False
+        self._lost = ""  # how the process ended before it had answered
         self._state: State | None = None
         self.refusal = lru_cache(64)(self._refusal)
         """Return why a task is refused; empty: it is not. Asked once for each task."""
@@ -57,7 +57,11 @@ class RemoteSession:
         self._exchange = Exchange(Connection(near.detach()), own, others)
         if self._killed:  # before there was anything to kill
             self._process.kill()
-        self._ask(Start(self._factory, (model_dir,), options, sys.path))
+        try:
+            self._ask(Start(self._factory, (model_dir,), options, sys.path))
+        except Exception:
+            self.close()
+            raise
         return self
 
     def configure(self, settings: InferenceSettings) -> None:
@@ -87,29 +91,31 @@ class RemoteSession:
 
     def close(self) -> None:
         """End the process, once it has freed the model, or else at once."""
-        if self._process is None:
+        process, self._process = self._process, None
+        if process is None:
             return
         self._exchange.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_SECONDS)
-        self.kill()
-        self._process.wait()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def kill(self) -> None:
         """End the process at once, whatever it does; from any thread."""
         self._killed = True
-        if self._process is not None:
-            self._process.kill()
+        process = self._process
+        if process is not None:
+            process.kill()
 
     @property
     def fault(self) -> str:
         """Why the process or its device cannot be used any more; empty: they can."""
-        status = None if self._process is None else self._process.poll()
-        if status is None:
-            return "" if self._state is None else self._state.fault
-        if status < 0:
-            return f"the model's process was ended by {signal.Signals(-status).name}"
-        return f"the model's process ended with status {status}"
+        process = self._process
+        status = None if process is None else process.poll()
+        if self._lost or status is not None:
+            return self._lost or _words(status)
+        return "" if self._state is None else self._state.fault
 
     @property
     def name(self) -> str:
@@ -152,12 +158,20 @@ class RemoteSession:
             self._exchange.send(request)
             reply = self._exchange.receive(copy=True)
         except (EOFError, OSError) as error:
-            self.kill()  # where it closed the connection and goes on
-            if self._process is not None:
-                self._process.wait()
-            raise RuntimeError(self.fault) from error
+            if self._process is None:
+                raise RuntimeError("the session is closed") from error
+            self._process.kill()  # where it closed the connection and goes on
+            self._lost = _words(self._process.wait())
+            raise RuntimeError(self._lost) from error
         if reply.state is not None:
             self._state = reply.state
         if reply.error is not None:
             raise reply.error
         return reply.value
+
+
+def _words(status: int | None) -> str:
+    """Say how the process ended, by its exit status."""
+    if status is not None and status < 0:
+        return f"the model's process was ended by {signal.Signals(-status).name}"
+    return f"the model's process ended with status {status}"
