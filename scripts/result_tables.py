@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from vltp_ros.node.config import NodeConfig
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +23,7 @@ DOCUMENTS = (
     "README.md",
     "docs/benchmarks/README.md",
     "docs/reasoner.md",
+    "docs/reliability.md",
     "docs/ros.md",
     "models/crowded/README.md",
     "models/tabletop/README.md",
@@ -222,6 +225,25 @@ def node() -> str:
     return _table(head, rows) + _measured(answer, f"{answer['seconds']:.0f} s each")
 
 
+def chaos() -> str:
+    """Tabulate what happened in a long run of chaos."""
+    answer = _read("chaos.json")
+    counts = [key for key, value in answer.items() if isinstance(value, int) and key != "seed"]
+    line = f"{answer['seconds']:.0f} s, seed {answer['seed']}"
+    return _table(counts, [[str(answer[key]) for key in counts]]) + _measured(answer, line)
+
+
+def memory() -> str:
+    """Tabulate what the node's two processes hold over a long run."""
+    answer = _read("node_memory.json")
+    (row,) = answer["rows"]
+    minutes = np.linspace(0, answer["seconds"] / 60, len(row["memory_mib"]))
+    head = ["minutes", *(f"{minute:.0f}" for minute in minutes)]
+    rows = [["MiB", *(f"{mib:.0f}" for mib in row["memory_mib"])]]
+    line = f"{row['model']} model, {row['width']}x{row['height']} at {row['rate']:g} Hz"
+    return _table(head, rows) + _measured(answer, line)
+
+
 def parameters() -> str:
     """Tabulate the node's parameters."""
     rows = []
@@ -262,6 +284,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "reasoner_speed": reasoner_speed,
     "demo": demo,
     "node": node,
+    "chaos": chaos,
+    "memory": memory,
 }
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import torch
 from bench import good_image
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
@@ -39,6 +40,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
 from vltp_ros.action import FindAffordance
+from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.node import retries
 from vltp_ros.node.node import THREADS, VltpNode
 from vltp_ros.node.process import run, spin
@@ -342,11 +344,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=90.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()
-    print(f"seed {args.seed}", flush=True)
+    print(f"seed {args.seed}", file=sys.stderr, flush=True)
+    measured = {**measured_on(torch.device("cpu")), "seconds": args.seconds, "seed": args.seed}
     try:
-        print(json.dumps(chaos(args.seconds, args.seed)))
+        print(json.dumps(measured | chaos(args.seconds, args.seed)))
     except AssertionError as error:
-        print(error)
+        print(error, file=sys.stderr)
         return 1
     return 0
 
