@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from vltp_ros.network.hardware import has_bfloat16
 from vltp_ros.runtime.settings import PRECISIONS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -51,11 +52,3 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         return DTYPES[name]
     fast = device.type == "cuda" and has_bfloat16(device)
     return torch.bfloat16 if fast else torch.float32
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Return whether a device is built for products of bfloat16; others take many times as long."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    instructions: dict = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(there for name, there in instructions.items() if "bf16" in name)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from vltp_ros.runtime.device import has_bfloat16
+from vltp_ros.network.hardware import has_bfloat16
 from vltp_ros.training.batches import Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.muon import Muon
