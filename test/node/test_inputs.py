@@ -12,6 +12,7 @@ from bench import PIXELS, Camera, diagnosis, good_image, start
 from diagnostic_msgs.msg import DiagnosticStatus
 from encoded_images import encode
 from fake_session import FakeSession
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -187,6 +188,16 @@ def test_an_empty_list_of_tasks_rests_the_model(bench, vltp, camera):
     bench.wait(
         lambda: masks, meanwhile=lambda: (sentence.publish(String(data="cut bread")), camera())
     )
+
+
+def test_a_planner_that_latches_nothing_is_warned_of_nothing(bench, vltp):
+    start(vltp)
+    warned = []
+    events = PublisherEventCallbacks(incompatible_qos=warned.append)
+    planner = bench.node.create_publisher(String, "task", NEWEST, event_callbacks=events)
+    bench.wait(planner.get_subscription_count)
+    time.sleep(1.5)  # longer than the node needs for a look
+    assert not warned
 
 
 def test_a_latched_task_is_heard_by_a_node_that_comes_later_until_another_comes(bench, vltp):

@@ -251,6 +251,7 @@ class VltpNode(LifecycleNode):
         tasks = self._tasks
         self._look_for_twins()
         self._look_for_clock()
+        tasks.look_for_latched()
         status = self.health.status(
             self.get_fully_qualified_name(),
             len(tasks.current),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.subscription import Subscription
 from std_msgs.msg import Header, String
 
@@ -35,7 +37,17 @@ class ActiveTasks:
         self._health = health
         self._count = 0  # of sentences that came without a number
         self._publisher = node.create_publisher(TaskList, "~/active_tasks", LATCHED)
-        self._inputs: tuple[Subscription, ...] = ()
+        self._topics = {
+            node.resolve_topic_name(name): (kind, take)
+            for name, kind, take in (
+                ("task", String, self._on_task),
+                ("tasks", TaskList, self._on_tasks),
+            )
+        }
+        self._lock = threading.Lock()  # for the subscriptions, which a timer adds to
+        self._group: CallbackGroup | None = None  # None: nobody listens
+        self._inputs: list[Subscription] = []
+        self._latched: set[str] = set()  # topics of which latched messages are heard
         self._is_heard: set[str] = set()  # topics on which a message came since the subscription
         self._known: defaultdict[str, deque] = defaultdict(lambda: deque(maxlen=MAX_TASKS))
         self.current: tuple[Task, ...] = ()
@@ -49,28 +61,44 @@ class ActiveTasks:
     def subscribe(self, group: CallbackGroup) -> None:
         """Listen on both topics."""
         self._is_heard.clear()
-        inputs: list[Subscription] = []
-        for kind, name, take in (
-            (String, "task", self._on_task),
-            (TaskList, "tasks", self._on_tasks),
-        ):
-            topic = self._node.resolve_topic_name(name)
-            for quality, hear in (
-                # A subscription that takes latched messages hears no publisher that has none.
-                (NEWEST, functools.partial(self._hear, topic, take)),
-                (LATCHED, functools.partial(self._hear_latched, topic, take)),
-            ):
-                subscription = self._node.create_subscription(
-                    kind, name, hear, quality, callback_group=group
-                )
-                inputs.append(subscription)
-        self._inputs = tuple(inputs)
+        with self._lock:
+            self._group = group
+            for topic, (kind, take) in self._topics.items():
+                self._listen(topic, kind, functools.partial(self._hear, topic, take), NEWEST)
+        self.look_for_latched()
+
+    def look_for_latched(self) -> None:
+        """Hear the latched messages of topics that somebody publishes so.
+
+        Not of others: a subscription that asks for them hears no publisher that has none, and
+        makes it warn of that.
+        """
+        with self._lock:
+            if self._group is None:
+                return
+            for topic, (kind, take) in self._topics.items():
+                if topic not in self._latched and self._is_latched(topic):
+                    self._latched.add(topic)
+                    hear = functools.partial(self._hear_latched, topic, take)
+                    self._listen(topic, kind, hear, LATCHED)
+
+    def _is_latched(self, topic: str) -> bool:
+        offered = [info.qos_profile for info in self._node.get_publishers_info_by_topic(topic)]
+        return any(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
+
+    def _listen(self, topic: str, kind: type, hear: Callable, quality: QoSProfile) -> None:
+        self._inputs.append(
+            self._node.create_subscription(kind, topic, hear, quality, callback_group=self._group)
+        )
 
     def unsubscribe(self) -> None:
         """Stop listening; the tasks stay."""
-        for subscription in self._inputs:
-            self._node.destroy_subscription(subscription)
-        self._inputs = ()
+        with self._lock:
+            for subscription in self._inputs:
+                self._node.destroy_subscription(subscription)
+            self._group = None
+            self._inputs.clear()
+            self._latched.clear()
 
     def set_sentence(self, text: str) -> None:
         """Work on this sentence alone, which gets a new number unless it is the one at work."""
