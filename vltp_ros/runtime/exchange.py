@@ -5,9 +5,13 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
+
+LARGE = 2**14
+"""Bytes from which on an array goes through the memory; a smaller one is part of its message."""
 
 
 class SharedMemory:
@@ -36,7 +40,7 @@ class SharedMemory:
             place[:] = part
         return sizes
 
-    def get(self, sizes: list[int]) -> list[memoryview]:
+    def get(self, sizes: Sequence[int]) -> list[memoryview]:
         """Return what was put, by its sizes; it holds until something else is."""
         if sum(sizes) > len(self._view):  # it has grown, here or on the other side
             size = os.fstat(self.descriptor).st_size
@@ -66,18 +70,27 @@ class Exchange:
 
     def send(self, message: Any) -> None:
         """Send a message. Raises OSError when the other end is gone."""
-        buffers: list[pickle.PickleBuffer] = []
-        content = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
-        sizes = self._own.put(buffer.raw() for buffer in buffers)
-        self._connection.send_bytes(pickle.dumps((content, sizes)))
+        large: list[memoryview] = []
+
+        def stays_inside(buffer: pickle.PickleBuffer) -> bool:
+            content = buffer.raw()
+            if content.nbytes >= LARGE:
+                large.append(content)
+            return content.nbytes < LARGE
+
+        content = pickle.dumps(message, protocol=5, buffer_callback=stays_inside)
+        sizes = self._own.put(large)
+        self._connection.send_bytes(struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes) + content)
 
     def receive(self, copy: bool = False) -> Any:
         """Wait for a message; unless they are copied, its arrays hold until the next one.
 
         Raises EOFError or OSError when the other end is gone.
         """
-        content, sizes = pickle.loads(self._connection.recv_bytes())
-        buffers = self._other.get(sizes)
+        data = self._connection.recv_bytes()
+        (count,) = struct.unpack_from("<I", data)
+        buffers = self._other.get(struct.unpack_from(f"<{count}Q", data, 4))
+        content = memoryview(data)[4 + 8 * count :]
         return pickle.loads(content, buffers=map(bytearray, buffers) if copy else buffers)
 
     def close(self) -> None:

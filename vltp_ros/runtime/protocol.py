@@ -46,6 +46,6 @@ class State:
 class Reply:
     """The answer to a request."""
 
-    state: State | None  # None: there is no session
+    state: State | None  # None: as it was, or there is no session
     value: Any = None
     error: Exception | None = None

@@ -57,19 +57,21 @@ def serve(exchange: Exchange) -> None:
         exchange.send(Reply(None, error=plain_error(error)))
         return
     with contextlib.closing(session):
-        exchange.send(Reply(State.of(session)))
+        told = State.of(session)
+        exchange.send(Reply(told))
         while True:
-            exchange.send(_answer(session, exchange.receive()))
+            value, failure = _done(session, exchange.receive())
+            state = State.of(session)
+            exchange.send(Reply(None if state == told else state, value, failure))
+            told = state
 
 
-def _answer(session: Any, request: Request) -> Reply:
-    """Call what is asked for, and say what comes of it."""
-    value, error = None, None
+def _done(session: Any, request: Request) -> tuple[Any, Exception | None]:
+    """Call what is asked for; return what it returns, or an error that it raises."""
     try:
-        value = getattr(session, request.method)(*request.arguments, **request.options)
-    except Exception as raised:  # for whoever asked
-        error = plain_error(raised)
-    return Reply(State.of(session), value, error)
+        return getattr(session, request.method)(*request.arguments, **request.options), None
+    except Exception as error:  # for whoever asked
+        return None, plain_error(error)
 
 
 def plain_error(error: Exception) -> Exception:
