@@ -270,7 +270,7 @@ def chaos(seconds: float, seed: int) -> dict[str, int]:
         "task": "cut bread",
         "use_sim_time": "true",
         "watchdog": 1.0,
-        "load_timeout": 5.0,
+        "load_timeout": 10.0,
     }
     arguments = itertools.chain(*(("-p", f"{key}:={value}") for key, value in options.items()))
     command = [sys.executable, __file__, "node", "--ros-args", *arguments, "--log-level", "fatal"]

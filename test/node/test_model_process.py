@@ -64,7 +64,7 @@ def test_another_model_takes_over_and_tasks_and_parameters_stay(bench, make_isol
 
 @pytest.mark.parametrize("fault", ["hang", "hold the lock"])
 def test_a_stuck_model_is_killed_and_replaced(bench, make_isolated, camera, fault):
-    vltp = make_isolated(watchdog=0.5)
+    vltp = make_isolated(watchdog=3.0)
     masks = bench.listen(Image, "vltp/mask")
     bench.wait(lambda: masks, meanwhile=camera)
     first = process_of(vltp)
@@ -106,8 +106,8 @@ def test_a_parameter_is_refused_while_the_model_is_gone(bench, make_isolated):
 def test_loading_that_hangs_is_given_up_and_tried_again(bench, make_isolated, tmp_path, camera):
     once = tmp_path / "model"
     once.write_text("hang")
-    make_isolated(model=str(once), load_timeout=5.0)
-    told = diagnosis(bench, lambda status: "load_timeout allows 5 s" in status.message)
+    make_isolated(model=str(once), load_timeout=12.0)
+    told = diagnosis(bench, lambda status: "load_timeout allows 12 s" in status.message)
     assert told.level == DiagnosticStatus.ERROR
     masks = bench.listen(Image, "vltp/mask")
     bench.wait(lambda: masks, meanwhile=camera)
