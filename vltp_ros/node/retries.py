@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 
-RETRY_SECONDS = 1.0, 60.0  # before a model is loaded again: at first, at most
+RETRY_SECONDS = 2.0, 60.0
+"""Before a model is loaded again, at first and at most: not before diagnostics have told why."""
 
 
 class Retries:
-    """When to load a model again that was given up: at once, then less and less often."""
+    """When to load a model again that was given up: soon, then less and less often."""
 
     def __init__(self) -> None:
         self.count = 0  # of those that loaded
