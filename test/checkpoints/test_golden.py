@@ -31,7 +31,7 @@ def test_what_ships_answers_as_it_did_whatever_is_chosen():
 
 
 def test_fewer_bits_are_no_other_answer():
-    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is missing: no 4-bit weights")
     session = Session.load(default_model(), runner="eager", quantization="nf4")
     session.warm_up()
     session.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -72,14 +73,17 @@ def test_a_flood_leaves_memory_flat_and_the_newest_image_served(bench, vltp, slo
     bench.node.create_subscription(Image, "vltp/mask", lambda mask: None, NEWEST)
     with Flood(bench, rate=60) as flood:
         bench.wait(lambda: len(timings) > 10)
-        held = [footprint()]
+        footprints = [footprint()]
         for _ in range(2):
             time.sleep(seconds / 2)
-            held.append(footprint())
+            footprints.append(footprint())
     sent = flood.sent
-    assert held[-1]["threads"] <= held[0]["threads"] + THREADS  # which start when needed
+    assert (
+        footprints[-1]["threads"] <= footprints[0]["threads"] + THREADS
+    )  # which start when needed
     # A leak is in both halves; pools that are filled, in one.
-    assert min(held[i + 1]["MiB"] - held[i]["MiB"] for i in range(2)) < 16, held
+    growth_mib = [later["MiB"] - before["MiB"] for before, later in pairwise(footprints)]
+    assert min(growth_mib) < 16, footprints
     last = timings[-1]
     assert sum(timing.dropped_since_last for timing in timings) <= last.dropped
     # Every image was answered, replaced, is waiting or in work, or never arrived. By the node's own
