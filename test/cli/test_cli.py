@@ -38,7 +38,12 @@ def test_segment_writes_masks_and_overlays(model, picture, tmp_path, capsys):
         overlay = Image.open(r["overlay_path"])
         assert mask.shape == (60, 80) and overlay.size == (80, 60)
         assert set(np.unique(mask)) <= {0, 255} and (mask == 255).sum() == r["area"]
-        assert r["found"] == (r["area"] > 0)
+        assert r["found"] == (r["area"] > 0) == bool(r["instances"])
+        assert sum(instance["area"] for instance in r["instances"]) <= r["area"]
+        for instance in r["instances"]:
+            x, y, width, height = instance["box"]
+            part = mask[y : y + height, x : x + width]
+            assert part.shape == (height, width) and (part == 255).sum() >= instance["area"]
         assert r["times_ms"].keys() >= {"reasoner", "stem", "mask decoder"}
 
 

@@ -11,6 +11,7 @@ from builders import tiny_model
 
 from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.main import main
+from vltp_ros.imaging.instances import separate
 from vltp_ros.paths import shipped
 from vltp_ros.runtime.session import Session
 
@@ -105,6 +106,11 @@ def test_a_bag_of_answers(bag, tmp_path, model, capsys, caplog):
     assert [(a.task, a.id) for a in affordances] == [("cut", 0), ("drink", 1)] * 2
     assert affordances[0].area == results[0].area and affordances[0].model == "tiny"
     assert affordances[0].mask.data.sum() == 255 * results[0].area
+    first = [a.instances for a in affordances if a.id == 0]
+    areas = sorted(instance.area for instance in separate(results[0]))
+    assert sorted(instance.area for instance in first[0]) == areas
+    assert {i.id for i in first[0]} == {i.id for i in first[1]}  # of the same image
+    assert all(i.mask.data.sum() == 255 * i.area for i in first[0])
     overlay = messages["/vltp/overlay/compressed"][0][1]
     assert cv2.imdecode(overlay.data, cv2.IMREAD_COLOR).shape == (48, 64, 3)
 
@@ -195,5 +201,6 @@ def test_refused_bags(bag, tmp_path, model, capsys, source, topic, out, reason):
 
 
 def test_the_message_in_bags_is_the_node_s():
-    definition = shipped("msg/AffordanceMask.msg").read_text()
-    assert get_types_from_msg(definition, "vltp_ros/msg/AffordanceMask")
+    for name in ("AffordanceInstance", "AffordanceMask"):
+        definition = shipped(f"msg/{name}.msg").read_text()
+        assert get_types_from_msg(definition, f"vltp_ros/msg/{name}")

@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vltp_ros.imaging.geometry import MIN_POINTS, Pinhole, back_project, place, quaternion
+from vltp_ros.imaging.geometry import MIN_POINTS, Pinhole, Points, back_project, place, quaternion
 
 CAMERA = Pinhole(100.0, 100.0, 63.5, 47.5, 128, 96)
+
+
+def points_of(depth: np.ndarray, mask: np.ndarray, camera: Pinhole = CAMERA) -> Points:
+    """Back-project a mask of the image's size."""
+    height, width = mask.shape
+    return back_project(depth, mask, (0, 0, width, height), (height, width), camera)
 
 
 def facing(x: float, y: float, z: float, width: float, height: float) -> tuple[np.ndarray, ...]:
@@ -22,9 +28,10 @@ def facing(x: float, y: float, z: float, width: float, height: float) -> tuple[n
 
 def test_a_plate_that_faces_the_camera():
     depth, mask = facing(0.1, -0.05, 1.0, 0.4, 0.1)
-    points, rows, columns = back_project(depth, mask, CAMERA)
-    assert len(points) == len(rows) == len(columns)
-    placement = place(points)
+    points = points_of(depth, mask)
+    assert len(points.xyz) == len(points.rows) == len(points.columns)
+    assert mask[points.rows, points.columns].all()
+    placement = place(points.xyz)
     np.testing.assert_allclose(placement.position, (0.1, -0.05, 1.0), atol=0.006)
     assert abs(placement.axes[0, 0]) > 0.98  # the long side is horizontal
     np.testing.assert_allclose(placement.extent[:2], (0.4, 0.1), atol=0.035)  # less its edge
@@ -35,7 +42,7 @@ def test_a_wrong_edge_and_unknown_depth_change_little():
     depth, mask = facing(0.0, 0.0, 1.0, 0.4, 0.2)
     wide = mask | np.roll(mask, 3, 1) | np.roll(mask, -3, 1)  # reaches the wall behind
     depth[46:50] = np.nan  # its middle
-    placement = place(back_project(depth, wide, CAMERA)[0])
+    placement = place(points_of(depth, wide).xyz)
     np.testing.assert_allclose(placement.position, (0, 0, 1), atol=0.01)
     np.testing.assert_allclose(placement.extent[0], 0.4, atol=0.04)
 
@@ -45,8 +52,23 @@ def test_depth_of_another_size():
     large = np.repeat(np.repeat(mask, 4, 0), 4, 1)
     camera = CAMERA.resized(512, 384)
     assert (camera.fx, camera.cx) == (400.0, 255.5)
-    placement = place(back_project(depth, large, camera)[0])
+    placement = place(points_of(depth, large, camera).xyz)
     np.testing.assert_allclose(placement.position, (0.1, -0.05, 1.0), atol=0.006)
+
+
+def test_a_part_of_the_image_is_seen_where_it_is():
+    """The mask of a box alone gives the points that the mask of the image gives, at any size."""
+    depth, mask = facing(0.1, -0.05, 1.0, 0.4, 0.2)
+    for factor in (1, 2, 3):
+        large = np.repeat(np.repeat(mask, factor, 0), factor, 1)
+        size = large.shape
+        camera = CAMERA.resized(size[1], size[0])
+        rows, columns = (np.flatnonzero(large.any(axis)) for axis in (1, 0))
+        box = (columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1)
+        part = large[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        whole, alone = points_of(depth, large, camera), back_project(depth, part, box, size, camera)
+        np.testing.assert_array_equal(whole.xyz, alone.xyz)
+        np.testing.assert_array_equal(whole.rows, alone.rows)
 
 
 @given(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(0.5, 3.0), st.floats(-1.5, 1.5))
@@ -71,8 +93,8 @@ def test_a_stick_at_any_angle(x, y, z, angle):
 def test_too_few_points():
     assert place(np.zeros((MIN_POINTS - 1, 3))) is None
     depth, mask = facing(0.0, 0.0, 1.0, 0.2, 0.2)
-    assert back_project(depth, np.zeros_like(mask), CAMERA)[0].shape == (0, 3)
-    assert back_project(np.full_like(depth, np.nan), mask, CAMERA)[0].shape == (0, 3)
+    assert points_of(depth, np.zeros_like(mask)).xyz.shape == (0, 3)
+    assert points_of(np.full_like(depth, np.nan), mask).xyz.shape == (0, 3)
 
 
 @pytest.mark.parametrize("broken", [{"fx": 0.0}, {"fy": float("nan")}, {"width": 0}])

@@ -38,11 +38,13 @@ def test_an_affordance_describes_its_mask():
     assert fields["kept_tokens"] == [3, 9] and fields["total_tokens"] == 9
     assert (fields["centroid_x"], fields["centroid_y"], fields["area"]) == (4, 2, 15)
     assert (fields["task"], fields["id"], fields["model"]) == ("cut it", 3, "tabletop")
-    box = box_fields(segmentation(mask))
+    box = box_fields(segmentation(mask).box)
     assert (box["x_offset"], box["y_offset"], box["width"], box["height"]) == (2, 1, 5, 3)
 
 
 def test_an_empty_mask_has_no_centroid():
     result = segmentation(np.zeros((6, 8), bool))
     fields = affordance_fields(result, "cut", 0, "tabletop")
-    assert math.isnan(fields["centroid_x"]) and fields["area"] == box_fields(result)["width"] == 0
+    assert (
+        math.isnan(fields["centroid_x"]) and fields["area"] == box_fields(result.box)["width"] == 0
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,7 +52,8 @@ class FakeSession:
     @staticmethod
     def _answer(mask: np.ndarray, task: str, age: float) -> Segmentation:
         rest = {"kept": KEPT, "times_ms": {"encode": 1.0}, "tokens": (4, 10), "seg_age_s": age}
-        return Segmentation.certain(task, mask, 0.5, **rest)
+        # Of each pixel the probability is a half too, as the score says.
+        return replace(Segmentation.certain(task, mask, 0.5, **rest), levels=mask * np.uint8(128))
 
     def close(self) -> None:
         FakeSession.open -= 1

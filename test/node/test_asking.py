@@ -9,13 +9,16 @@ import pytest
 import rclpy
 from action_msgs.msg import GoalStatus
 from bench import PIXELS, Camera, diagnosis, good_image, start
+from builtin_interfaces.msg import Time
 from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from vltp_ros.action import FindAffordance
 from vltp_ros.imaging.images import to_rgb
 from vltp_ros.node.action import MAX_GOALS
+from vltp_ros.node.conversions import to_image
 from vltp_ros.node.qos import REQUESTS
 from vltp_ros.srv import SegmentImage
 
@@ -141,6 +144,36 @@ def test_a_search_reports_when_masks_agree(bench, vltp, camera):
     assert 1 <= result.affordance.header.stamp.sec <= camera.sent
     assert [feedback.stable_frames for feedback in search.feedback][-1] == 3
     assert search.feedback[0].iou == 0 and search.feedback[-1].iou == 1
+
+
+def test_a_search_reports_the_thing_that_stayed(bench, vltp):
+    """Of two things that serve, one is in every other image alone."""
+
+    def flickering(second):
+        pixels = PIXELS.copy()
+        if second % 2:
+            pixels[30:45, 5:20, 0] = 200
+        return to_image(pixels, Header(stamp=Time(sec=second), frame_id="eye"))
+
+    start(vltp)
+    camera = Camera(bench, make=flickering)
+    status, result = Search(bench, stable_frames=4).answer(meanwhile=camera)
+    assert status == GoalStatus.STATUS_SUCCEEDED and result.found
+    box, mask = result.instance.box, result.instance.mask
+    assert (box.x_offset, box.y_offset, box.width, box.height) == (30, 10, 20, 10)
+    assert (mask.width, mask.height, set(mask.data)) == (20, 10, {255})
+    assert result.instance.id in {instance.id for instance in result.affordance.instances}
+    assert not result.instance.located
+
+
+def test_what_is_asked_once_is_told_apart_and_not_followed(bench, vltp):
+    vltp.trigger_configure()
+    pixels = PIXELS.copy()
+    pixels[30:45, 5:20, 0] = 200
+    answer = segment(bench, "cut", image=to_image(pixels, Header(frame_id="eye")))
+    (result,) = answer.results
+    assert [(i.id, i.area) for i in result.instances] == [(0, 200), (0, 225)]
+    assert result.area == 425 and result.mask.width == 64
 
 
 def test_a_search_works_while_the_node_has_no_task_or_is_disabled(bench, vltp, camera):

@@ -6,6 +6,7 @@ import array
 import io
 import math
 import zlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -17,10 +18,12 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
+from vltp_ros.imaging.geometry import Pinhole, Placement
 from vltp_ros.imaging.images import ENCODINGS, ConversionError, decompress, to_rgb
-from vltp_ros.imaging.messages import affordance_fields
-from vltp_ros.msg import AffordanceMask, Task
-from vltp_ros.node.conversions import to_affordance, to_image, to_kept
+from vltp_ros.imaging.instances import DepthView, separate
+from vltp_ros.imaging.messages import affordance_fields, instance_fields
+from vltp_ros.msg import AffordanceInstance, AffordanceMask, Task
+from vltp_ros.node.conversions import to_affordance, to_image, to_instance, to_kept
 from vltp_ros.types import Segmentation
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
@@ -229,7 +232,7 @@ def test_affordance_describes_its_mask():
     mask = np.zeros((6, 8), bool)
     mask[1:4, 2:7] = True
     header = Header(frame_id="eye")
-    sent = to_affordance(segmentation(mask), header, Task(id=3, text="cut"), "tabletop")
+    sent = to_affordance(segmentation(mask), [], header, Task(id=3, text="cut"), "tabletop")
     fields = affordance_fields(segmentation(mask), "cut", 3, "tabletop")
     AffordanceMask(check_fields=True, **fields)  # as with ROS_PYTHON_CHECK_FIELDS=1
     box = sent.box
@@ -238,12 +241,32 @@ def test_affordance_describes_its_mask():
     assert segmentation(mask).label == "cut 0.75"
     assert (sent.task, sent.id, sent.model, sent.score) == ("cut", 3, "tabletop", 0.75)
     assert (list(sent.kept_tokens), sent.total_tokens) == ([3, 9], 9)
-    assert sent.mask.header == sent.header == header
-    np.testing.assert_array_equal(to_rgb(sent.mask, "mask")[..., 0], mask * np.uint8(255))
+    assert sent.header == header and not sent.mask.data
+
+
+def test_an_instance_has_its_own_mask_and_its_place():
+    mask = np.zeros((6, 8), bool)
+    mask[1:4, 2:7] = True
+    header = Header(frame_id="eye")
+    depth = np.full((6, 8), 2.0, np.float32)
+    view = DepthView(depth, Pinhole(4.0, 4.0, 3.5, 2.5, 8, 6))
+    (instance,) = separate(segmentation(mask), view)
+    sent = to_instance(instance, header)
+    AffordanceInstance(check_fields=True, **instance_fields(instance))
+    assert (sent.id, sent.score, sent.area) == (0, 1.0, 15)
+    assert (sent.box.x_offset, sent.box.y_offset) == (2, 1)
+    assert (list(sent.kept_tokens), sent.total_tokens) == ([2, 6], 6)
+    assert sent.mask.header == header
+    assert to_rgb(sent.mask, "mask").shape == (3, 5, 3) and set(sent.mask.data) == {255}
+    assert (sent.located, sent.points) == (False, 0)  # 3 points say nothing
+    far = replace(instance, placement=Placement(np.ones(3), np.eye(3), np.zeros(3), 40))
+    sent = to_instance(far, header)
+    assert (sent.located, sent.points, sent.pose.position.z) == (True, 40, 1.0)
+    assert sent.pose.orientation.w == 1.0
 
 
 def test_affordance_of_nothing():
-    sent = to_affordance(segmentation(np.zeros((6, 8), bool)), Header(), Task(), "tabletop")
+    sent = to_affordance(segmentation(np.zeros((6, 8), bool)), [], Header(), Task(), "tabletop")
     assert sent.area == sent.box.width == sent.box.height == 0 and sent.found is False
     assert segmentation(np.zeros((6, 8), bool)).label == "cut: nothing 0.75"
     assert math.isnan(sent.centroid_x) and math.isnan(sent.centroid_y)

@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from vltp_ros.imaging.images import ConversionError
-from vltp_ros.msg import Affordance3D
+from vltp_ros.msg import Affordance3D, AffordanceMask
 from vltp_ros.node.conversions_3d import to_cloud, to_depth, to_pinhole
 from vltp_ros.node.depth import DepthInput
 
@@ -97,26 +97,32 @@ def test_of_depth_images_of_one_time_the_newest_counts_and_none_is_before_all_ti
         depth._take_image(image)
     header = Header()
     header.stamp.sec = 5
-    found, _ = depth.of(("depth", "camera_info"), header, 0.1)
-    assert (found == 2.0).all() and warnings == ["depth: its stamp is before all time"]
+    view = depth.of(("depth", "camera_info"), header, 0.1)
+    assert (view.depth == 2.0).all() and warnings == ["depth: its stamp is before all time"]
 
 
 def test_a_cloud_has_places_and_colours():
-    cloud = to_cloud(np.float32([[1, 2, 3]]), np.uint8([[255, 128, 1]]), Header(frame_id="eye"))
-    assert (cloud.width, cloud.height, cloud.point_step, cloud.row_step) == (1, 1, 16, 16)
-    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
+    point, colour, number = np.float32([[1, 2, 3]]), np.uint8([[255, 128, 1]]), np.uint32([7])
+    cloud = to_cloud(point, colour, number, Header(frame_id="eye"))
+    assert (cloud.width, cloud.height, cloud.point_step, cloud.row_step) == (1, 1, 20, 20)
+    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb", "instance"]
     np.testing.assert_array_equal(np.frombuffer(cloud.data, "<f4")[:3], (1, 2, 3))
-    assert np.frombuffer(cloud.data, "<u4")[3] == 0xFF8001
+    assert np.frombuffer(cloud.data, "<u4")[3:].tolist() == [0xFF8001, 7]
 
 
 @pytest.fixture
-def send(bench, camera):
+def send(bench):
     """Publishes an image with its depth and camera_info."""
+    return senders(bench, DEPTH)
+
+
+def senders(bench, depth):
+    camera = Camera(bench)
     depths = Camera(bench, "depth", make=lambda second: depth_of(second))
     infos = Camera(bench, "camera_info", kind=CameraInfo, make=lambda _: INFO)
 
     def depth_of(second):
-        return depth_message(DEPTH, header=good_image(second).header)
+        return depth_message(depth, header=good_image(second).header)
 
     def send_all():
         for publish in (infos, depths, camera):
@@ -143,7 +149,28 @@ def test_an_affordance_in_space(bench, make_vltp, send):
     kinds = [marker.type for marker in markers[0].markers[1:]]
     assert kinds == [Marker.CUBE, Marker.TEXT_VIEW_FACING, Marker.ARROW]
     assert markers[0].markers[0].action == Marker.DELETEALL
-    assert markers[0].markers[2].text == "cut bread 0.50"
+    assert markers[0].markers[2].text == "cut bread #1 0.50"
+
+
+def test_things_that_touch_are_apart_where_the_depth_jumps(bench, make_vltp):
+    """Each has a place of its own, and none is in the air between them."""
+    depth = DEPTH.copy()
+    depth[:, 40:] = 1.5  # the right half of what serves is nearer
+    vltp = make_vltp(depth=True)
+    start(vltp)
+    affordances = bench.listen(Affordance3D, "vltp/affordance_3d")
+    answers = bench.listen(AffordanceMask, "vltp/instances")
+    clouds = bench.listen(PointCloud2, "vltp/points")
+    send = senders(bench, depth)
+    bench.wait(lambda: len(affordances) >= 4 and answers and clouds, meanwhile=send)
+    places = {a.instance: round(a.pose.position.z, 2) for a in affordances}
+    assert places in ({1: 1.5, 2: 2.0}, {1: 2.0, 2: 1.5})
+    instances = answers[-1].instances
+    assert {i.id: round(i.pose.position.z, 2) for i in instances} == places
+    assert all(i.located and i.points and i.area == 100 for i in instances)
+    assert answers[-1].area == 200 and not answers[-1].mask.data
+    points = np.frombuffer(clouds[-1].data, [("xyz", "<f4", 3), ("rgb", "<u4"), ("id", "<u4")])
+    assert {(int(p["id"]), round(float(p["xyz"][2]), 2)) for p in points} == set(places.items())
 
 
 @pytest.mark.parametrize(

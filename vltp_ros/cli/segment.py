@@ -11,8 +11,10 @@ import tyro
 from vltp_ros.cli.options import Command, ModelOptions
 from vltp_ros.imaging.bags import segment_bag
 from vltp_ros.imaging.images import to_grey
+from vltp_ros.imaging.instances import Instance, separate
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.imaging.pictures import read_picture, write_png
+from vltp_ros.imaging.tracking import Tracker
 from vltp_ros.runtime.settings import InferenceSettings
 
 
@@ -48,13 +50,16 @@ def run(args: Segment) -> dict:
 def _segment_picture(args: Segment) -> dict:
     """Segment a picture and write mask and overlay of each task."""
     image, session = read_picture(args.image), args.load(args.settings)
+    answers = session.segment(image, args.task)
+    numbered = Tracker().update(dict(enumerate(map(separate, answers))), seconds=0.0)
     results = []
-    for number, result in enumerate(session.segment(image, args.task)):
+    for number, result in enumerate(answers):
+        instances = numbered[number]
         stem = args.image.stem if len(args.task) == 1 else f"{args.image.stem}_{number}"
         mask_path = args.out / f"{stem}_mask.png"
         overlay_path = args.out / f"{stem}_overlay.png"
         write_png(mask_path, to_grey(result.mask))
-        write_png(overlay_path, draw_overlay(image, result.mask))
+        write_png(overlay_path, draw_overlay(image, [(result, instances)]))
         results.append(
             {
                 "task": result.task,
@@ -63,10 +68,22 @@ def _segment_picture(args: Segment) -> dict:
                 "mask_path": str(mask_path),
                 "overlay_path": str(overlay_path),
                 "area": result.area,
+                "instances": [_described(instance) for instance in instances],
                 "times_ms": {name: round(ms, 2) for name, ms in result.times_ms.items()},
             }
         )
     return {"results": results}
+
+
+def _described(instance: Instance) -> dict:
+    """Return what the JSON says of an instance: box and centroid in pixels of the picture."""
+    return {
+        "id": instance.track,
+        "box": instance.box,
+        "centroid": [round(value, 1) for value in instance.centroid],
+        "area": instance.area,
+        "score": round(instance.score, 4),
+    }
 
 
 def describe(answer: dict) -> str:

@@ -18,7 +18,7 @@ from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.drawing import BACKGROUND, FAINT, TEXT, dim
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import rendered_samples
-from vltp_ros.imaging.overlay import draw_overlay
+from vltp_ros.imaging.overlay import tint
 from vltp_ros.imaging.pictures import write_png
 from vltp_ros.network.config import EncoderConfig
 from vltp_ros.network.preprocessing import fitted_size, to_square_frame, valid_grid
@@ -129,10 +129,12 @@ def _panels(sample: Sample, result: Segmentation, config: EncoderConfig) -> list
     height, width = sample.mask.shape
     rows, columns = valid_grid((height, width), config.img_size, config.patch_size)
     lit = (truth[:rows, :columns], *result.kept)
+    painted = sample.image.copy()
+    tint(painted, result.mask)
     return [
         _shrink(sample.image),
         *(light_patches(sample.image, patches, config) for patches in lit),
-        _shrink(draw_overlay(sample.image, result.mask)),
+        _shrink(painted),
     ]
 
 

@@ -13,8 +13,15 @@ import numpy as np
 from tqdm import tqdm
 
 from vltp_ros.imaging.images import ConversionError, decompress, to_grey, to_rgb
-from vltp_ros.imaging.messages import affordance_fields, box_fields, image_fields
+from vltp_ros.imaging.instances import Instance, separate
+from vltp_ros.imaging.messages import (
+    affordance_fields,
+    box_fields,
+    image_fields,
+    instance_fields,
+)
 from vltp_ros.imaging.overlay import draw_overlay
+from vltp_ros.imaging.tracking import Tracker
 from vltp_ros.paths import shipped
 from vltp_ros.types import Segmentation
 
@@ -172,9 +179,11 @@ class BagWriter:
         from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
         self._types = get_typestore(Stores.ROS2_JAZZY)
-        definition = shipped("msg/AffordanceMask.msg").read_text()
-        self._types.register(get_types_from_msg(definition, "vltp_ros/msg/AffordanceMask"))
+        for name in ("AffordanceInstance", "AffordanceMask"):
+            definition = shipped(f"msg/{name}.msg").read_text()
+            self._types.register(get_types_from_msg(definition, f"vltp_ros/msg/{name}"))
         self._writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage])
+        self._tracker = Tracker()
 
     def __enter__(self) -> BagWriter:
         self._writer.open()
@@ -210,11 +219,14 @@ class BagWriter:
             ),
             frame_id=header.frame_id,
         )
+        seconds = header.stamp.sec + header.stamp.nanosec * 1e-9
+        tracked = self._tracker.update(dict(enumerate(map(separate, results))), seconds)
+        answers = list(zip(results, tracked.values(), strict=True))
         union = np.logical_or.reduce([result.mask for result in results])
         self._put(MASK, time_ns, self._image(to_grey(union), header))
-        self._put(OVERLAY, time_ns, self._overlay(image, results, header))
-        for number, result in enumerate(results):
-            message = self._affordance(result, number, header, session.name)
+        self._put(OVERLAY, time_ns, self._overlay(draw_overlay(image, answers), header))
+        for number, (result, instances) in enumerate(answers):
+            message = self._affordance(result, instances, number, header, session.name)
             self._put(AFFORDANCE, time_ns, message)
 
     def _make(self, kind: str, **fields: Any) -> Any:
@@ -228,23 +240,46 @@ class BagWriter:
         fields = image_fields(pixels)
         return self._make("sensor_msgs/msg/Image", header=header, data=pixels.ravel(), **fields)
 
-    def _overlay(self, image: np.ndarray, results: Sequence[Segmentation], header: Any) -> Any:
-        for number, result in enumerate(results):
-            image = draw_overlay(image, result.mask, number=number, label=result.label)
+    def _overlay(self, image: np.ndarray, header: Any) -> Any:
         form = "jpeg" if max(image.shape) <= JPEG_SIDE else "png"
         quality = (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY) if form == "jpeg" else ()
         data = cv2.imencode(f".{form}", image[..., ::-1], quality)[1].ravel()
         return self._make("sensor_msgs/msg/CompressedImage", header=header, format=form, data=data)
 
-    def _affordance(self, result: Segmentation, number: int, header: Any, model: str) -> Any:
+    def _affordance(
+        self,
+        result: Segmentation,
+        instances: Sequence[Instance],
+        number: int,
+        header: Any,
+        model: str,
+    ) -> Any:
         seconds, nanoseconds = divmod(round(result.seg_age_s * 1e9), 10**9)
         fields = affordance_fields(result, result.task, number, model)
         fields["kept_tokens"] = np.array(fields["kept_tokens"], np.uint32)
         return self._make(
             "vltp_ros/msg/AffordanceMask",
             header=header,
-            box=self._make("sensor_msgs/msg/RegionOfInterest", **box_fields(result)),
+            box=self._make("sensor_msgs/msg/RegionOfInterest", **box_fields(result.box)),
+            instances=[self._instance(instance, header) for instance in instances],
             seg_age=self._make("builtin_interfaces/msg/Duration", sec=seconds, nanosec=nanoseconds),
             mask=self._image(to_grey(result.mask), header),
+            **fields,
+        )
+
+    def _instance(self, instance: Instance, header: Any) -> Any:
+        fields = instance_fields(instance)
+        fields["kept_tokens"] = np.array(fields["kept_tokens"], np.uint32)
+        zero = {"x": 0.0, "y": 0.0, "z": 0.0}
+        return self._make(
+            "vltp_ros/msg/AffordanceInstance",
+            box=self._make("sensor_msgs/msg/RegionOfInterest", **box_fields(instance.box)),
+            mask=self._image(to_grey(instance.mask), header),
+            pose=self._make(
+                "geometry_msgs/msg/Pose",
+                position=self._make("geometry_msgs/msg/Point", **zero),
+                orientation=self._make("geometry_msgs/msg/Quaternion", **zero, w=1.0),
+            ),
+            extent=self._make("geometry_msgs/msg/Vector3", **zero),
             **fields,
         )

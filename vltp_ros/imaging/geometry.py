@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vltp_ros.types import Box
+
 MIN_POINTS = 10  # fewer say nothing about a shape
 SPREAD = 4.5  # median absolute deviations (3 standard deviations) from the median depth
 MIN_SPREAD = 0.02  # metres that are never cut off
@@ -65,32 +67,76 @@ class Placement:
     points: int  # their number
 
 
+@dataclass(frozen=True)
+class Points:
+    """Points in space, and where in the depth image each was seen."""
+
+    xyz: np.ndarray  # float32 [N, 3]
+    rows: np.ndarray  # int64 [N]
+    columns: np.ndarray  # int64 [N]
+
+
 def back_project(
-    depth: np.ndarray, mask: np.ndarray, camera: Pinhole
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    depth: np.ndarray, mask: np.ndarray, box: Box, size: tuple[int, int], camera: Pinhole
+) -> Points:
     """Return the points in space that a mask covers.
+
+    The mask's edge is left out, where depth mixes with what is behind, and so is what is far in
+    front of or behind the rest.
 
     Args:
         depth: float32 [h, w] metres along z, NaN where unknown, in the frame of the mask's camera.
-        mask: bool [H, W]; the depth may have another size.
-        camera: of the mask.
+        mask: bool [height, width] of the box.
+        box: in the image.
+        size: of the image, rows and columns; the depth may have another one.
+        camera: of the image.
+    """
+    small, top, left = mask_at(depth.shape, mask, box, size)
+    if not small.size:  # smaller than one of the depth's pixels
+        return Points(np.zeros((0, 3), np.float32), *np.zeros((2, 0), np.int64))
+    inner = cv2.erode(small, np.ones((3, 3), np.uint8), borderValue=(0,))
+    seen = depth[top : top + small.shape[0], left : left + small.shape[1]]
+    usable = (inner if inner.any() else small).astype(bool) & np.isfinite(seen)
+    rows, columns = np.nonzero(usable)
+    z = seen[rows, columns]
+    near = _near_the_rest(z)
+    rows, columns, z = rows[near] + top, columns[near] + left, z[near]
+    camera = camera.resized(depth.shape[1], depth.shape[0])
+    x, y = (columns - camera.cx) * z / camera.fx, (rows - camera.cy) * z / camera.fy
+    return Points(np.stack((x, y, z), 1).astype(np.float32), rows, columns)
+
+
+def mask_at(
+    shape: tuple[int, ...], mask: np.ndarray, box: Box, size: tuple[int, int]
+) -> tuple[np.ndarray, int, int]:
+    """Return a mask as a depth image of another size would have it, and where there.
+
+    Args:
+        shape: of the depth image, rows and columns.
+        mask: bool [height, width] of the box.
+        box: in the image.
+        size: of the image, rows and columns.
 
     Returns:
-        Points float32 [N, 3], and their rows and columns in the depth, int64 [N] each. The mask's
-        edge is left out, where depth mixes with what is behind, and so is what is far in front of
-        or behind the rest.
+        uint8, 0 or 1, of the part of the depth image that the box covers, and that part's first
+        row and column.
     """
-    height, width = depth.shape
-    small = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    inner = cv2.erode(small, np.ones((3, 3), np.uint8), borderValue=(0,))
-    usable = (inner if inner.any() else small).astype(bool) & np.isfinite(depth)
-    rows, columns = np.nonzero(usable)
-    z = depth[rows, columns]
-    near = _near_the_rest(z)
-    rows, columns, z = rows[near], columns[near], z[near]
-    camera = camera.resized(width, height)
-    x, y = (columns - camera.cx) * z / camera.fx, (rows - camera.cy) * z / camera.fy
-    return np.stack((x, y, z), 1).astype(np.float32), rows, columns
+    x, y, width, height = box
+    rows, top = _samples(y, height, size[0], shape[0])
+    columns, left = _samples(x, width, size[1], shape[1])
+    return mask[np.ix_(rows - y, columns - x)].astype(np.uint8), top, left
+
+
+def _samples(start: int, length: int, side: int, other: int) -> tuple[np.ndarray, int]:
+    """Return which pixels of a side those of another resolution show, within a stretch.
+
+    Also returns the number, there, of the first.
+    """
+    if side == other:
+        return np.arange(start, start + length), start
+    shown = ((np.arange(other) + 0.5) * side / other).astype(np.int64)
+    within = np.flatnonzero((shown >= start) & (shown < start + length))
+    return shown[within], int(within[0]) if len(within) else 0
 
 
 def _near_the_rest(z: np.ndarray) -> np.ndarray:
@@ -109,17 +155,18 @@ def place(points: np.ndarray) -> Placement | None:
     """
     if len(points) < MIN_POINTS:
         return None
-    points = points.astype(np.float64)
-    mean = points.mean(0)
+    rows = np.ascontiguousarray(points.T, np.float64)  # [3, N]: sums along rows are fast
+    mean = rows.mean(1)
+    rows -= mean[:, None]
     away = mean / np.linalg.norm(mean)
     across = np.eye(3) - np.outer(away, away)
-    flat = (points - mean) @ across
-    _, directions = np.linalg.eigh(flat.T @ flat)  # ascending: away has nothing left
+    scatter = across @ (rows @ rows.T) @ across
+    _, directions = np.linalg.eigh(scatter)  # ascending: away has nothing left
     along = directions[:, 2]
     if tuple(np.round(along[:2], 6)) < (0.0, 0.0):
         along = -along
     axes = np.stack((along, np.cross(away, along), away), 1)
-    return Placement(mean, axes, np.ptp((points - mean) @ axes, axis=0), len(points))
+    return Placement(mean, axes, np.ptp(axes.T @ rows, axis=1), len(points))
 
 
 def quaternion(axes: np.ndarray) -> tuple[float, float, float, float]:

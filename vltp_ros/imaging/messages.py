@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from vltp_ros.imaging.images import centroid
-from vltp_ros.types import Segmentation
+from vltp_ros.imaging.instances import Instance
+from vltp_ros.types import Box, Segmentation
 
 
 def image_fields(pixels: np.ndarray) -> dict[str, Any]:
@@ -31,14 +32,14 @@ def image_fields(pixels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def box_fields(result: Segmentation) -> dict[str, Any]:
-    """Return the fields of a sensor_msgs/RegionOfInterest around a mask."""
-    x, y, width, height = result.box
+def box_fields(box: Box) -> dict[str, Any]:
+    """Return the fields of a sensor_msgs/RegionOfInterest."""
+    x, y, width, height = box
     return {"x_offset": x, "y_offset": y, "width": width, "height": height, "do_rectify": False}
 
 
 def affordance_fields(result: Segmentation, task: str, number: int, model: str) -> dict[str, Any]:
-    """Return the fields of a vltp_ros/AffordanceMask but its header, box, seg_age and mask.
+    """Return the fields of a vltp_ros/AffordanceMask but its header and what holds messages.
 
     Args:
         result: the answer to one task on one image.
@@ -58,4 +59,20 @@ def affordance_fields(result: Segmentation, task: str, number: int, model: str) 
         "kept_tokens": [int(kept.sum()) for kept in result.kept],
         "total_tokens": result.kept[0].size if result.kept else 0,
         "model": model,
+    }
+
+
+def instance_fields(instance: Instance) -> dict[str, Any]:
+    """Return the fields of a vltp_ros/AffordanceInstance but those that hold messages."""
+    column, row = instance.centroid
+    return {
+        "id": instance.track,
+        "score": instance.score,
+        "centroid_x": column,
+        "centroid_y": row,
+        "area": instance.area,
+        "kept_tokens": list(instance.kept),
+        "total_tokens": instance.tokens,
+        "located": instance.placement is not None,
+        "points": 0 if instance.placement is None else instance.placement.points,
     }

@@ -11,11 +11,14 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
 from vltp_ros.action import FindAffordance
+from vltp_ros.imaging.instances import Instance
+from vltp_ros.imaging.tracking import Tracker
+from vltp_ros.node.camera import Camera
 from vltp_ros.node.cameras import Cameras
-from vltp_ros.node.conversions import to_affordance
+from vltp_ros.node.conversions import to_instance
 from vltp_ros.node.diagnostics import Health
 from vltp_ros.node.qos import REQUESTS
-from vltp_ros.node.stability import MaskStability, Watch
+from vltp_ros.node.stability import InstanceStability, Watch
 from vltp_ros.node.tasks import checked_task
 
 MAX_GOALS = 4  # each waits in a thread of its own
@@ -110,7 +113,7 @@ class FindAction:
             return FindAffordance.Result(message=str(error))
         watch = camera.watch(checked_task(goal.task, "task"))
         try:
-            return self._search(handle, watch)
+            return self._search(handle, camera, watch)
         finally:
             camera.forget(watch)
 
@@ -118,10 +121,12 @@ class FindAction:
         with self._lock:
             self._running += change
 
-    def _search(self, handle: ServerGoalHandle, watch: Watch) -> FindAffordance.Result:
+    def _search(
+        self, handle: ServerGoalHandle, camera: Camera, watch: Watch
+    ) -> FindAffordance.Result:
         """Follow a goal to its end."""
         goal, began = handle.request, time.monotonic()
-        agreement = MaskStability(goal.min_score, goal.min_iou)
+        tracker, agreement = Tracker(), InstanceStability(goal.min_score, goal.min_iou)
         result = FindAffordance.Result()
         last_subscriber = began
         while not (reason := _why_to_give_up(handle, watch, time.monotonic() - began)):
@@ -131,18 +136,17 @@ class FindAction:
                 reason = "nobody listens to the feedback any more"
                 self._health.warn(f"find_affordance: {reason}")
                 break
-            answer = watch.get(WAIT_SECONDS)
-            if answer is None:
+            inference = watch.get(WAIT_SECONDS)
+            if inference is None:
                 continue
-            inference, segmentation = answer
-            agreement.add(segmentation)
-            result.affordance = to_affordance(
-                segmentation, inference.frame.message.header, watch.task, inference.model
-            )
+            answers = camera.answers(inference, tracker)
+            agreement.add(answers.instances[0])
+            (result.affordance,) = answers.full_messages()
             result.seconds = time.monotonic() - began
-            _publish_feedback(handle, result, agreement)
-            if agreement.frames >= goal.stable_frames:
-                result.found = True
+            instance, iou, count = agreement.best
+            _publish_feedback(handle, result, instance, iou, count)
+            if instance is not None and count >= goal.stable_frames:
+                result.found, result.instance = True, to_instance(instance, answers.header)
                 handle.succeed()
                 return result
         result.message, result.seconds = reason, time.monotonic() - began
@@ -169,13 +173,18 @@ def _why_to_give_up(handle: ServerGoalHandle, watch: Watch, seconds: float) -> s
 
 
 def _publish_feedback(
-    handle: ServerGoalHandle, result: FindAffordance.Result, agreement: MaskStability
+    handle: ServerGoalHandle,
+    result: FindAffordance.Result,
+    instance: Instance | None,
+    iou: float,
+    count: int,
 ) -> None:
     handle.publish_feedback(
         FindAffordance.Feedback(
             affordance=result.affordance,
-            iou=agreement.iou,
-            stable_frames=agreement.frames,
+            instance=0 if instance is None else instance.track,
+            iou=iou,
+            stable_frames=count,
             seconds=result.seconds,
         )
     )

@@ -12,14 +12,17 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
 from vltp_ros.imaging.images import ConversionError
+from vltp_ros.imaging.tracking import Tracker
 from vltp_ros.msg import InferenceTiming, Task
+from vltp_ros.node.answers import Answers
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.conversions import to_timing
-from vltp_ros.node.depth import DepthInput, DepthOutputs
+from vltp_ros.node.depth import DepthInput
 from vltp_ros.node.diagnostics import CameraHealth, Health
 from vltp_ros.node.inference import Frame, Inference, Segmenter, infer_each
 from vltp_ros.node.inputs import ImageInput
 from vltp_ros.node.outputs import ImageOutputs
+from vltp_ros.node.outputs_3d import DepthOutputs
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.qos import of_answers
 from vltp_ros.node.stability import Watch
@@ -69,10 +72,11 @@ class Camera:
         self._outputs_3d: DepthOutputs | None = None
         if config.depth:
             self._depth = DepthInput(node, prefix, health)
-            self._outputs_3d = DepthOutputs(node, private, self._depth, health, config)
+            self._outputs_3d = DepthOutputs(node, private, config)
         self._timing = node.create_lifecycle_publisher(
             InferenceTiming, f"{private}timing", of_answers(config)
         )
+        self._tracker = Tracker()
         self._watches: tuple[Watch, ...] = ()  # replaced, never changed: the model's thread reads
         self._watching = threading.Lock()  # for those that replace it
 
@@ -160,7 +164,8 @@ class Camera:
     def _publish(self, inference: Inference, config: NodeConfig) -> None:
         """Publish masks and pictures, then where they are in space, then what each stage took."""
         began = time.perf_counter()
-        self._outputs.publish(inference, config)
+        answers = self.answers(inference, self._tracker)
+        self._outputs.publish(answers, config)
         ended = time.perf_counter()
         age = self._node.get_clock().now() - Time.from_msg(inference.frame.message.header.stamp)
         times_ms = {
@@ -170,12 +175,20 @@ class Camera:
             "latency": age.nanoseconds * 1e-6,
         }
         if self._outputs_3d is not None:
-            self._outputs_3d.publish(inference, config)
+            self._outputs_3d.publish(answers)
         timing = to_timing(inference, times_ms)
         timing.device = self._health.device
         timing.received, timing.dropped, timing.dropped_since_last = self._counts.answer()
         self._timing.publish(timing)
         self._health.answer(times_ms)
+
+    def answers(self, inference: Inference, tracker: Tracker | None = None) -> Answers:
+        """Return the answers about an image of this camera, their instances numbered by a tracker.
+
+        A tracker is to see every image once, and in order.
+        """
+        tolerance = self._parameters.config.depth_tolerance
+        return Answers(inference, self._health, self._depth, tolerance, tracker)
 
     # --- who waits for answers
 
@@ -201,6 +214,7 @@ class Camera:
     def subscribe(self, group: CallbackGroup) -> None:
         """Listen, and count afresh."""
         self.newest = None  # one may have come while the camera was unsubscribed
+        self._tracker = Tracker()
         self._counts.reset()
         self._images.subscribe(self._parameters.config, group)
         self._counts.topic = self._images.topic

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import array
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from rclpy.duration import Duration
 from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
+from vltp_ros.imaging.geometry import Placement, quaternion
 from vltp_ros.imaging.images import to_grey
-from vltp_ros.imaging.messages import affordance_fields, box_fields, image_fields
-from vltp_ros.msg import AffordanceMask, InferenceTiming, StageTiming, Task
+from vltp_ros.imaging.instances import Instance
+from vltp_ros.imaging.messages import (
+    affordance_fields,
+    box_fields,
+    image_fields,
+    instance_fields,
+)
+from vltp_ros.msg import AffordanceInstance, AffordanceMask, InferenceTiming, StageTiming, Task
 from vltp_ros.node.inference import Inference
 from vltp_ros.types import Segmentation
 
@@ -30,15 +39,47 @@ def to_image(pixels: np.ndarray, header: Header) -> Image:
     return message
 
 
-def to_affordance(result: Segmentation, header: Header, task: Task, model: str) -> AffordanceMask:
-    """Return the message for one answer, with its mask as mono8."""
+def to_affordance(
+    result: Segmentation,
+    instances: Sequence[AffordanceInstance],
+    header: Header,
+    task: Task,
+    model: str,
+) -> AffordanceMask:
+    """Return the message for one answer, without its full-size mask."""
     return AffordanceMask(
         header=header,
-        box=RegionOfInterest(**box_fields(result)),
+        box=RegionOfInterest(**box_fields(result.box)),
         seg_age=Duration(seconds=result.seg_age_s).to_msg(),
-        mask=to_image(to_grey(result.mask), header),
+        instances=instances,
         **affordance_fields(result, task.text, task.id, model),
     )
+
+
+def to_instance(instance: Instance, header: Header) -> AffordanceInstance:
+    """Return the message for one of the things that an answer is about."""
+    message = AffordanceInstance(
+        box=RegionOfInterest(**box_fields(instance.box)),
+        mask=to_image(to_grey(instance.mask), header),
+        **instance_fields(instance),
+    )
+    if instance.placement is not None:
+        message.pose, message.extent = to_pose(instance.placement)
+    return message
+
+
+def to_pose(placement: Placement) -> tuple[Pose, Vector3]:
+    """Return pose and extent of something in space."""
+    position, turn, extent = (
+        dict(zip(names, map(float, values), strict=True))
+        for names, values in (
+            ("xyz", placement.position),
+            ("xyzw", quaternion(placement.axes)),
+            ("xyz", placement.extent),
+        )
+    )
+    pose = Pose(position=Point(**position), orientation=Quaternion(**turn))
+    return pose, Vector3(**extent)
 
 
 def to_timing(inference: Inference, times_ms: dict[str, float]) -> InferenceTiming:

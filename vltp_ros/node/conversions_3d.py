@@ -5,14 +5,14 @@ from __future__ import annotations
 import array
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from vltp_ros.imaging.geometry import Pinhole, Placement, quaternion
+from vltp_ros.imaging.geometry import Pinhole, Placement
 from vltp_ros.imaging.images import ConversionError, rows_of
+from vltp_ros.imaging.instances import Instance
 from vltp_ros.msg import Affordance3D, Task
-from vltp_ros.types import Segmentation
+from vltp_ros.node.conversions import to_pose
 
 DEPTHS: dict[str, tuple[np.dtype, float]] = {  # encoding -> type, metres for one
     "16UC1": (np.dtype(np.uint16), 0.001),
@@ -55,36 +55,46 @@ def to_pinhole(message: CameraInfo, topic: str) -> Pinhole:
 
 
 def to_affordance_3d(
-    placement: Placement, result: Segmentation, header: Header, task: Task
+    placement: Placement, instance: Instance, header: Header, task: Task
 ) -> Affordance3D:
-    """Return the message about where one answer is."""
-    x, y, z, w = quaternion(placement.axes)
-    position = _xyz(Point, placement.position)
+    """Return the message about where one thing is."""
+    pose, extent = to_pose(placement)
     return Affordance3D(
         header=header,
         task=task.text,
         id=task.id,
-        score=float(result.score),
-        pose=Pose(position=position, orientation=Quaternion(x=x, y=y, z=z, w=w)),
-        extent=_xyz(Vector3, placement.extent),
+        instance=instance.track,
+        score=instance.score,
+        pose=pose,
+        extent=extent,
         points=placement.points,
     )
 
 
-def _xyz(kind: type, values: np.ndarray) -> Point | Vector3:
-    x, y, z = map(float, values)
-    return kind(x=x, y=y, z=z)
+def to_cloud(
+    points: np.ndarray, colours: np.ndarray, numbers: np.ndarray, header: Header
+) -> PointCloud2:
+    """Return a message of points.
 
-
-def to_cloud(points: np.ndarray, colours: np.ndarray, header: Header) -> PointCloud2:
-    """Return a message from float32 [N, 3] metres and uint8 [N, 3] RGB."""
-    packed = np.zeros(len(points), [("xyz", "<f4", 3), ("rgb", "<u4")])
+    Args:
+        points: float32 [N, 3] metres.
+        colours: uint8 [N, 3] RGB.
+        numbers: uint32 [N], ids of the instances that they belong to.
+        header: of the message.
+    """
+    packed = np.zeros(len(points), [("xyz", "<f4", 3), ("rgb", "<u4"), ("instance", "<u4")])
     packed["xyz"] = points
     red, green, blue = colours.astype(np.uint32).T
     packed["rgb"] = red << 16 | green << 8 | blue
+    packed["instance"] = numbers
     fields = [
-        PointField(name=name, offset=4 * number, datatype=PointField.FLOAT32, count=1)
-        for number, name in enumerate(("x", "y", "z", "rgb"))
+        PointField(
+            name=name,
+            offset=4 * number,
+            datatype=PointField.UINT32 if name == "instance" else PointField.FLOAT32,
+            count=1,
+        )
+        for number, name in enumerate(("x", "y", "z", "rgb", "instance"))
     ]
     return PointCloud2(
         header=header,

@@ -1,30 +1,22 @@
-"""Where in space one camera's results are, by its depth images."""
+"""The depth of one camera's images."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 
-import cv2
-import numpy as np
 from rclpy.callback_groups import CallbackGroup
-from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
-from visualization_msgs.msg import MarkerArray
 
-from vltp_ros.imaging.geometry import Pinhole, back_project, place
 from vltp_ros.imaging.images import ConversionError
-from vltp_ros.msg import Affordance3D
+from vltp_ros.imaging.instances import DepthView
 from vltp_ros.node.config import NodeConfig
-from vltp_ros.node.conversions_3d import to_affordance_3d, to_cloud, to_depth, to_pinhole
+from vltp_ros.node.conversions_3d import to_depth, to_pinhole
 from vltp_ros.node.diagnostics import Health
-from vltp_ros.node.inference import Inference
-from vltp_ros.node.markers import to_markers
-from vltp_ros.node.qos import of_answers, of_each_task
 from vltp_ros.node.subscription import SensorSubscription
 
 KEPT_IMAGES = 30  # depth images, among which the one that fits an image is looked for
@@ -86,10 +78,8 @@ class DepthInput:
     def _take_info(self, message: CameraInfo) -> None:
         self._info = message
 
-    def of(
-        self, topics: tuple[str, ...], header: Header, tolerance: float
-    ) -> tuple[np.ndarray, Pinhole]:
-        """Return depth (float32 [h, w], metres or NaN) and camera of an image.
+    def of(self, topics: tuple[str, ...], header: Header, tolerance: float) -> DepthView:
+        """Return the depth of an image.
 
         Args:
             topics: of depth and calibration, for errors.
@@ -118,67 +108,4 @@ class DepthInput:
                 f"{depth_topic}: its frame is {nearest.header.frame_id!r}, the image's "
                 f"{header.frame_id!r}; the depth has to be registered to the image"
             )
-        return to_depth(nearest, depth_topic), to_pinhole(info, info_topic)
-
-
-class DepthOutputs:
-    """Publishes poses, points and markers, each only while somebody listens.
-
-    Args:
-        node: that publishes.
-        prefix: what the topics' names begin with, ``"~/"`` or ``"~/front/"``.
-        depth: of the same camera.
-        health: is told why there is no pose for an image.
-        config: says what the topics promise.
-    """
-
-    def __init__(
-        self,
-        node: LifecycleNode,
-        prefix: str,
-        depth: DepthInput,
-        health: Health,
-        config: NodeConfig,
-    ) -> None:
-        self._node = node
-        self._depth = depth
-        self._health = health
-        create = node.create_lifecycle_publisher
-        self._poses = create(Affordance3D, f"{prefix}affordance_3d", of_each_task(config))
-        self._points = create(PointCloud2, f"{prefix}points", of_answers(config))
-        self._markers = create(MarkerArray, f"{prefix}markers", of_answers(config))
-        self._publishers = (self._poses, self._points, self._markers)
-
-    def destroy(self) -> None:
-        """Take the topics down."""
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
-
-    def publish(self, inference: Inference, config: NodeConfig) -> None:
-        """Publish where the answers are, in the frame of their image."""
-        topics = self._depth.topics  # another thread may deactivate the node at any moment
-        wanted = any(publisher.get_subscription_count() for publisher in self._publishers)
-        if not (topics and wanted):
-            return
-        header = inference.frame.message.header
-        try:
-            depth, camera = self._depth.of(topics, header, config.depth_tolerance)
-        except ConversionError as error:
-            self._health.warn(str(error))
-            return
-        pixels = cv2.resize(inference.image, depth.shape[::-1])
-        poses, clouds, colours = [], [], []
-        for task, result in zip(inference.tasks, inference.results, strict=True):
-            points, rows, columns = back_project(depth, result.mask, camera)
-            clouds.append(points)
-            colours.append(pixels[rows, columns])
-            placement = place(points)
-            if placement is not None:
-                poses.append(to_affordance_3d(placement, result, header, task))
-        for message in poses:
-            self._poses.publish(message)
-        if self._points.get_subscription_count():
-            cloud = to_cloud(np.concatenate(clouds), np.concatenate(colours), header)
-            self._points.publish(cloud)
-        if self._markers.get_subscription_count():
-            self._markers.publish(to_markers(poses, header))
+        return DepthView(to_depth(nearest, depth_topic), to_pinhole(info, info_topic))

@@ -8,7 +8,7 @@ from geometry_msgs.msg import Point, Pose, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from vltp_ros.imaging.overlay import COLOURS
+from vltp_ros.imaging.overlay import colour_of
 from vltp_ros.msg import Affordance3D
 
 LABEL_SIZE = 0.03  # metres
@@ -19,15 +19,15 @@ BOX_ALPHA = 0.4
 def to_markers(affordances: Sequence[Affordance3D], header: Header) -> MarkerArray:
     """Return box, label and an arrow along the approach for each, in place of the old markers."""
     markers = [Marker(header=header, action=Marker.DELETEALL)]
-    for number, affordance in enumerate(affordances):
-        markers += _of(affordance, number)
+    for affordance in affordances:
+        markers += _of(affordance)
     return MarkerArray(markers=markers)
 
 
-def _of(affordance: Affordance3D, number: int) -> list[Marker]:
-    """Return the markers of one, in the colour that the overlay has for this number."""
-    red, green, blue = (float(value) / 255 for value in COLOURS[number % len(COLOURS)])
-    common = {"header": affordance.header, "id": number}
+def _of(affordance: Affordance3D) -> list[Marker]:
+    """Return the markers of one, in the colour that the overlay has for it."""
+    red, green, blue = (float(value) / 255 for value in colour_of(affordance.instance))
+    common = {"header": affordance.header, "id": affordance.instance}
     extent, pose = affordance.extent, affordance.pose
     sides = (max(side, MIN_SIDE) for side in (extent.x, extent.y, extent.z))
     above = pose.position.y - LABEL_SIZE - max(extent.x, extent.y) / 2  # y is down
@@ -45,7 +45,7 @@ def _of(affordance: Affordance3D, number: int) -> list[Marker]:
         pose=Pose(position=Point(x=pose.position.x, y=above, z=pose.position.z)),
         scale=Vector3(z=LABEL_SIZE),
         color=ColorRGBA(r=red, g=green, b=blue, a=1.0),
-        text=f"{affordance.task} {affordance.score:.2f}",
+        text=f"{affordance.task} #{affordance.instance} {affordance.score:.2f}",
         **common,
     )
     approach = Marker(

@@ -87,7 +87,7 @@ class VltpNode(LifecycleNode):
         if self.config.task:
             self._tasks.set_sentence(checked_task(self.config.task, "parameter task"))
         EnableService(self, self._tasks)
-        SegmentService(self, self._cameras, self._model)
+        SegmentService(self, self._cameras, self._model, self.health)
         self._find = FindAction(self, self._cameras, self.health)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._every(DIAGNOSTICS_PERIOD, self._diagnose)

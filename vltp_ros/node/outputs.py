@@ -9,8 +9,8 @@ from sensor_msgs.msg import Image
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.msg import AffordanceMask
 from vltp_ros.node import conversions
+from vltp_ros.node.answers import Answers
 from vltp_ros.node.config import NodeConfig
-from vltp_ros.node.inference import Inference
 from vltp_ros.node.qos import of_answers, of_each_task
 
 
@@ -27,6 +27,7 @@ class ImageOutputs:
         self._node = node
         create = node.create_lifecycle_publisher
         self._affordance = create(AffordanceMask, f"{prefix}affordance", of_each_task(config))
+        self._instances = create(AffordanceMask, f"{prefix}instances", of_each_task(config))
         self._pictures = {
             create(Image, f"{prefix}{name}", of_answers(config)): draw
             for name, draw in (
@@ -39,43 +40,50 @@ class ImageOutputs:
 
     def destroy(self) -> None:
         """Take the topics down."""
-        for publisher in (self._affordance, *self._pictures):
+        for publisher in (self._affordance, self._instances, *self._pictures):
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def publish(self, inference: Inference, config: NodeConfig) -> None:
+    def publish(self, answers: Answers, config: NodeConfig) -> None:
         """Publish the answers, with the header of their image."""
-        header = inference.frame.message.header
-        if self._affordance.get_subscription_count():
-            for task, result in zip(inference.tasks, inference.results, strict=True):
-                message = conversions.to_affordance(result, header, task, inference.model)
-                self._affordance.publish(message)
+        self._publish_messages(answers)
         for publisher, draw in self._pictures.items():
             if publisher.get_subscription_count():
-                publisher.publish(conversions.to_image(draw(inference, config), header))
+                publisher.publish(conversions.to_image(draw(answers, config), answers.header))
+
+    def _publish_messages(self, answers: Answers) -> None:
+        """Publish a message for each task, with and without its mask of the image's size."""
+        full, small = (p.get_subscription_count() for p in (self._affordance, self._instances))
+        for message, result in answers.messages() if full or small else ():
+            if small:
+                self._instances.publish(message)
+            if full:
+                message.mask = conversions.to_image(
+                    conversions.to_grey(result.mask), answers.header
+                )
+                self._affordance.publish(message)
 
 
-def _mask(inference: Inference, config: NodeConfig) -> np.ndarray:
+def _mask(answers: Answers, config: NodeConfig) -> np.ndarray:
     """Draw what serves any of the tasks."""
-    return conversions.to_grey(np.logical_or.reduce([r.mask for r in inference.results]))
+    results = answers.inference.results
+    return conversions.to_grey(np.logical_or.reduce([result.mask for result in results]))
 
 
-def _probability(inference: Inference, config: NodeConfig) -> np.ndarray:
+def _probability(answers: Answers, config: NodeConfig) -> np.ndarray:
     """Draw how likely a pixel serves any of the tasks: the likeliest one."""
-    return np.maximum.reduce([r.probability for r in inference.results])
+    return np.maximum.reduce([result.probability for result in answers.inference.results])
 
 
-def _kept(inference: Inference, config: NodeConfig) -> np.ndarray:
+def _kept(answers: Answers, config: NodeConfig) -> np.ndarray:
     """Draw how much work each part of the image got, all tasks taken together."""
-    stages = zip(*(r.kept for r in inference.results), strict=True)
+    stages = zip(*(result.kept for result in answers.inference.results), strict=True)
     kept = tuple(np.mean(stage, axis=0, dtype=np.float32) for stage in stages)
-    height, width = inference.image.shape[:2]
+    height, width = answers.inference.image.shape[:2]
     return conversions.to_kept(kept, (height, width))
 
 
-def _overlay(inference: Inference, config: NodeConfig) -> np.ndarray:
-    """Draw the image with every task's mask in a colour of its own."""
-    painted = inference.image
-    for number, result in enumerate(inference.results):
-        label = result.label if config.overlay_labels else ""
-        painted = draw_overlay(painted, result.mask, config.overlay_alpha, number, label)
-    return painted
+def _overlay(answers: Answers, config: NodeConfig) -> np.ndarray:
+    """Draw the image with every instance in a colour of its own."""
+    found = [(result, instances) for _, result, instances in answers]
+    alpha, labels = config.overlay_alpha, config.overlay_labels
+    return draw_overlay(answers.inference.image, found, alpha, labels)

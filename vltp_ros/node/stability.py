@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import queue
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
-
+from vltp_ros.imaging.instances import Instance, overlap
 from vltp_ros.msg import Task
 from vltp_ros.node.inference import Inference
 from vltp_ros.types import Segmentation
@@ -23,48 +24,43 @@ class Watch:
     def put(self, inference: Inference, result: Segmentation) -> None:
         """Queue an answer, unless older ones still wait."""
         with contextlib.suppress(queue.Full):
-            self._answers.put_nowait((inference, result))
+            self._answers.put_nowait(replace(inference, tasks=(self.task,), results=(result,)))
 
-    def get(self, seconds: float) -> tuple[Inference, Segmentation] | None:
+    def get(self, seconds: float) -> Inference | None:
         """Return the next answer; None when there is none within so many seconds."""
         with contextlib.suppress(queue.Empty):
             return self._answers.get(timeout=seconds)
         return None
 
 
-class MaskStability:
-    """Counts masks in a row that are good enough and agree, each with the one before.
+class InstanceStability:
+    """Counts, for each thing, answers in a row that show it well enough and agree.
 
     Args:
-        min_score: of each mask, 0..1.
-        min_iou: intersection over union of a mask with the one before, 0..1.
+        min_score: of its mask, 0..1.
+        min_iou: intersection over union of its mask with the one before, 0..1.
     """
 
     def __init__(self, min_score: float, min_iou: float) -> None:
         self._min_score = min_score
         self._min_iou = min_iou
-        self._last: np.ndarray | None = None
-        self.iou = 0.0  # of the newest mask with the one before
-        self.frames = 0  # in a row that agree
+        self._counts: dict[int, tuple[Instance, float, int]] = {}
+        """Track -> how it was seen last, the IoU with how it was before, and how often in a row."""
 
-    def add(self, result: Segmentation) -> None:
-        """Take the newest answer."""
-        last, self._last = self._last, result.mask
-        self.iou = 0.0 if last is None else iou(last, result.mask)
-        if not result.area or result.score < self._min_score:
-            self.frames = 0
-        elif self.iou < self._min_iou:
-            self.frames = 1
-        else:
-            self.frames += 1
+    def add(self, instances: Sequence[Instance]) -> None:
+        """Take the instances of the newest answer, with their tracks."""
+        last, self._counts = self._counts, {}
+        for instance in instances:
+            before, _, count = last.get(instance.track, (None, 0.0, 0))
+            iou = 0.0 if before is None else overlap(before, instance)
+            if instance.score < self._min_score:
+                count = 0
+            else:
+                count = count + 1 if iou >= self._min_iou else 1
+            self._counts[instance.track] = instance, iou, count
 
-
-def iou(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the intersection over union of two masks, bool [H, W].
-
-    0 when their sizes differ, or both are empty.
-    """
-    if one.shape != other.shape:
-        return 0.0
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 0.0
+    @property
+    def best(self) -> tuple[Instance | None, float, int]:
+        """The thing seen most often in a row, of equal ones the likeliest; its IoU and count."""
+        seen = self._counts.values()
+        return max(seen, key=lambda one: (one[2], one[0].score), default=(None, 0.0, 0))

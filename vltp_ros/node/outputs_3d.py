@@ -1,0 +1,75 @@
+"""Where in space the things are that serve the tasks."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import PointCloud2
+from visualization_msgs.msg import MarkerArray
+
+from vltp_ros.imaging.instances import DepthView
+from vltp_ros.msg import Affordance3D
+from vltp_ros.node.answers import Answers
+from vltp_ros.node.config import NodeConfig
+from vltp_ros.node.conversions_3d import to_affordance_3d, to_cloud
+from vltp_ros.node.markers import to_markers
+from vltp_ros.node.qos import of_answers, of_each_task
+
+
+class DepthOutputs:
+    """Publishes poses, points and markers, each only while somebody listens.
+
+    Args:
+        node: that publishes.
+        prefix: what the topics' names begin with, ``"~/"`` or ``"~/front/"``.
+        config: says what the topics promise.
+    """
+
+    def __init__(self, node: LifecycleNode, prefix: str, config: NodeConfig) -> None:
+        self._node = node
+        create = node.create_lifecycle_publisher
+        self._poses = create(Affordance3D, f"{prefix}affordance_3d", of_each_task(config))
+        self._points = create(PointCloud2, f"{prefix}points", of_answers(config))
+        self._markers = create(MarkerArray, f"{prefix}markers", of_answers(config))
+        self._publishers = (self._poses, self._points, self._markers)
+
+    def destroy(self) -> None:
+        """Take the topics down."""
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def publish(self, answers: Answers) -> None:
+        """Publish where the things are that serve the tasks, in the frame of their image."""
+        if not any(publisher.get_subscription_count() for publisher in self._publishers):
+            return
+        view, header = answers.view, answers.header
+        if view is None:
+            return
+        poses = [
+            to_affordance_3d(instance.placement, instance, header, task)
+            for task, _, instances in answers
+            for instance in instances
+            if instance.placement is not None
+        ]
+        for message in poses:
+            self._poses.publish(message)
+        if self._points.get_subscription_count():
+            self._points.publish(_cloud(answers, view))
+        if self._markers.get_subscription_count():
+            self._markers.publish(to_markers(poses, header))
+
+
+def _cloud(answers: Answers, view: DepthView) -> PointCloud2:
+    """Return the points of all instances, in the colours of the image."""
+    pixels = cv2.resize(answers.inference.image, view.depth.shape[::-1])
+    points, colours, numbers = [np.zeros((0, 3), np.float32)], [pixels[:0, 0]], [np.zeros(0)]
+    for _, _, instances in answers:
+        for instance in instances:
+            if instance.points is not None:
+                points.append(instance.points.xyz)
+                colours.append(pixels[instance.points.rows, instance.points.columns])
+                numbers.append(np.full(len(points[-1]), instance.track))
+    return to_cloud(
+        np.concatenate(points), np.concatenate(colours), np.concatenate(numbers), answers.header
+    )
