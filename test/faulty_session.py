@@ -12,6 +12,7 @@ import numpy as np
 
 from vltp_ros.network.config import ModelConfig, PruningConfig
 from vltp_ros.runtime.checks import NotFiniteError
+from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.types import Segmentation
 
 CONFIG = ModelConfig(pruning=PruningConfig((1, 2), (0.5, 0.5)))
@@ -28,6 +29,7 @@ class FaultySession:
 
     def __init__(self) -> None:
         self.name, self.fault, self.missed_deadlines = f"process {os.getpid()}", "", 0
+        self.configure(InferenceSettings())
 
     @classmethod
     def load(cls, model_dir, **options) -> FaultySession:
@@ -39,6 +41,9 @@ class FaultySession:
         session._do(fault)
         session.warm_up_fault = "not golden any more" if fault == "not golden" else ""
         return session
+
+    def validate(self, settings) -> None:
+        settings.for_model(CONFIG)
 
     def configure(self, settings) -> None:
         self.settings = settings.for_model(CONFIG)
@@ -56,7 +61,7 @@ class FaultySession:
             self._do(task)
         self.missed_deadlines += 1
         rest = {"kept": (np.eye(4, dtype=bool),), "times_ms": {"encode": 1.0}, "tokens": (4,)}
-        rest["seg_age_s"] = stamp or 0.0
+        rest |= {"seg_age_s": stamp or 0.0, "rates": self.settings.rates}
         return [Segmentation.certain(task, image[..., 0] > 127, 0.5, **rest) for task in tasks]
 
     def close(self) -> None: ...

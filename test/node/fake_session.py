@@ -34,6 +34,9 @@ class FakeSession:
     def refusal(self, task: str) -> str:
         return "task is refused on request" if "refuse" in task else ""
 
+    def validate(self, settings: InferenceSettings) -> None:
+        settings.for_model(CONFIG)
+
     def configure(self, settings: InferenceSettings) -> None:
         self.settings = settings.for_model(CONFIG)
 

@@ -7,15 +7,18 @@ import signal
 import threading
 import time
 
+import numpy as np
 import psutil
 import pytest
 from bench import change_state, diagnosis, good_image, state, values
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
+from test_parameters import Shared
 
-from vltp_ros.msg import TaskList
+from vltp_ros.msg import InferenceTiming, TaskList
 from vltp_ros.node.node import THREADS, VltpNode
 from vltp_ros.node.qos import LATCHED
 from vltp_ros.node.retries import Retries
@@ -26,10 +29,10 @@ from vltp_ros.srv import SegmentImage
 def make_isolated(bench):
     """Makes the node whose model, with faults on request, runs in a process of its own."""
 
-    def make(**parameters):
+    def make(kind=VltpNode, **parameters):
         given = {"model": "/fine", "task": "cut bread", **parameters}
         options = [Parameter(name, value=value) for name, value in given.items()]
-        node = VltpNode("faulty_session:FaultySession.load", parameter_overrides=options)
+        node = kind("faulty_session:FaultySession.load", parameter_overrides=options)
         bench.add(node, THREADS)
         node.autostart()
         return node
@@ -100,6 +103,25 @@ def test_a_parameter_is_refused_while_the_model_is_gone(bench, make_isolated):
     os.kill(process_of(vltp), signal.SIGKILL)
     (result,) = vltp.set_parameters([Parameter("rates", value=[0.3])])
     assert not result.successful and "model" in result.reason
+
+
+def test_a_model_that_dies_after_it_accepted_parameters(bench, make_isolated, camera):
+    """The next one works by them."""
+
+    def kill_and_accept(_) -> SetParametersResult:
+        os.kill(process_of(vltp), signal.SIGKILL)
+        return SetParametersResult(successful=True)
+
+    vltp = make_isolated(kind=Shared)
+    bench.wait(lambda: state(bench) == "active")
+    first = process_of(vltp)
+    vltp.other = kill_and_accept
+    (result,) = vltp.set_parameters([Parameter("rates", value=[0.3])])
+    assert result.successful and list(vltp.get_parameter("rates").value) == [0.3]
+    timings = bench.listen(InferenceTiming, "vltp/timing")
+    bench.wait(lambda: timings, meanwhile=camera)
+    assert process_of(vltp) != first
+    np.testing.assert_allclose(timings[0].rates, [0.3, 0.3])
 
 
 def test_loading_that_hangs_is_given_up_and_tried_again(bench, make_isolated, tmp_path, camera):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import threading
 
 import pytest
 import rclpy
@@ -10,11 +11,12 @@ import yaml
 from bench import diagnosis, start
 from diagnostic_msgs.msg import DiagnosticStatus
 from fake_session import CONFIG, FakeSession
+from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
-from vltp_ros.node.node import VltpNode
+from vltp_ros.node.node import THREADS, VltpNode
 from vltp_ros.runtime.reuse import ReuseConfig
 
 
@@ -23,6 +25,13 @@ def set_parameters(bench, **values):
     parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
     request = SetParametersAtomically.Request(parameters=parameters)
     return bench.call(SetParametersAtomically, "vltp/set_parameters_atomically", request).result
+
+
+def state_of(vltp) -> tuple:
+    """All that parameters may have changed."""
+    values = {name: str(p.value) for name, p in vltp.get_parameters_by_prefix("").items()}
+    tasks = [task.text for task in vltp._tasks.current]
+    return vltp.config, values, tasks, vltp._model._session.settings
 
 
 def test_parameters_change_while_the_node_runs(bench, vltp):
@@ -76,16 +85,79 @@ def test_a_second_node_of_the_same_name_is_noticed(bench, vltp, monkeypatch):
         ({"csp": 99}, "csp is 99; allowed: 0, 65, 70"),
         ({"quantization": "nf4"}, "read-only"),
         ({"task": "pour", "overlay_alpha": 2.0}, "overlay_alpha"),
+        ({"task": "pour", "csp": 65, "rates": [0.1, 0.2, 0.3]}, "rates has 3 values"),
+        ({"csp": 65, "threshold": 0.5, "task": " "}, "task is ' '"),
+        ({"rates": [0.3], "watchdog": 3.0, "device": "cuda"}, "read-only"),
     ],
 )
 def test_refused_parameters_change_nothing(vltp, values, words):
     start(vltp)
-    before = vltp.config
+    before = state_of(vltp)
     result = vltp.set_parameters_atomically([Parameter(k, value=v) for k, v in values.items()])
     assert not result.successful
     assert words in result.reason
-    assert vltp.config == before
-    assert vltp._model._session.settings.rates == CONFIG.pruning.rates
+    assert state_of(vltp) == before
+
+
+class Shared(VltpNode):
+    """Somebody else is asked after this node whether parameters may be set.
+
+    rclpy asks the newest callback first.
+    """
+
+    @staticmethod
+    def other(parameters) -> SetParametersResult:
+        return SetParametersResult(successful=True)
+
+    def add_on_set_parameters_callback(self, callback):
+        super().add_on_set_parameters_callback(lambda parameters: self.other(parameters))
+        super().add_on_set_parameters_callback(callback)
+
+
+@pytest.fixture
+def shared(bench):
+    """The node with the fake session, on which somebody else has a say."""
+    return bench.add(Shared(FakeSession.load), THREADS)
+
+
+def test_what_somebody_else_refuses_has_no_effect(bench, shared):
+    start(shared)
+    before = state_of(shared)
+    shared.other = lambda _: SetParametersResult(successful=False, reason="not on Sundays")
+    values = {"task": "pour", "rates": [0.3], "selector": "attention", "overlay_alpha": 0.1}
+    assert set_parameters(bench, **values).reason == "not on Sundays"
+    assert state_of(shared) == before
+    shared.other = Shared.other
+    assert set_parameters(bench, **values).successful
+    assert state_of(shared) != before
+
+
+def test_a_model_that_fails_on_what_it_accepted_is_told_and_asked_again(
+    bench, shared, monkeypatch, capfd
+):
+    def fail(*_):
+        raise RuntimeError("gone on request")
+
+    start(shared)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeSession, "configure", fail)
+        assert set_parameters(bench, rates=[0.3], task="pour").successful
+    assert "gone on request" in capfd.readouterr().err
+    assert list(shared.get_parameter("rates").value) == [0.3] and shared.config.rates == (0.3,)
+    assert [task.text for task in shared._tasks.current] == ["pour"]
+    assert shared._model._session.settings.rates == CONFIG.pruning.rates
+    assert set_parameters(bench, overlay_alpha=0.1).successful
+    assert shared._model._session.settings.rates == (0.3, 0.3)
+
+
+def test_what_is_not_the_model_s_does_not_wait_for_it(bench, vltp):
+    start(vltp)
+    gate, begun = threading.Event(), threading.Event()
+    work = vltp._model._worker.ask(lambda session: begun.set() or gate.wait(20))
+    assert begun.wait(10)
+    assert set_parameters(bench, overlay_alpha=0.1, task="pour").successful
+    assert not work.done() and vltp.config.overlay_alpha == 0.1
+    gate.set()
 
 
 def test_parameters_are_described(bench, vltp):

@@ -44,6 +44,9 @@ class Segmenter(Protocol):
     def late_captures(self) -> int:
         """How often something was compiled while an image waited."""
 
+    def validate(self, settings: InferenceSettings) -> None:
+        """Raise ValueError for settings that :meth:`configure` refuses; changes nothing."""
+
     def configure(self, settings: InferenceSettings) -> None:
         """Use other settings from the next image on; raises ValueError."""
 

@@ -68,6 +68,8 @@ class Model:
         self._worker: Worker | None = None
         self._remote: RemoteSession | None = None  # of the worker, where it has a process
         self._session: Segmenter | None = None  # once it is loaded and warm
+        self._configuring = threading.Lock()  # the last one to wait has the newest parameters
+        self._settings = InferenceSettings()  # of the session
         self.given_up = ""
         """Why the session was given up since :meth:`start` or :meth:`stop`; empty: it was not."""
         self._abandoned: list[Worker] = []
@@ -90,15 +92,15 @@ class Model:
         load, self._remote = _loader(self._load, config)
         worker = self._worker = Worker(Loading(load, config, self._health))
         try:
-            self._session = worker.session()
+            session = worker.session()
         except RuntimeError:
             if self._remote is not None and self._remote.fault:  # it may not happen again
                 self._abandon(worker)
             raise
         self._retries.loaded()
-        if self._parameters.config != config:  # changed while it was loaded
-            self.configure(self._parameters.config)
-        self._health.model, self._health.device = self._session.name, self._session.device_name
+        self._settings, self._session = config.inference, session
+        self.configure()  # changed while it was loaded
+        self._health.model, self._health.device = session.name, session.device_name
 
     def stop(self, patience: float | None = None) -> None:
         """Free the session. One still at work after ``patience`` seconds is killed, or abandoned.
@@ -134,15 +136,28 @@ class Model:
         if self._worker is not None:
             self._worker.clear()
 
-    def configure(self, config: NodeConfig) -> None:
-        """Change settings between two images.
+    def validate(self, config: NodeConfig) -> None:
+        """Ask, between two images, whether the session accepts settings; changes nothing.
 
         Raises:
             ValueError: for settings that the model does not have.
             NoModelError: when there is no session.
             CancelledError: when it is stopped first.
         """
-        self._working().ask(_configure, config.inference).result()
+        self._working().ask(_validate, config.inference).result()
+
+    def configure(self) -> None:
+        """Give the session, if there is one, the settings of the parameters as they are now.
+
+        Raises:
+            ValueError: for settings that the model does not have.
+            CancelledError: when it is stopped first.
+        """
+        with self._configuring:
+            settings = self._parameters.config.inference
+            if self.is_loaded and settings != self._settings:
+                self._working().ask(_configure, settings).result()
+                self._settings = settings
 
     def infer(self, frame: Frame, tasks: tuple[Task, ...]) -> Inference:
         """Wait for the answer about one image.
@@ -256,6 +271,10 @@ class Loading:
             raise
         self.health.report(f"ready after {time.monotonic() - began:.1f} s")
         return session
+
+
+def _validate(session: Segmenter, settings: InferenceSettings) -> None:
+    session.validate(settings)
 
 
 def _configure(session: Segmenter, settings: InferenceSettings) -> None:

@@ -82,7 +82,7 @@ class VltpNode(LifecycleNode):
         self._settings = Parameters(self, NodeConfig)
         self._model = Model(load, self._settings, self.health)
         self._cameras = Cameras(self, self._settings, self._tasks, self.health, self._model)
-        self._settings.apply = self._apply
+        self._settings.validate, self._settings.apply = self._validate, self._apply
         self._last_alone = time.monotonic()  # when no other node of the name was last seen
         if self.config.task:
             self._tasks.set_sentence(checked_task(self.config.task, "parameter task"))
@@ -212,19 +212,31 @@ class VltpNode(LifecycleNode):
             self._model.stop()
             self.health.fail(reason)
 
+    def _validate(self, new: NodeConfig, names: Collection[str]) -> None:
+        """Raise ValueError for a live change of parameters that is not possible."""
+        if "task" in names:
+            checked_task(new.task, "parameter task")
+        if new.inference == self.config.inference or not self._model.is_loaded:
+            return
+        try:
+            self._model.validate(new)
+        except (CancelledError, NoModelError) as error:
+            raise ValueError("the model was freed meanwhile") from error
+        except RuntimeError as error:  # an answer that says no, and not none
+            raise ValueError(f"the model failed: {error}") from error
+
     def _apply(self, new: NodeConfig, names: Collection[str]) -> None:
-        """Put a live change of parameters into effect, or raise ValueError and change nothing."""
-        # Also where it is set to what it was: the topic may have brought another task since.
-        task = checked_task(new.task, "parameter task") if "task" in names else ""
-        if self._model.is_loaded:
-            try:
-                self._model.configure(new)
-            except (CancelledError, NoModelError) as error:
-                raise ValueError("the model was freed meanwhile") from error
-            except RuntimeError as error:  # an answer that says no, and not none
-                raise ValueError(f"the model failed: {error}") from error
-        if task:
-            self._tasks.set_sentence(task)
+        """Put a live change of parameters into effect, as far as there is a model."""
+        try:
+            self._model.configure()
+        except Exception as error:  # it is gone since it was asked, or fails
+            self.get_logger().error(
+                f"the model's parameters are set, but it works by them only once it is loaded "
+                f"again: {error!r}"
+            )
+        if "task" in names:
+            # Also where it is set to what it was: the topic may have brought another task since.
+            self._tasks.set_sentence(checked_task(new.task, "parameter task"))
 
     def _look_for_twins(self) -> None:
         """Warn of other nodes of this one's name; one that crashed is in the graph for a while."""

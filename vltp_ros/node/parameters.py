@@ -34,13 +34,17 @@ TYPES: dict[Any, Parameter.Type] = {
 class Parameters(Generic[Config]):
     """The parameters of a node as one validated instance of a config dataclass.
 
-    Declares one parameter for each field. ``apply(new, names)``, where one is set, is called before
-    a live change takes effect, with the names of the parameters that were set, be it to the value
-    that they had; a ValueError from it, or from the dataclass, refuses the change with its message.
+    Declares one parameter for each field. A live change has two steps, as whoever else may refuse
+    it is asked in between: of what is set together, all takes effect or nothing does. Where they
+    are set, ``validate(new, names)`` is called first, whose ValueError, like the dataclass's,
+    refuses the change with its message, and must have no effect; ``apply(new, names)`` once
+    :attr:`config` is the new one, which must not raise. The names are those of the parameters that
+    were set, be it to the value that they had.
     Raises ValueError, or rclpy's ParameterException, when a value given at start is not allowed.
     """
 
     def __init__(self, node: Node, cls: type[Config]) -> None:
+        self.validate: Callable[[Config, Collection[str]], None] | None = None
         self.apply: Callable[[Config, Collection[str]], None] | None = None
         hints = typing.get_type_hints(cls)
         values = {
@@ -48,20 +52,31 @@ class Parameters(Generic[Config]):
             for spec in dataclasses.fields(cls)
         }
         self.config = cls(**values)
-        node.add_on_set_parameters_callback(self._change)
+        node.add_on_set_parameters_callback(self._on_set)
+        node.add_post_set_parameters_callback(self._on_accepted)
 
-    def _change(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Answer a request to set some parameters; parameters of others pass."""
-        names = {spec.name for spec in dataclasses.fields(self.config)}
-        values = {p.name: _plain(p.value) for p in parameters if p.name in names}
+    def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Answer a request to set some parameters, without any effect."""
         try:
-            new = dataclasses.replace(self.config, **values)
-            if self.apply is not None:
-                self.apply(new, values.keys())
+            if values := self._own(parameters):
+                new = dataclasses.replace(self.config, **values)
+                if self.validate is not None:
+                    self.validate(new, values.keys())
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self.config = new
         return SetParametersResult(successful=True)
+
+    def _on_accepted(self, parameters: list[Parameter]) -> None:
+        """Take over parameters that nobody has refused."""
+        if values := self._own(parameters):
+            self.config = dataclasses.replace(self.config, **values)
+            if self.apply is not None:
+                self.apply(self.config, values.keys())
+
+    def _own(self, parameters: list[Parameter]) -> dict[str, Any]:
+        """Return the values of the config's parameters among some."""
+        names = {spec.name for spec in dataclasses.fields(self.config)}
+        return {p.name: _plain(p.value) for p in parameters if p.name in names}
 
 
 def _type_of(hint: Any) -> Parameter.Type:

@@ -25,6 +25,9 @@ class NoModel:
         """Load nothing."""
         return cls()
 
+    def validate(self, settings: InferenceSettings) -> None:
+        """Refuse no settings."""
+
     def configure(self, settings: InferenceSettings) -> None:
         """Take any settings."""
 

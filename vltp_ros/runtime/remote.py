@@ -64,6 +64,10 @@ class RemoteSession:
             raise
         return self
 
+    def validate(self, settings: InferenceSettings) -> None:
+        """Raise ValueError for settings that the session refuses."""
+        self._ask(Request("validate", (settings,)))
+
     def configure(self, settings: InferenceSettings) -> None:
         """Use other settings from the next image on; raises ValueError."""
         self._ask(Request("configure", (settings,)))

@@ -152,6 +152,20 @@ class Session:
             ValueError: naming what the model or the device does not have, or a precision other than
                 the weights'; nothing has changed then.
         """
+        settings = self.validate(settings)
+        if settings.runner != self._runners.name:
+            self._runners = Runners(settings.runner, self.model, self.device)
+        self._embeddings = Embeddings(self.model.reasoner)
+        self._planner = Planner(settings, side_by_side=self.device.type == "cuda")
+        self._reuses = any(choice.reuse.max_age for choice in self._planner.choices)
+        self.settings = settings
+
+    def validate(self, settings: InferenceSettings) -> ResolvedSettings:
+        """Return settings as :meth:`configure` would use them; changes nothing.
+
+        Raises ValueError for what the model does not have. Whether the device has another runner
+        shows only when it is made.
+        """
         settings = settings.for_model(self.model.config)
         self.model.encoder(settings.prune_after)
         dtype = resolve_precision(settings.precision, self.device)
@@ -160,12 +174,7 @@ class Session:
                 f"precision is {dtype_name(dtype)!r}; the model was loaded in {self.precision}, "
                 "and its weights are cast only then"
             )
-        if settings.runner != self._runners.name:
-            self._runners = Runners(settings.runner, self.model, self.device)
-        self._embeddings = Embeddings(self.model.reasoner)
-        self._planner = Planner(settings, side_by_side=self.device.type == "cuda")
-        self._reuses = any(choice.reuse.max_age for choice in self._planner.choices)
-        self.settings = settings
+        return settings
 
     def refusal(self, task: str) -> str:
         """Return why a task is refused, alone and whatever the image; empty: it is not."""
