@@ -112,6 +112,7 @@ def test_a_signal_ends_a_node_that_is_searching(bench, camera):
         ("vltp", "threshold:=2.0", "threshold"),
         ("vltp", "rates:=[0.5, 1.0]", "NodeConfig.rates is 1.0; it must be at most 0.99"),
         ("vltp", "threads:=many", "threads"),
+        ("vltp", "qos_overrides./diagnostics.publisher.depth:=0", "depth is 0"),
         ("planner", "period:=0.0", "period"),
         ("sim_camera", "split:=other", "CameraConfig.split is 'other'; allowed: train"),
         ("sim_camera", "width:=300", "300x480"),

@@ -24,7 +24,7 @@ from vltp_ros.node.inputs import ImageInput
 from vltp_ros.node.outputs import ImageOutputs
 from vltp_ros.node.outputs_3d import DepthOutputs
 from vltp_ros.node.parameters import Parameters
-from vltp_ros.node.qos import of_answers
+from vltp_ros.node.qos import OUTPUT_OVERRIDES, of_answers
 from vltp_ros.node.stability import Watch
 from vltp_ros.node.tasks import ActiveTasks
 from vltp_ros.node.worker import Slot
@@ -74,7 +74,10 @@ class Camera:
             self._depth = DepthInput(node, prefix, health)
             self._outputs_3d = DepthOutputs(node, private, config)
         self._timing = node.create_lifecycle_publisher(
-            InferenceTiming, f"{private}timing", of_answers(config)
+            InferenceTiming,
+            f"{private}timing",
+            of_answers(config),
+            qos_overriding_options=OUTPUT_OVERRIDES,
         )
         self._tracker = Tracker()
         self._watches: tuple[Watch, ...] = ()  # replaced, never changed: the model's thread reads

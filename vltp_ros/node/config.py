@@ -17,6 +17,7 @@ from vltp_ros.settings import check, documented, same_as, setting
 MAX_TASKS = 16  # worked on at once
 CSP_NUMBERS = tuple(0 if name == "off" else int(name) for name in CSP_NAMES)
 MODEL_DEFAULT = "own"  # ROS has no None: what the model directory says
+RELIABILITIES = ("auto", "best_effort", "reliable")
 NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -62,7 +63,7 @@ class NodeConfig:
     image_reliability: str = setting(
         "auto",
         "reliability of the subscriptions to sensors; auto: as the publishers offer",
-        choices=("auto", "best_effort", "reliable"),
+        choices=RELIABILITIES,
         read_only=True,
     )
     image_durability: str = setting(

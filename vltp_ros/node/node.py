@@ -30,6 +30,7 @@ from vltp_ros.node.diagnostics import Health, diagnostic_array
 from vltp_ros.node.model import SESSION, Load, Model, NoModelError
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import EXIT_SECONDS, run
+from vltp_ros.node.qos import OUTPUT_OVERRIDES
 from vltp_ros.node.services import EnableService, SegmentService
 from vltp_ros.node.tasks import ActiveTasks, checked_task
 
@@ -89,7 +90,9 @@ class VltpNode(LifecycleNode):
         EnableService(self, self._tasks)
         SegmentService(self, self._cameras, self._model, self.health)
         self._find = FindAction(self, self._cameras, self.health)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, "/diagnostics", 10, qos_overriding_options=OUTPUT_OVERRIDES
+        )
         self._every(DIAGNOSTICS_PERIOD, self._diagnose)
         self._every(WATCH_PERIOD, self._watch)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
@@ -11,7 +13,7 @@ from vltp_ros.msg import AffordanceMask
 from vltp_ros.node import conversions
 from vltp_ros.node.answers import Answers
 from vltp_ros.node.config import NodeConfig
-from vltp_ros.node.qos import of_answers, of_each_task
+from vltp_ros.node.qos import OUTPUT_OVERRIDES, of_answers, of_each_task
 
 
 class ImageOutputs:
@@ -25,7 +27,7 @@ class ImageOutputs:
 
     def __init__(self, node: LifecycleNode, prefix: str, config: NodeConfig) -> None:
         self._node = node
-        create = node.create_lifecycle_publisher
+        create = partial(node.create_lifecycle_publisher, qos_overriding_options=OUTPUT_OVERRIDES)
         self._affordance = create(AffordanceMask, f"{prefix}affordance", of_each_task(config))
         self._instances = create(AffordanceMask, f"{prefix}instances", of_each_task(config))
         self._pictures = {

@@ -25,6 +25,7 @@ from rclpy.executors import (
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from rclpy.node import Node
+from rclpy.qos_overriding_options import InvalidQosOverridesError
 
 from vltp_ros.node.executor import ThreadsExecutor
 from vltp_ros.node.worker import MODEL_THREAD
@@ -32,7 +33,13 @@ from vltp_ros.paths import shipped
 from vltp_ros.runtime.allocator import keep_freed_memory
 
 RCLError: type[RuntimeError] = rclpy_implementation.RCLError
-REFUSALS = (ValueError, ParameterException, ModuleNotFoundError, RCLError)
+REFUSALS = (
+    ValueError,
+    ParameterException,
+    InvalidQosOverridesError,
+    ModuleNotFoundError,
+    RCLError,
+)
 AnyNode = TypeVar("AnyNode", bound=Node)
 
 MANY_FAILURES = 50  # of callbacks in a second: the node cannot work

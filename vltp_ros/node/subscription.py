@@ -22,6 +22,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.diagnostics import Health
+from vltp_ros.node.qos import SENSOR_OVERRIDES, sensor_reliability
 from vltp_ros.paths import shipped
 
 PERIOD = 0.1  # seconds between looks at the publishers
@@ -99,10 +100,13 @@ class SensorSubscription:
         self._node = node
         self._kind = kind
         self._receive = receive
-        self._follow = config.image_reliability == "auto"
+        reliability = sensor_reliability(
+            node, node.resolve_topic_name(topic), config.image_reliability
+        )
+        self._follow = reliability == "auto"
         self._quality = QoSProfile(depth=config.image_depth, durability=durability)
         if not self._follow:
-            self._quality.reliability = ReliabilityPolicy[config.image_reliability.upper()]
+            self._quality.reliability = ReliabilityPolicy[reliability.upper()]
         self._health = health
         self._group = group
         self._lock = threading.Lock()  # between the timer and whoever destroys
@@ -134,6 +138,7 @@ class SensorSubscription:
             self._on_message,
             self._quality,
             callback_group=self._group,
+            qos_overriding_options=SENSOR_OVERRIDES,
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=self._on_incompatible, message_lost=self._on_lost
             ),
@@ -155,7 +160,7 @@ class SensorSubscription:
             return  # the next look follows
         self._health.warn(
             f"{self.topic}: a publisher's quality of service does not match ({policy}); "
-            f"set image_{policy} to what it offers"
+            f"set image_{policy}, or what overrides it, to what it offers"
         )
 
     def _look(self) -> None:

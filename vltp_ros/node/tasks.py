@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import threading
 from collections import defaultdict, deque
@@ -17,7 +18,7 @@ from std_msgs.msg import Header, String
 from vltp_ros.msg import Task, TaskList
 from vltp_ros.node.config import MAX_TASKS
 from vltp_ros.node.diagnostics import Health
-from vltp_ros.node.qos import LATCHED, NEWEST
+from vltp_ros.node.qos import LATCHED, NEWEST, OUTPUT_OVERRIDES, TASK_OVERRIDES
 from vltp_ros.runtime.checks import check_task
 
 
@@ -36,7 +37,12 @@ class ActiveTasks:
         self._node = node
         self._health = health
         self._count = 0  # of sentences that came without a number
-        self._publisher = node.create_publisher(TaskList, "~/active_tasks", LATCHED)
+        self._publisher = node.create_publisher(
+            TaskList,
+            "~/active_tasks",
+            copy.copy(LATCHED),
+            qos_overriding_options=OUTPUT_OVERRIDES,
+        )
         self._topics = {
             node.resolve_topic_name(name): (kind, take)
             for name, kind, take in (
@@ -88,7 +94,14 @@ class ActiveTasks:
 
     def _listen(self, topic: str, kind: type, hear: Callable, quality: QoSProfile) -> None:
         self._inputs.append(
-            self._node.create_subscription(kind, topic, hear, quality, callback_group=self._group)
+            self._node.create_subscription(
+                kind,
+                topic,
+                hear,
+                copy.copy(quality),
+                callback_group=self._group,
+                qos_overriding_options=TASK_OVERRIDES,
+            )
         )
 
     def unsubscribe(self) -> None:
