@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,6 +48,53 @@ def test_a_wrong_edge_and_unknown_depth_change_little():
     placement = place(points_of(depth, wide).xyz)
     np.testing.assert_allclose(placement.position, (0, 0, 1), atol=0.01)
     np.testing.assert_allclose(placement.extent[0], 0.4, atol=0.04)
+
+
+PLUMB_BOB = ((-0.3, 0.1, 0.002, -0.001, 0.0), False)
+RATIONAL = ((0.5, -2.7, 0.001, 0.0, 1.6, 0.38, -2.5, 1.5), False)
+FISHEYE = ((0.1, 0.05, -0.01, 0.002), True)
+
+
+@pytest.mark.parametrize("lens", [PLUMB_BOB, RATIONAL, FISHEYE])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_plate_through_a_lens(lens, scale):
+    """Its points are drawn by OpenCV, near a corner of the image."""
+    distortion, fisheye = lens
+    camera = Pinhole(200.0, 205.0, 161.0, 118.0, 320, 240, distortion, fisheye)
+    truth = np.array((0.45, -0.35, 1.0))
+    grid = np.mgrid[-0.1:0.1:200j, -0.05:0.05:100j].reshape(2, -1)
+    points = truth + np.stack((*grid, 0 * grid[0]), 1)
+    matrix = np.array(((200.0, 0, 161), (0, 205, 118), (0, 0, 1)))
+    project = cv2.fisheye.projectPoints if fisheye else cv2.projectPoints
+    pixels, _ = project(points[:, None], np.zeros(3), np.zeros(3), matrix, np.array(distortion))
+    columns, rows = np.round(pixels[:, 0]).astype(int).T
+    mask = np.zeros((240, 320), bool)
+    mask[rows, columns] = True
+    depth = np.where(mask, 1.0, 3.0).astype(np.float32).repeat(scale, 0).repeat(scale, 1)
+    placement = place(points_of(depth, mask, camera).xyz)
+    np.testing.assert_allclose(placement.position, truth, atol=0.006)
+    np.testing.assert_allclose(placement.extent[:2], (0.2, 0.1), atol=0.035)
+    plain = place(points_of(depth, mask, replace(camera, distortion=())).xyz)
+    assert np.linalg.norm(plain.position - truth) > 0.012
+
+
+def test_pixels_that_no_ray_meets_have_no_points():
+    """A lens whose model folds over before the corners."""
+    camera = Pinhole(60.0, 60.0, 63.5, 47.5, 128, 96, (-0.35, 0.15, 0.0, 0.0, -0.03))
+    everything = np.ones((96, 128), bool)
+    seen = points_of(np.ones((96, 128), np.float32), everything, camera)
+    points, rows, columns = seen.xyz, seen.rows, seen.columns
+    assert np.isfinite(points).all() and 1000 < len(points) < 128 * 96
+    assert (47, 63) in zip(rows, columns, strict=True)
+    assert (1, 1) not in zip(rows, columns, strict=True)
+    known, _ = cv2.projectPoints(
+        points[:, None].astype(float),
+        np.zeros(3),
+        np.zeros(3),
+        np.array(((60.0, 0, 63.5), (0, 60, 47.5), (0, 0, 1))),
+        np.array(camera.distortion),
+    )
+    np.testing.assert_allclose(known[:, 0], np.stack((columns, rows), 1), atol=0.5)
 
 
 def test_depth_of_another_size():

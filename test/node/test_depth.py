@@ -6,10 +6,11 @@ import array
 import math
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from bench import Camera, diagnosis, good_image, start
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -23,6 +24,13 @@ from vltp_ros.node.depth import DepthInput
 DEPTH = np.full((48, 64), 5.0, np.float32)
 DEPTH[10:20, 30:50] = 2.0
 INFO = CameraInfo(width=64, height=48, k=[100.0, 0.0, 31.5, 0.0, 100.0, 23.5, 0.0, 0.0, 1.0])
+
+
+DISTORTION = [-0.3, 0.1, 0.0, 0.0, 0.0]
+
+
+def roi(left: int, top: int, width: int, height: int) -> RegionOfInterest:
+    return RegionOfInterest(x_offset=left, y_offset=top, width=width, height=height)
 
 
 def depth_message(depth: np.ndarray, encoding="32FC1", header=None, padding=0, big=False) -> Image:
@@ -77,13 +85,70 @@ def test_the_projection_of_rectified_images_comes_first():
     [
         ({"k": [math.inf, 0.0, 31.5, 0.0, 100.0, 23.5, 0.0, 0.0, 1.0]}, "must be finite"),
         ({"k": [100.0, 0.0, math.nan, 0.0, 100.0, 23.5, 0.0, 0.0, 1.0]}, "must be finite"),
+        ({"k": [-100.0, 0.0, 31.5, 0.0, 100.0, 23.5, 0.0, 0.0, 1.0]}, "must be above 0"),
         ({"width": 2**32 - 1}, "at most 65536 pixels a side"),
+        ({"binning_x": 65}, "the size 0x48"),
+        ({"roi": roi(60, 0, 5, 48)}, "roi is 5x48 at column 60 and row 0; .* part of 64x48"),
+        ({"roi": roi(1, 0, 0, 48)}, "roi is 0x48"),
+        ({"roi": roi(4, 4, 0, 0)}, "roi is 0x0 at column 4"),
+        ({"d": [0.1, 0.0, 0.0, 0.0, 0.0]}, "distortion_model is ''; allowed: plumb_bob, "),
+        ({"d": [0.1] * 5, "distortion_model": "kannala"}, "'kannala'; .* rectify the images"),
+        ({"d": [0.1] * 5, "distortion_model": "equidistant"}, "d has 5 values; .* has 4"),
+        ({"d": [math.nan] * 5, "distortion_model": "plumb_bob"}, "distortion .* must be finite"),
     ],
 )
 def test_a_camera_that_cannot_be_is_refused(change, words):
     info = CameraInfo(**{"width": 64, "height": 48, "k": INFO.k} | change)
     with pytest.raises(ConversionError, match=f"/camera_info: .*{words}"):
-        to_pinhole(info, "/camera_info")
+        to_pinhole(info, "/camera_info", rectified=False)
+
+
+def test_what_an_image_shows_of_the_sensor():
+    k = [800.0, 0.0, 640.0, 0.0, 810.0, 360.0, 0.0, 0.0, 1.0]
+    info = CameraInfo(width=1280, height=720, k=k, binning_x=2, binning_y=2)
+    camera = to_pinhole(info, "camera_info")
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (400.0, 405.0, 320.0, 180.0)
+    assert (camera.width, camera.height) == (640, 360)
+    info.roi = roi(320, 100, 640, 480)
+    info.p = [820.0, 0.0, 650.0, 0.0, 0.0, 830.0, 350.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    for rectified, values in (
+        (False, (400.0, 405.0, (640 - 320) / 2, (360 - 100) / 2)),
+        (True, (410.0, 415.0, (650 - 320) / 2, (350 - 100) / 2)),
+    ):
+        camera = to_pinhole(info, "camera_info", rectified)
+        assert (camera.fx, camera.fy, camera.cx, camera.cy) == values
+        assert (camera.width, camera.height) == (320, 240)
+    info.binning_x, info.binning_y = 0, 1  # as 1
+    camera = to_pinhole(info, "camera_info")
+    assert (camera.fx, camera.cx, camera.cy, camera.width) == (820.0, 330.0, 250.0, 640)
+
+
+def test_only_an_image_that_is_not_rectified_has_distortion():
+    info = CameraInfo(width=64, height=48, k=INFO.k, d=DISTORTION, distortion_model="plumb_bob")
+    assert to_pinhole(info, "camera_info").distortion == ()
+    assert to_pinhole(info, "camera_info", rectified=False).distortion == tuple(DISTORTION)
+    info.d = [0.0] * 5
+    info.distortion_model = "none that we know"
+    assert to_pinhole(info, "camera_info", rectified=False).distortion == ()
+
+
+def test_a_depth_image_of_something_else_is_refused(bench):
+    depth = DepthInput(bench.node, "", SimpleNamespace(warn=print))
+    depth._take_info(INFO)
+    depth._take_image(depth_message(DEPTH[:, :48]))
+    with pytest.raises(ConversionError, match="it is 48x48, camera_info says 64x48"):
+        depth.of(("depth", "camera_info"), Header(), 0.1)
+
+
+def test_a_raw_image_that_is_taken_to_be_rectified_is_told(bench):
+    warnings = []
+    depth = DepthInput(bench.node, "raw_", SimpleNamespace(warn=warnings.append))
+    depth._take_info(INFO)
+    assert not warnings
+    depth = DepthInput(bench.node, "raw_", SimpleNamespace(warn=warnings.append))
+    for _ in range(2):
+        depth._take_info(CameraInfo(width=64, height=48, k=INFO.k, d=DISTORTION))
+    assert len(warnings) == 1 and "/raw_image is taken to be rectified" in warnings[0]
 
 
 def test_of_depth_images_of_one_time_the_newest_counts_and_none_is_before_all_time(bench):
@@ -92,7 +157,7 @@ def test_of_depth_images_of_one_time_the_newest_counts_and_none_is_before_all_ti
     depth = DepthInput(bench.node, "", health)
     depth._take_info(INFO)
     for metres, seconds in ((1.0, 5), (2.0, 5), (3.0, -1)):
-        image = depth_message(np.full((4, 4), metres, np.float32))
+        image = depth_message(np.full((3, 4), metres, np.float32))
         image.header.stamp.sec = seconds
         depth._take_image(image)
     header = Header()
@@ -171,6 +236,25 @@ def test_things_that_touch_are_apart_where_the_depth_jumps(bench, make_vltp):
     assert answers[-1].area == 200 and not answers[-1].mask.data
     points = np.frombuffer(clouds[-1].data, [("xyz", "<f4", 3), ("rgb", "<u4"), ("id", "<u4")])
     assert {(int(p["id"]), round(float(p["xyz"][2]), 2)) for p in points} == set(places.items())
+
+
+def test_an_affordance_through_a_lens(bench, make_vltp, camera):
+    """Its middle is that of its pixels' rays, by OpenCV."""
+    start(make_vltp(depth=True, rectified=False))
+    affordances = bench.listen(Affordance3D, "vltp/affordance_3d")
+    info = CameraInfo(width=64, height=48, d=DISTORTION, distortion_model="plumb_bob")
+    info.k = [30.0, 0.0, 31.5, 0.0, 30.0, 23.5, 0.0, 0.0, 1.0]
+    infos = Camera(bench, "camera_info", kind=CameraInfo, make=lambda _: info)
+    depths = Camera(
+        bench, "depth", make=lambda second: depth_message(DEPTH, header=good_image(second).header)
+    )
+    bench.wait(lambda: affordances, meanwhile=lambda: (infos(), depths(), camera()))
+    columns, rows = np.meshgrid(np.arange(31.0, 49), np.arange(11.0, 19))  # without the edge
+    pixels = np.stack((columns, rows), -1).reshape(-1, 1, 2)
+    x, y = cv2.undistortPoints(pixels, info.k.reshape(3, 3), np.array(DISTORTION)).mean((0, 1))
+    position = affordances[0].pose.position
+    np.testing.assert_allclose((position.x, position.y), (2 * x, 2 * y), atol=1e-3)
+    assert abs(position.x - 2 * (39.5 - 31.5) / 30) > 0.01
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ Points and poses are in the camera's optical frame: x to the right, y down, z fo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,9 +25,19 @@ LARGEST_SIDE = 2**16
 """Of a camera's image, pixels; whatever says more is no calibration."""
 
 
+LENS_ERROR = 0.5
+"""Pixels by which the ray of a pixel may miss it; beyond, the lens's model has none for it."""
+
+undistort: Callable[..., np.ndarray] = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
+"""Iterates until it is exact; in OpenCV 5 the latter does."""
+
+
 @dataclass(frozen=True)
 class Pinhole:
-    """A camera without distortion; focal lengths and centre in pixels of its image."""
+    """A camera; focal lengths and centre in pixels of its image.
+
+    The lens's distortion is as OpenCV has it, and empty where the image is free of it.
+    """
 
     fx: float
     fy: float
@@ -32,6 +45,8 @@ class Pinhole:
     cy: float
     width: int
     height: int
+    distortion: tuple[float, ...] = ()
+    fisheye: bool = False  # the distortion is one of cv2.fisheye
 
     def __post_init__(self) -> None:
         if not (self.fx > 0 and self.fy > 0 and self.width > 0 and self.height > 0):
@@ -44,6 +59,8 @@ class Pinhole:
                 f"focal lengths and centre are {self.fx}, {self.fy}, {self.cx} and {self.cy}; "
                 "they must be finite"
             )
+        if not all(map(math.isfinite, self.distortion)):
+            raise ValueError(f"the distortion is {self.distortion}; it must be finite")
         if max(self.width, self.height) > LARGEST_SIDE:
             raise ValueError(
                 f"the size is {self.width}x{self.height}; at most {LARGEST_SIDE} pixels a side"
@@ -54,7 +71,35 @@ class Pinhole:
         x, y = width / self.width, height / self.height
         # The centre of the first pixel is 0, its left edge -0.5.
         cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
-        return Pinhole(self.fx * x, self.fy * y, cx, cy, width, height)
+        return replace(
+            self, fx=self.fx * x, fy=self.fy * y, cx=cx, cy=cy, width=width, height=height
+        )
+
+    def rays(self, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where pixels look to: x and y at a depth of 1, NaN where no ray meets the lens."""
+        if self.distortion:
+            x, y = _rays(self)[rows, columns].T
+            return x, y
+        return (columns - self.cx) / self.fx, (rows - self.cy) / self.fy
+
+
+@lru_cache(16)  # of each camera one, which takes a good part of a second to make
+def _rays(camera: Pinhole) -> np.ndarray:
+    """Return the rays of all pixels of a camera with distortion, float32 [h, w, 2]."""
+    matrix = np.array(((camera.fx, 0, camera.cx), (0, camera.fy, camera.cy), (0, 0, 1)))
+    distortion = np.array(camera.distortion)
+    columns, rows = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    pixels = np.stack((columns, rows), -1).reshape(-1, 1, 2).astype(np.float64)
+    lens: Any = cv2.fisheye if camera.fisheye else cv2
+    if camera.fisheye:
+        rays = lens.undistortPoints(pixels, matrix, distortion)
+    else:
+        criteria = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 50, 0.01)  # times, pixels
+        rays = undistort(pixels, matrix, distortion, R=None, P=None, criteria=criteria)
+    points, still = cv2.convertPointsToHomogeneous(rays), np.zeros(3)
+    again, _ = lens.projectPoints(points, still, still, matrix, distortion)
+    rays[~(np.linalg.norm(again - pixels, axis=-1) < LENS_ERROR)] = np.nan
+    return rays.reshape(camera.height, camera.width, 2).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -101,9 +146,10 @@ def back_project(
     z = seen[rows, columns]
     near = _near_the_rest(z)
     rows, columns, z = rows[near] + top, columns[near] + left, z[near]
-    camera = camera.resized(depth.shape[1], depth.shape[0])
-    x, y = (columns - camera.cx) * z / camera.fx, (rows - camera.cy) * z / camera.fy
-    return Points(np.stack((x, y, z), 1).astype(np.float32), rows, columns)
+    x, y = camera.resized(depth.shape[1], depth.shape[0]).rays(rows, columns)
+    known = np.isfinite(x)
+    points = np.stack((x * z, y * z, z), 1)[known]
+    return Points(points.astype(np.float32), rows[known], columns[known])
 
 
 def mask_at(

@@ -92,6 +92,12 @@ class NodeConfig:
         "subscribe to depth and camera_info, and publish where in space the answers are",
         read_only=True,
     )
+    rectified: bool = setting(
+        True,
+        "images and depth are rectified, and P of camera_info is their camera, K where P is empty; "
+        "false: they are as the lens draws them, by K and D",
+        read_only=True,
+    )
     depth_tolerance: float = setting(
         0.05, "seconds by which the stamps of an image and its depth may differ", low=0.0, high=10.0
     )

@@ -20,6 +20,13 @@ DEPTHS: dict[str, tuple[np.dtype, float]] = {  # encoding -> type, metres for on
     "32FC1": (np.dtype(np.float32), 1.0),
 }
 
+FISHEYE = "equidistant"
+LENSES = {  # distortion_model -> how many values OpenCV knows of it
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),
+    FISHEYE: (4,),
+}
+
 
 def to_depth(message: Image, topic: str) -> np.ndarray:
     """Return a depth image (REP 118) as float32 [H, W] metres, NaN where it is unknown.
@@ -38,20 +45,70 @@ def to_depth(message: Image, topic: str) -> np.ndarray:
     return depth
 
 
-def to_pinhole(message: CameraInfo, topic: str) -> Pinhole:
-    """Return the camera of rectified images. Raises ConversionError unless it is calibrated."""
-    matrix, row = (message.p, 4) if message.p[0] else (message.k, 3)
+def to_pinhole(message: CameraInfo, topic: str, rectified: bool = True) -> Pinhole:
+    """Return the camera that took an image, or would have taken it without distortion.
+
+    What P says of another camera of a stereo pair is left out: the frame is this camera's own.
+
+    Args:
+        message: about the whole sensor, and what of it the image shows.
+        topic: for errors.
+        rectified: whether the image is; only one that is not has the lens's distortion.
+
+    Raises:
+        ConversionError: unless the camera is calibrated, by a model that is known.
+    """
+    matrix, row = (message.p, 4) if rectified and message.p[0] else (message.k, 3)
+    across, down = max(message.binning_x, 1), max(message.binning_y, 1)
     try:
+        left, top, width, height = _window(message)
+        # As image_geometry has it: the window is one of the sensor, whose pixels are then binned.
         return Pinhole(
-            fx=matrix[0],
-            fy=matrix[row + 1],
-            cx=matrix[2],
-            cy=matrix[row + 2],
-            width=message.width,
-            height=message.height,
+            fx=matrix[0] / across,
+            fy=matrix[row + 1] / down,
+            cx=(matrix[2] - left) / across,
+            cy=(matrix[row + 2] - top) / down,
+            width=width // across,
+            height=height // down,
+            distortion=() if rectified else _distortion(message),
+            fisheye=message.distortion_model == FISHEYE,
         )
     except ValueError as error:
         raise ConversionError(f"{topic}: {error}") from error
+
+
+def _window(message: CameraInfo) -> tuple[int, int, int, int]:
+    """Return the part of the sensor that an image shows: left, top, width and height, pixels."""
+    roi = message.roi
+    window = (roi.x_offset, roi.y_offset, roi.width, roi.height)
+    if not any(window):
+        return 0, 0, message.width, message.height
+    ends = (roi.x_offset + roi.width, roi.y_offset + roi.height)
+    if not (roi.width and roi.height and ends[0] <= message.width and ends[1] <= message.height):
+        raise ValueError(
+            f"roi is {roi.width}x{roi.height} at column {roi.x_offset} and row {roi.y_offset}; it "
+            f"must be a part of {message.width}x{message.height}, or all zero"
+        )
+    return window
+
+
+def _distortion(message: CameraInfo) -> tuple[float, ...]:
+    """Return the distortion of a lens, empty where there is none."""
+    values = tuple(message.d)
+    if not any(values):
+        return ()
+    numbers = LENSES.get(message.distortion_model)
+    if numbers is None:
+        raise ValueError(
+            f"distortion_model is {message.distortion_model[:40]!r}; allowed: {', '.join(LENSES)}; "
+            "or rectify the images, and set rectified"
+        )
+    if len(values) not in numbers:
+        raise ValueError(
+            f"d has {len(values)} values; {message.distortion_model} has "
+            f"{' or '.join(map(str, numbers))}"
+        )
+    return values
 
 
 def to_affordance_3d(

@@ -20,6 +20,7 @@ from vltp_ros.node.diagnostics import Health
 from vltp_ros.node.subscription import SensorSubscription
 
 KEPT_IMAGES = 30  # depth images, among which the one that fits an image is looked for
+MAX_STRETCH = 0.02  # of depth images, against the image; sizes are rounded
 
 
 class DepthInput:
@@ -40,6 +41,7 @@ class DepthInput:
         self._subscriptions: tuple[SensorSubscription, ...] = ()
         self._images: deque[Image] = deque(maxlen=KEPT_IMAGES)
         self._info: CameraInfo | None = None
+        self._rectified = True
 
     def subscribe(self, config: NodeConfig, group: CallbackGroup) -> None:
         """Listen, by the quality of service of the parameters."""
@@ -48,6 +50,7 @@ class DepthInput:
         self.topics = tuple(map(node.resolve_topic_name, names))
         self._images.clear()  # one may have come while the last subscription was destroyed
         self._info = None
+        self._rectified = config.rectified
         self._subscriptions = tuple(
             SensorSubscription(node, kind, name, take, config, volatile, health, group)
             for kind, name, take in zip(
@@ -76,6 +79,13 @@ class DepthInput:
             self._images.append(message)
 
     def _take_info(self, message: CameraInfo) -> None:
+        if self._info is None and self._rectified and any(message.d):
+            image = self._node.resolve_topic_name(f"{self._prefix}image")
+            if "raw" in image.rpartition("/")[2]:  # as drivers and image_proc name them
+                self._health.warn(
+                    f"{image} is taken to be rectified, and the lens of {self._prefix}camera_info "
+                    "has distortion; set rectified to false if the images show it"
+                )
         self._info = message
 
     def of(self, topics: tuple[str, ...], header: Header, tolerance: float) -> DepthView:
@@ -108,4 +118,12 @@ class DepthInput:
                 f"{depth_topic}: its frame is {nearest.header.frame_id!r}, the image's "
                 f"{header.frame_id!r}; the depth has to be registered to the image"
             )
-        return DepthView(to_depth(nearest, depth_topic), to_pinhole(info, info_topic))
+        depth = to_depth(nearest, depth_topic)
+        camera = to_pinhole(info, info_topic, self._rectified)
+        height, width = depth.shape
+        if abs(width * camera.height / (height * camera.width) - 1) > MAX_STRETCH:
+            raise ConversionError(
+                f"{depth_topic}: it is {width}x{height}, {info_topic} says {camera.width}x"
+                f"{camera.height}: they do not show the same, or roi and binning are wrong"
+            )
+        return DepthView(depth, camera)
