@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,15 @@ def make_vltp(bench):
 def vltp(make_vltp):
     """The node with the fake session and default parameters, unconfigured."""
     return make_vltp()
+
+
+@pytest.fixture
+def vision(request, monkeypatch):
+    """The messages of a package that stands in for vision_msgs."""
+    import vision_package
+
+    vision_package.use(vision_package.build(request.config.cache.mkdir("vision_msgs")), monkeypatch)
+    return import_module("vision_msgs.msg")
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def allowed(kind: str, right: str) -> set[str]:
 
 
 @pytest.fixture
-def graph(make_vltp):
+def graph(make_vltp, vision):
     """Subscriptions, publications and services of a node that does everything, by its own word."""
     node = make_vltp(depth=True)
     start(node)

@@ -27,6 +27,7 @@ from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.qos import OUTPUT_OVERRIDES, of_answers
 from vltp_ros.node.stability import Watch
 from vltp_ros.node.tasks import ActiveTasks
+from vltp_ros.node.vision_outputs import VisionOutputs
 from vltp_ros.node.worker import Slot
 from vltp_ros.runtime.checks import NotFiniteError
 
@@ -68,6 +69,15 @@ class Camera:
         self._images = ImageInput(node, prefix, health, self._on_image)
         config = parameters.config
         self._outputs = ImageOutputs(node, private, config)
+        self._vision: VisionOutputs | None = None
+        try:
+            self._vision = VisionOutputs(node, private, config)
+        except ModuleNotFoundError as error:
+            node.get_logger().info(
+                f"no detections and label images for other packages: {error}; "
+                "sudo apt install ros-$ROS_DISTRO-vision-msgs brings it",
+                once=True,
+            )
         self._depth: DepthInput | None = None
         self._outputs_3d: DepthOutputs | None = None
         if config.depth:
@@ -169,6 +179,8 @@ class Camera:
         began = time.perf_counter()
         answers = self.answers(inference, self._tracker)
         self._outputs.publish(answers, config)
+        if self._vision is not None:
+            self._vision.publish(answers)
         ended = time.perf_counter()
         age = self._node.get_clock().now() - Time.from_msg(inference.frame.message.header.stamp)
         times_ms = {
@@ -240,6 +252,8 @@ class Camera:
     def destroy(self) -> None:
         """Take the publishers down."""
         self._outputs.destroy()
+        if self._vision is not None:
+            self._vision.destroy()
         if self._outputs_3d is not None:
             self._outputs_3d.destroy()
         self._node.destroy_lifecycle_publisher(self._timing)
