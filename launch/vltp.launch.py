@@ -71,6 +71,8 @@ ARGUMENTS = [
 def given_parameters(values):
     """Return the parameters that arguments were given for, of the types that the node declares."""
     given = {name: value for name, value in values.items() if value}
+    if "max_latency_ms" in given:
+        given["max_latency_ms"] = float(given["max_latency_ms"])
     if "autostart" in given:
         given["autostart"] = given["autostart"].lower() == "true"
     if "cameras" in given:
