@@ -20,6 +20,11 @@ def generate_launch_description():
             description="YAML file with the parameters of camera and planner",
         ),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes"),
+        DeclareLaunchArgument(
+            "rviz_frame",
+            default_value="camera_optical_frame",
+            description="Fixed frame of RViz: there is no TF here, so the frame_id of the images",
+        ),
     ]
     # Its arguments are this file's too: model, device, params_file, use_rviz, …
     vltp = IncludeLaunchDescription(

@@ -89,10 +89,8 @@ class Context:
             raise TypeError(f"{entity!r} cannot be launched")
         if isinstance(entity, LaunchDescription):
             visited = entity.entities
-        elif entity.condition is None or entity.condition.evaluate(self):
-            visited = entity.execute(self) or ()
         else:
-            visited = ()
+            visited = entity.execute(self) or ()
         for inner in visited:
             self.visit(inner)
 
@@ -110,25 +108,12 @@ class LaunchDescription:
                 yield from entity.source.description.arguments()
 
 
-class IfCondition:
-    def __init__(self, predicate_expression):
-        self._expression = substitutions(predicate_expression)
-
-    def evaluate(self, context: Context) -> bool:
-        value = perform(context, self._expression).strip().lower()
-        if value not in ("true", "1", "false", "0"):
-            raise RuntimeError(f"{value!r} is no condition")
-        return value in ("true", "1")
-
-
 class Action:
-    def __init__(self, *, condition=None):
-        self.condition = condition
+    """What a description consists of; conditions and event handlers have no stand-ins."""
 
 
 class DeclareLaunchArgument(Action):
-    def __init__(self, name, *, default_value=None, description=None, choices=None, **options):
-        super().__init__(**options)
+    def __init__(self, name, *, default_value=None, description=None, choices=None):
         self.name, self.description, self.choices = name, description, choices
         self.default = None if default_value is None else substitutions(default_value)
         if choices == []:
@@ -147,8 +132,7 @@ class DeclareLaunchArgument(Action):
 
 
 class OpaqueFunction(Action):
-    def __init__(self, *, function, args=None, kwargs=None, **options):
-        super().__init__(**options)
+    def __init__(self, *, function, args=None, kwargs=None):
         if not callable(function):
             raise TypeError(f"{function!r} is no function")
         self._call = function, list(args or ()), dict(kwargs or {})
@@ -161,15 +145,11 @@ class OpaqueFunction(Action):
 class PythonLaunchDescriptionSource:
     def __init__(self, launch_file_path):
         (path,) = substitutions(launch_file_path)  # nothing here makes a path of parts
-        spec = importlib.util.spec_from_file_location("launch_file", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        self.description = module.generate_launch_description()
+        self.description = load(path).generate_launch_description()
 
 
 class IncludeLaunchDescription(Action):
-    def __init__(self, launch_description_source, *, launch_arguments=None, **options):
-        super().__init__(**options)
+    def __init__(self, launch_description_source, *, launch_arguments=None):
         if not isinstance(launch_description_source, PythonLaunchDescriptionSource):
             raise TypeError(f"{launch_description_source!r} cannot be included")
         self.source = launch_description_source
@@ -196,12 +176,10 @@ class Node(Action):
         remappings=None,
         ros_arguments=None,
         arguments=None,
-        condition=None,
         respawn=False,
         respawn_delay=None,
         **options,
     ):
-        super().__init__(condition=condition)
         if unknown := options.keys() - set(PROCESS_OPTIONS.split()):
             raise TypeError(f"unexpected keyword arguments: {sorted(unknown)}")
         if parameters is not None and not isinstance(parameters, list):
@@ -309,7 +287,6 @@ def _evaluated(context: Context, name: str, value: Any) -> Any:
 MODULES = {
     "launch": [LaunchDescription],
     "launch.actions": [DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction],
-    "launch.conditions": [IfCondition],
     "launch.launch_description_sources": [PythonLaunchDescriptionSource],
     "launch.substitutions": [LaunchConfiguration],
     "launch_ros": [],
@@ -326,11 +303,19 @@ def modules() -> dict[str, types.ModuleType]:
     return made
 
 
+def load(file: Path | str) -> types.ModuleType:
+    """A launch file as a module, made of stand-ins."""
+    spec = importlib.util.spec_from_file_location("launch_file", file)
+    module = importlib.util.module_from_spec(spec)
+    with patch.dict(sys.modules, modules()):
+        spec.loader.exec_module(module)
+    return module
+
+
 def described(file: Path) -> dict[str, str]:
     """The arguments of a launch file and their descriptions."""
-    with patch.dict(sys.modules, modules()):
-        arguments = PythonLaunchDescriptionSource(str(file)).description.arguments()
-        return {argument.name: argument.description for argument in arguments}
+    arguments = PythonLaunchDescriptionSource(str(file)).description.arguments()
+    return {argument.name: argument.description for argument in arguments}
 
 
 def launch(file: Path, folder: Path, **arguments: str) -> Context:
@@ -342,6 +327,5 @@ def launch(file: Path, folder: Path, **arguments: str) -> Context:
     if unknown := arguments.keys() - declared.keys():
         raise ValueError(f"no arguments: {sorted(unknown)}; declared: {sorted(declared)}")
     context = Context(arguments, folder)
-    with patch.dict(sys.modules, modules()):
-        context.visit(PythonLaunchDescriptionSource(str(file)).description)
+    context.visit(PythonLaunchDescriptionSource(str(file)).description)
     return context

@@ -52,9 +52,6 @@ REFUSED = {
     ),
     "a function by its position": lambda ros: ros.OpaqueFunction(lambda context: None),
     "a function that is none": lambda ros: ros.OpaqueFunction(function="f"),
-    "a condition that is none": lambda ros: ros.Node(
-        executable="true", condition=ros.IfCondition("perhaps")
-    ),
     "a file that is none": lambda ros: ros.IncludeLaunchDescription(3),
     "a description that is no list": lambda ros: ros.LaunchDescription(3),
 }
@@ -106,7 +103,6 @@ def good(ros):
         remappings=[("image", ros.LaunchConfiguration("nobody", default="/eye"))],
         arguments=["--ros-args", "--log-level", "info"],
         ros_arguments=["--log-level", "warn"],
-        condition=ros.IfCondition("true"),
         respawn_delay=1.0,
         output="screen",
     )
