@@ -18,10 +18,10 @@ MAY_IMPORT = {
     "paths": (),
     "kernels": (),
     "network": ("kernels", "settings"),
-    "checkpoints": ("network", "settings"),
-    "runtime": ("checkpoints", "network", "settings", "types"),
+    "checkpoints": ("network", "paths", "settings"),
+    "runtime": ("checkpoints", "network", "paths", "settings", "types"),
     "imaging": ("paths", "runtime", "types"),
-    "simulation": (),
+    "simulation": ("paths",),
     "data": (),
     "training": ("checkpoints", "data", "network", "settings", "simulation"),
     "evaluation": (
@@ -29,7 +29,10 @@ MAY_IMPORT = {
         "types",
     ),
     "node": ("action", "imaging", "msg", "network", "paths", "runtime", "settings", "srv", "types"),
-    "rig": ("evaluation", "imaging", "msg", "node", "runtime", "settings", "simulation", "types"),
+    "rig": (
+        "evaluation", "imaging", "msg", "node", "paths", "runtime", "settings", "simulation",
+        "types",
+    ),
     "cli": (
         "checkpoints", "data", "evaluation", "imaging", "network", "paths", "rig",
         "runtime", "simulation", "training",

@@ -1,4 +1,4 @@
-"""Where the files are that ship with the code."""
+"""Where the files are that ship with the code, and what installs the rest."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ def shipped(path: Path | str) -> Path:
         f"{path} is in neither {checkout.parent} nor a share/vltp_ros above {here.parent}; "
         "install the package with its data files"
     )
+
+
+def pip_command(extra: str) -> str:
+    """Return the command that installs an extra of this package, which no index has."""
+    checkout = Path(__file__).resolve().parents[1]
+    is_checkout = (checkout / "pyproject.toml").exists()
+    return f"pip install '{checkout if is_checkout else 'PATH/TO/vltp_ros'}[{extra}]'"
 
 
 def default_model() -> Path:

@@ -17,7 +17,7 @@ from vltp_ros.checkpoints.model_directory import ModelError
 @pytest.fixture
 def sentencepiece(tmp_path):
     """A directory with tokenizer.model and added_tokens.json as LISA-7B-v1 has them."""
-    missing = "{} is missing: pip install 'vltp_ros[lisa]'"
+    missing = "{} is missing: pip install '.[lisa]'"
     package = pytest.importorskip("sentencepiece", reason=missing.format("sentencepiece"))
     pytest.importorskip("google.protobuf", reason=missing.format("protobuf"))
     directory = tmp_path / "spm"

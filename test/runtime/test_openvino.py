@@ -17,7 +17,7 @@ from vltp_ros.runtime.openvino import OpenVinoCompiler
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
 
-pytest.importorskip("openvino", reason="OpenVINO is missing: pip install 'vltp_ros[cpu]'")
+pytest.importorskip("openvino", reason="OpenVINO is missing: pip install '.[cpu]'")
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ from vltp_ros.simulation.crowded.tasks import TASKS
 
 render = pytest.importorskip(
     "vltp_ros.simulation.crowded.render",
-    reason="MuJoCo is missing: pip install 'vltp_ros[simulation]'",
+    reason="MuJoCo is missing: pip install '.[simulation]'",
 )
 
 

@@ -12,7 +12,7 @@ from vltp_ros.simulation import TASKS, generate_dataset, sample_scene
 from vltp_ros.simulation.scene import bounds
 
 render = pytest.importorskip(
-    "vltp_ros.simulation.render", reason="MuJoCo is missing: pip install 'vltp_ros[simulation]'"
+    "vltp_ros.simulation.render", reason="MuJoCo is missing: pip install '.[simulation]'"
 )
 
 

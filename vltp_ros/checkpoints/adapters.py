@@ -18,6 +18,7 @@ from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.checkpoints.text_files import check_pattern, check_size
+from vltp_ros.paths import pip_command
 from vltp_ros.settings import check, documented, setting
 
 
@@ -146,7 +147,7 @@ def _peft() -> ModuleType:
     try:
         return importlib.import_module("peft")
     except ModuleNotFoundError as error:
-        raise ModelError("LoRA adapters need peft: pip install 'vltp_ros[lora]'") from error
+        raise ModelError(f"LoRA adapters need peft: {pip_command('lora')}") from error
 
 
 def _inject(llava: LlavaForConditionalGeneration, config: object) -> None:

@@ -17,6 +17,7 @@ from transformers import BitsAndBytesConfig
 from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.network.attention import BIAS_ELEMENTS
 from vltp_ros.network.config import QUANTIZATIONS, EncoderConfig, Quantization
+from vltp_ros.paths import pip_command
 
 TrainingQuantization = Literal["float32", "bfloat16", "nf4"]
 TRAINING_QUANTIZATIONS = get_args(TrainingQuantization)
@@ -51,8 +52,7 @@ def quantized(name: str) -> dict[str, Any]:
         return {"dtype": getattr(torch, name)}
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError(
-            f"quantization is {name!r}, which needs bitsandbytes: "
-            "pip install 'vltp_ros[quantization]'"
+            f"quantization is {name!r}, which needs bitsandbytes: {pip_command('quantization')}"
         )
     if name == "int8":
         settings = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=SKIPPED)

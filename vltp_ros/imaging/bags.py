@@ -22,7 +22,7 @@ from vltp_ros.imaging.messages import (
 )
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.imaging.tracking import Tracker
-from vltp_ros.paths import shipped
+from vltp_ros.paths import pip_command, shipped
 from vltp_ros.types import Segmentation
 
 if TYPE_CHECKING:
@@ -66,9 +66,7 @@ def segment_bag(
         from rosbags.highlevel import AnyReader, AnyReaderError
         from rosbags.typesys import Stores, get_typestore
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "bags need rosbags; pip install 'vltp_ros[bags]' brings it"
-        ) from error
+        raise ModuleNotFoundError(f"bags need rosbags: {pip_command('bags')}") from error
     if not source.is_dir():
         raise ValueError(f"{source} is no bag: it is not a directory")
     refused = next(filter(None, map(session.refusal, tasks)), "")

@@ -17,6 +17,7 @@ from rclpy.subscription import Subscription
 
 from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.process import run
+from vltp_ros.paths import pip_command
 from vltp_ros.rig.config import LiveViewConfig
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class LiveView(Node):
             from vltp_ros.rig.foxglove import FoxgloveServer
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                "the live view needs websockets; pip install 'vltp_ros[live]' brings it"
+                f"the live view needs websockets: {pip_command('live')}"
             ) from error
         host, port = config.address.rsplit(":", 1)
         try:

@@ -11,6 +11,7 @@ import torch
 from vltp_ros.checkpoints.quantization import UNCAPTURABLE
 from vltp_ros.network.run import Run, eager
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.paths import pip_command
 from vltp_ros.runtime import openvino
 from vltp_ros.runtime.graphs import GraphRunner
 from vltp_ros.runtime.settings import Runner
@@ -97,7 +98,5 @@ def _make(name: Runner, device: torch.device) -> Run:
         compiler = openvino.OpenVinoCompiler()
         return GraphRunner(device, capturer=compiler, patience=CPU_PATIENCE)
     if name == "compiled":
-        raise ValueError(
-            f"runner is {name!r}, which on a CPU needs OpenVINO: pip install 'vltp_ros[cpu]'"
-        )
+        raise ValueError(f"runner is {name!r}, which on a CPU needs OpenVINO: {pip_command('cpu')}")
     return eager

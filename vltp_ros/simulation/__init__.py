@@ -5,6 +5,7 @@ Drawing scenes is plain computation; MuJoCo is imported with SceneRenderer, when
 
 from typing import TYPE_CHECKING
 
+from vltp_ros.paths import pip_command
 from vltp_ros.simulation.dataset import generate_dataset
 from vltp_ros.simulation.editions import EDITIONS, EditionNumber, edition_of
 from vltp_ros.simulation.queries import Query
@@ -29,7 +30,7 @@ def __getattr__(name: str) -> type:
             from vltp_ros.simulation import render
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                f"scenes cannot be rendered ({error}); run: pip install 'vltp_ros[simulation]'"
+                f"scenes cannot be rendered ({error}): {pip_command('simulation')}"
             ) from error
         return getattr(render, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
