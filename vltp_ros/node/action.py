@@ -19,12 +19,14 @@ from vltp_ros.node.conversions import to_instance
 from vltp_ros.node.diagnostics import Health
 from vltp_ros.node.qos import REQUESTS
 from vltp_ros.node.stability import InstanceStability, Watch
+from vltp_ros.node.stopwatch import Stopwatch
 from vltp_ros.node.tasks import checked_task
 
 MAX_GOALS = 4  # each waits in a thread of its own
 WAIT_SECONDS = 0.1  # between looks at whether a goal was cancelled
 MAX_TIMEOUT = 3600.0  # seconds that a search may take
 GONE_SECONDS = 5.0  # without anybody to hear of it before a search ends
+STILL_SECONDS = 300.0  # real ones, for which a simulation may be paused before a search ends
 
 
 class FindAction:
@@ -125,11 +127,11 @@ class FindAction:
         self, handle: ServerGoalHandle, camera: Camera, watch: Watch
     ) -> FindAffordance.Result:
         """Follow a goal to its end."""
-        goal, began = handle.request, time.monotonic()
+        goal, watched = handle.request, Stopwatch(self._node.get_clock())
         tracker, agreement = Tracker(), InstanceStability(goal.min_score, goal.min_iou)
         result = FindAffordance.Result()
-        last_subscriber = began
-        while not (reason := _why_to_give_up(handle, watch, time.monotonic() - began)):
+        last_subscriber = time.monotonic()
+        while not (reason := _why_to_give_up(handle, watch, watched)):
             if self._node.count_subscribers(self._feedback):
                 last_subscriber = time.monotonic()
             elif time.monotonic() - last_subscriber > GONE_SECONDS:  # its place is for others
@@ -142,14 +144,14 @@ class FindAction:
             answers = camera.answers(inference, tracker)
             agreement.add(answers.instances[0])
             (result.affordance,) = answers.full_messages()
-            result.seconds = time.monotonic() - began
+            result.seconds = watched.look()
             instance, iou, count = agreement.best
             _publish_feedback(handle, result, instance, iou, count)
             if instance is not None and count >= goal.stable_frames:
                 result.found, result.instance = True, to_instance(instance, answers.header)
                 handle.succeed()
                 return result
-        result.message, result.seconds = reason, time.monotonic() - began
+        result.message, result.seconds = reason, watched.look()
         if handle.is_cancel_requested:
             handle.canceled()
         else:
@@ -161,14 +163,20 @@ def _on_cancel(handle: ServerGoalHandle) -> CancelResponse:
     return CancelResponse.ACCEPT
 
 
-def _why_to_give_up(handle: ServerGoalHandle, watch: Watch, seconds: float) -> str:
+def _why_to_give_up(handle: ServerGoalHandle, watch: Watch, watched: Stopwatch) -> str:
     """Return why the search is to end; empty while it goes on."""
     if handle.is_cancel_requested:
         return "cancelled"
     if watch.ended:
         return watch.ended
-    if seconds > handle.request.timeout:
-        return f"no {handle.request.stable_frames} masks agreed within {handle.request.timeout:g} s"
+    if watched.look() > handle.request.timeout:
+        reason = f"no {handle.request.stable_frames} masks agreed within"
+        reason += f" {handle.request.timeout:g} s"
+        if watched.is_simulated and not watched.has_come:
+            reason += ", real ones: use_sim_time is true, and nothing has come on /clock"
+        return reason
+    if watched.still_seconds > STILL_SECONDS:
+        return f"the time on /clock has stood still for {STILL_SECONDS:g} s"
     return ""
 
 

@@ -20,6 +20,7 @@ from vltp_ros.node.diagnostics import Health
 from vltp_ros.node.subscription import SensorSubscription
 
 KEPT_IMAGES = 30  # depth images, among which the one that fits an image is looked for
+RUN_SECONDS = 1.0  # that stamps may go back; by more, another run of a bag or simulation begins
 MAX_STRETCH = 0.02  # of depth images, against the image; sizes are rounded
 
 
@@ -75,8 +76,11 @@ class DepthInput:
     def _take_image(self, message: Image) -> None:
         if message.header.stamp.sec < 0:
             self._health.warn(f"{self._prefix}depth: its stamp is before all time")
-        else:
-            self._images.append(message)
+            return
+        stamps = [Time.from_msg(image.header.stamp) for image in (message, *self._images)]
+        if (stamps[-1] - stamps[0]).nanoseconds > RUN_SECONDS * 1e9:
+            self._images.clear()
+        self._images.append(message)
 
     def _take_info(self, message: CameraInfo) -> None:
         if self._info is None and self._rectified and any(message.d):
