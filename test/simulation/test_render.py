@@ -57,6 +57,26 @@ def test_masks_lie_where_the_objects_project(some):
             assert rows.max() <= corners[:, 1].max() + 2
 
 
+def test_depth_is_that_of_table_and_objects(renderer, some):
+    """Nothing is behind the table's top where one looks at it, and objects stand on it."""
+    columns, rows = np.meshgrid(np.arange(640) + 0.5, np.arange(240, 480) + 0.5)
+    pixels = np.stack((columns.ravel(), rows.ravel()), 1)
+    for rendered in some[:3]:
+        camera = rendered.scene.camera
+        depth = renderer.depth(rendered.scene)
+        assert depth.dtype == np.float32 and depth.shape == rendered.labels.shape
+        points = np.concatenate((camera.on_plane(pixels), np.zeros((len(pixels), 1))), 1)
+        plane = ((points - camera.position()) @ camera.axes()[2]).reshape(columns.shape)
+        x, y = rendered.scene.table.half_size
+        reach = np.linalg.norm(points[:, :2], axis=1).reshape(columns.shape)
+        on_table = reach < 0.9 * min(x, y)
+        above = (plane - depth[240:])[on_table]
+        labels = rendered.labels[240:][on_table]
+        assert above.min() > -0.002
+        assert np.median(np.abs(above[labels == 0])) < 0.002
+        assert np.median(above[labels > 0]) > 0.01
+
+
 def test_queries_name_exactly_the_visible_objects_that_serve(some):
     kinds = {task.name: task.kinds for task in TASKS}
     for rendered in some:

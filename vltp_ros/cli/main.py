@@ -13,6 +13,7 @@ import tyro
 COMMANDS = {
     "segment": ("Segment", "find what serves a task in a picture"),
     "evaluate": ("Evaluate", "measure accuracy and cost on tabletop scenes"),
+    "reliability": ("Reliability", "measure whether answers are as sure as they say"),
     "flops": ("Flops", "count the encoder's multiply-accumulates"),
     "tables": ("Tables", "compare the paper's costs with those counted here"),
     "figures": ("Figures", "draw which image tokens are kept, as in the paper's Figures 4 and 5"),

@@ -155,16 +155,28 @@ class Drawing:
         """Draw the label seen at each pixel, uint8 [height, width]."""
         return self._draw(camera, width, height, segment=True)[..., 0].copy()
 
+    def depth(self, camera: Camera, width: int, height: int) -> np.ndarray:
+        """Draw how far along the line of sight things are, metres, float32 [height, width]."""
+        viewport = self._render(camera, width, height, segment=False)
+        window = np.empty((height, width), np.float32)
+        mujoco.mjr_readPixels(None, window, viewport, self._context)
+        return NEAR * FAR / (FAR - window[::-1] * (FAR - NEAR))
+
     def _draw(self, camera: Camera, width: int, height: int, segment: bool) -> np.ndarray:
+        viewport = self._render(camera, width, height, segment)
+        pixels = np.empty((height, width, 3), np.uint8)
+        mujoco.mjr_readPixels(pixels, None, viewport, self._context)
+        return np.ascontiguousarray(pixels[::-1])
+
+    def _render(self, camera: Camera, width: int, height: int, segment: bool) -> mujoco.MjrRect:
+        """Draw upside down, and return where."""
         self._aim(camera)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = segment
         self._scene.flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = segment
-        pixels = np.empty((height, width, 3), np.uint8)
         viewport = mujoco.MjrRect(0, 0, width, height)
         self._gl.make_current()
         mujoco.mjr_render(viewport, self._scene, self._context)
-        mujoco.mjr_readPixels(pixels, None, viewport, self._context)
-        return np.ascontiguousarray(pixels[::-1])
+        return viewport
 
     def _aim(self, camera: Camera) -> None:
         _, up, forward = camera.axes()

@@ -86,15 +86,28 @@ class SceneRenderer(Renderer):
         queries = draw_queries(scene, [item.kind for item in objects])
         return Rendered(image, labels, objects, queries, scene)
 
+    def depth(self, scene: Scene, seconds: float = 0.0) -> np.ndarray:
+        """Draw how far things are after some seconds, metres along the line of sight.
+
+        Returns:
+            float32 [H, W] of the image of :meth:`render` and :meth:`view`.
+        """
+        self._lay_out(scene, self._objects(scene))
+        return self._drawing.depth(scene.camera.orbit(seconds), *self._size)
+
     def view(self, scene: Scene, seconds: float) -> np.ndarray:
         """Draw a scene, uint8 [H, W, 3], as a slowly circling camera sees it after some seconds.
 
         At 0 it is the still image. While the scene stays the same, only the colour image is drawn,
         which is cheap.
         """
+        return self._colour(scene, self._objects(scene), scene.camera.orbit(seconds))
+
+    def _objects(self, scene: Scene) -> tuple[ObjectInstance, ...]:
+        """Return the objects that show enough, without looking again while the scene stays."""
         if self._shown is None or self._shown[0] != scene:
             self._shown = scene, self._recognisable(scene)[0]
-        return self._colour(scene, self._shown[1], scene.camera.orbit(seconds))
+        return self._shown[1]
 
     def _recognisable(self, scene: Scene) -> tuple[tuple[ObjectInstance, ...], np.ndarray]:
         """Return the objects that show enough and, without the others, their labels [H, W]."""
