@@ -21,7 +21,7 @@ from vltp_ros.simulation import Scene, SceneRenderer, sample_scene
 class SimCamera(Node):
     """Publishes ``image`` (rgb8) and, with each new scene, ``scene_tasks`` (TaskList).
 
-    The tasks are sentences that something in the scene answers.
+    The tasks are sentences that something in the scene answers, first those that most things do.
     """
 
     def __init__(self) -> None:
@@ -59,10 +59,11 @@ class SimCamera(Node):
         while True:
             scene = sample_scene(self._seed, self._settings.config.split)
             queries = self._renderer.render(scene).queries
-            served = [query.text for query in queries if query.objects]
+            served = [query for query in queries if query.objects]
+            served.sort(key=lambda query: -len(query.objects))
             self._seed += 1
             if served:
-                tasks = [Task(id=number, text=text) for number, text in enumerate(served)]
+                tasks = [Task(id=number, text=query.text) for number, query in enumerate(served)]
                 self._tasks.publish(TaskList(header=header, tasks=tasks))
                 return scene
 
