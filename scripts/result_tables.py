@@ -207,6 +207,7 @@ def node() -> str:
         [
             f"{row['width']}x{row['height']}",
             f"{row['rate']:g}",
+            row["outputs"],
             row["model"],
             "process" if row["model_process"] else "thread",
             f"{row['masks_per_second']:.1f}",
@@ -220,7 +221,18 @@ def node() -> str:
         ]
         for row in answer["rows"]
     ]
-    head = ["image", "Hz", "model", "in a", "masks/s", "age", "inference", "waiting", "overhead"]
+    head = [
+        "image",
+        "Hz",
+        "heard",
+        "model",
+        "in a",
+        "masks/s",
+        "age",
+        "inference",
+        "waiting",
+        "overhead",
+    ]
     head += ["dropped", "lost", "CPU ms a mask", "MiB"]
     return _table(head, rows) + _measured(answer, f"{answer['seconds']:.0f} s each")
 

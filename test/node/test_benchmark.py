@@ -65,3 +65,17 @@ def test_the_node_is_measured(tmp_path):
     assert ways == [("tiny", True), ("none", True), ("none", False)]
     assert all(row["masks_per_second"] > 0 and row["overhead_ms"]["p50"] > 0 for row in rows)
     assert rows[0]["inference_ms"]["p50"] > 0 == rows[1]["inference_ms"]["p50"]
+
+
+@pytest.mark.slow
+def test_all_outputs_are_measured_with_depth(tmp_path):
+    save_model(tiny_model(), tmp_path, {"licence": "Apache-2.0", "sources": []})
+    command = [sys.executable, "-m", "vltp_ros.cli.main", "benchmark", "node", "--json"]
+    options = f"--rate 5 --resolution 160x120 --seconds 2 --device cpu --model {tmp_path}"
+    options += " --no-baseline --outputs instances all"
+    done = subprocess.run([*command, *options.split()], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["outputs"] for row in rows] == ["instances", "all"]
+    assert all(row["masks_per_second"] > 0 for row in rows)
+    assert "no depth" not in done.stderr

@@ -14,7 +14,7 @@ from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
 from vltp_ros.evaluation.reasoner_benchmark import benchmark_reasoner
 from vltp_ros.network.config import Quantization
 from vltp_ros.network.csp import CspName
-from vltp_ros.rig.node_benchmark import benchmark_node
+from vltp_ros.rig.node_benchmark import Outputs, benchmark_node
 from vltp_ros.runtime.device import DTYPES, resolve_device
 
 
@@ -90,6 +90,9 @@ class Node(ModelOption, DeviceOption):
     """Frames per second of the camera."""
     resolution: tuple[str, ...] = ("640x480", "1280x720", "1920x1080")
     """Sizes of the camera's images, WIDTHxHEIGHT."""
+    outputs: tuple[Outputs, ...] = ("mask",)
+    """What is listened to, one or more; all: instances, mask, overlay, poses, points, markers, and
+    where vision_msgs is installed detections and labels."""
     seconds: float = 20.0
     """Time to measure each rate and resolution for, in seconds."""
     baseline: bool = True
@@ -102,7 +105,7 @@ class Node(ModelOption, DeviceOption):
         sizes = [_size(text) for text in self.resolution]
         device = resolve_device(self.device)
         return benchmark_node(
-            self.rate, sizes, self.seconds, self.model, device, baseline=self.baseline
+            self.rate, sizes, self.seconds, self.model, device, self.baseline, self.outputs
         )
 
 
@@ -143,8 +146,9 @@ def _describe_node(answer: dict) -> str:
     """Return the table of the node's benchmark."""
     lines = [
         f"{answer['hardware']}, {answer['seconds']:g} s each; times in ms, p50/p99",
-        f"{'image':>10} {'Hz':>4} {'model':18} {'masks/s':>7} {'stamp to publish':>17} "
-        f"{'overhead':>13} {'dropped':>7} {'lost':>5} {'CPU':>5} {'MiB':>5}",
+        f"{'image':>10} {'Hz':>4} {'outputs':9} {'model':18} {'masks/s':>7} "
+        f"{'stamp to publish':>17} {'overhead':>13} {'dropped':>7} {'lost':>5} {'CPU':>5} "
+        f"{'MiB':>5}",
     ]
     for row in answer["rows"]:
         name = f"{row['model']} ({'process' if row['model_process'] else 'thread'})"
@@ -153,7 +157,8 @@ def _describe_node(answer: dict) -> str:
             f"{row[key]['p50']:.1f}/{row[key]['p99']:.1f}" for key in ("latency_ms", "overhead_ms")
         )
         lines.append(
-            f"{size:>10} {row['rate']:4.0f} {name:18} {row['masks_per_second']:7.1f} "
+            f"{size:>10} {row['rate']:4.0f} {row['outputs']:9} {name:18} "
+            f"{row['masks_per_second']:7.1f} "
             f"{latency:>17} {overhead:>13} {row['dropped']:>7} {row['lost']:>5} {row['cpu']:5.0%} "
             f"{row['memory_mib'][-1]:5.0f}"
         )

@@ -19,14 +19,15 @@ def image_fields(pixels: np.ndarray) -> dict[str, Any]:
     """Return the fields of a sensor_msgs/Image but its header and data.
 
     Args:
-        pixels: uint8 [H, W, 3] RGB, or uint8 or float32 [H, W].
+        pixels: uint8 [H, W, 3] RGB, or uint8, uint16 or float32 [H, W].
     """
     height, width = pixels.shape[:2]
     levels = "rgb8" if pixels.ndim == 3 else "mono8"
+    encodings = {np.dtype(np.float32): "32FC1", np.dtype(np.uint16): "16UC1"}
     return {
         "height": height,
         "width": width,
-        "encoding": "32FC1" if pixels.dtype == np.float32 else levels,
+        "encoding": encodings.get(pixels.dtype, levels),
         "is_bigendian": int(sys.byteorder == "big"),
         "step": pixels.nbytes // height,
     }

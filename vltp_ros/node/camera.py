@@ -175,12 +175,14 @@ class Camera:
     # --- … and its answers are published
 
     def _publish(self, inference: Inference, config: NodeConfig) -> None:
-        """Publish masks and pictures, then where they are in space, then what each stage took."""
+        """Publish the answers, then what each stage took."""
         began = time.perf_counter()
         answers = self.answers(inference, self._tracker)
         self._outputs.publish(answers, config)
         if self._vision is not None:
             self._vision.publish(answers)
+        if self._outputs_3d is not None:
+            self._outputs_3d.publish(answers)
         ended = time.perf_counter()
         age = self._node.get_clock().now() - Time.from_msg(inference.frame.message.header.stamp)
         times_ms = {
@@ -189,8 +191,6 @@ class Camera:
             "total": 1e3 * (ended - inference.frame.arrived),
             "latency": age.nanoseconds * 1e-6,
         }
-        if self._outputs_3d is not None:
-            self._outputs_3d.publish(answers)
         timing = to_timing(inference, times_ms)
         timing.device = self._health.device
         timing.received, timing.dropped, timing.dropped_since_last = self._counts.answer()

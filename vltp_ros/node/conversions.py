@@ -31,7 +31,7 @@ def to_image(pixels: np.ndarray, header: Header) -> Image:
     """Return an image message, whose header is ``header`` itself, not a copy.
 
     Args:
-        pixels: uint8 [H, W, 3] RGB, or uint8 or float32 [H, W].
+        pixels: uint8 [H, W, 3] RGB, or uint8, uint16 or float32 [H, W].
         header: of the message.
     """
     message = Image(header=header, **image_fields(pixels))

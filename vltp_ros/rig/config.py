@@ -44,6 +44,7 @@ class StillCameraConfig:
     rate: float = setting(10.0, "frames per second", low=0.1, high=240.0, read_only=True)
     width: int = setting(1280, "width of the images, pixels", low=16, high=8192, read_only=True)
     height: int = setting(720, "height of the images, pixels", low=16, high=8192, read_only=True)
+    depth: bool = setting(False, "publish depth and camera_info too", read_only=True)
 
     def __post_init__(self) -> None:
         check(self)

@@ -5,14 +5,36 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
 
-from vltp_ros.msg import InferenceTiming
+from vltp_ros.msg import Affordance3D, AffordanceMask, InferenceTiming
 from vltp_ros.node.qos import NEWEST
+
+OUTPUTS: dict[str, dict[str, type]] = {
+    "mask": {"mask": Image},
+    "instances": {"instances": AffordanceMask},
+    "all": {
+        "instances": AffordanceMask,
+        "affordance": AffordanceMask,
+        "mask": Image,
+        "overlay": Image,
+        "affordance_3d": Affordance3D,
+        "points": PointCloud2,
+        "markers": MarkerArray,
+    },
+}
+"""What may be listened to, and of which type it is; with the node's timing. Of the first the
+messages are counted."""
+
+VISION = {"detections": "Detection2DArray", "detections_3d": "Detection3DArray"}
+"""What is among all outputs where vision_msgs is installed, beside label images."""
 
 SETTLE_SECONDS = 2.0  # after the first answer, before anything counts
 
@@ -27,21 +49,31 @@ class Measurement:
 
 
 class Listener(Node):
-    """Keeps the node's answers to still_camera's images."""
+    """Keeps the node's answers to still_camera's images.
 
-    def __init__(self) -> None:
+    Args:
+        outputs: one of OUTPUTS.
+    """
+
+    def __init__(self, outputs: str) -> None:
         super().__init__("measurement")
         self.measurement = Measurement()
         self.failure = ""
         self.create_subscription(InferenceTiming, "vltp/timing", self._on_timing, NEWEST)
-        self.create_subscription(Image, "vltp/mask", self._on_mask, NEWEST)
+        topics = OUTPUTS[outputs] | (_vision_outputs() if outputs == "all" else {})
+        for number, (topic, kind) in enumerate(topics.items()):
+            receive = self._ignore if number else self._count
+            self.create_subscription(kind, f"vltp/{topic}", receive, NEWEST)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, NEWEST)
 
     def _on_timing(self, message: InferenceTiming) -> None:
         self.measurement.timings.append(message)
 
-    def _on_mask(self, message: Image) -> None:
+    def _count(self, message: Any) -> None:
         self.measurement.masks += 1
+
+    def _ignore(self, message: Any) -> None:
+        """Take a message, as a subscriber does."""
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -49,16 +81,30 @@ class Listener(Node):
                 self.failure = f"{status.name}: {status.message}"
 
 
+def _vision_outputs() -> dict[str, type]:
+    """Return the outputs that need vision_msgs; none where it is missing."""
+    try:
+        kinds = import_module("vision_msgs.msg")
+    except ModuleNotFoundError:
+        return {}
+    labels = dict.fromkeys(("label_mask", "label_confidence"), Image)
+    return labels | {topic: getattr(kinds, kind) for topic, kind in VISION.items()}
+
+
 def measure(
-    seconds: float, patience: float, check: Callable[[], None], begin: Callable[[], None]
+    outputs: str,
+    seconds: float,
+    patience: float,
+    check: Callable[[], None],
+    begin: Callable[[], None],
 ) -> Measurement:
-    """Listen for ``seconds``, once the node has answered for a while.
+    """Listen to some of the node's OUTPUTS for ``seconds``, once it has answered for a while.
 
     ``check()`` is called all the while and may raise; ``begin()`` when it begins to count. Call
     between rclpy.init and shutdown. Raises RuntimeError when no answer comes within ``patience``
     seconds, or the node says that it cannot work.
     """
-    listener = Listener()
+    listener = Listener(outputs)
     executor = SingleThreadedExecutor()
     executor.add_node(listener)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from vltp_ros.rig.measurement import Measurement
 
 PATIENCE = 180.0  # seconds for the model to load and the first mask to come
+Outputs = Literal["mask", "instances", "all"]
+"""What is listened to."""
+
 OUTSIDE = {"queue", "convert", "publish"}  # stages that are not the model's
 TASK = "something to drive a nail"
 
@@ -31,22 +34,24 @@ def benchmark_node(
     model: Path | None,
     device: torch.device,
     baseline: bool = True,
+    outputs: Sequence[Outputs] = ("mask",),
 ) -> dict:
     """Run camera, node and listener as processes, for each rate and size.
 
     Rates are in Hz, sizes (width, height) in pixels.
 
     Each is measured with the model, and as a baseline with one that takes no time, in a process of
-    its own and in a thread of the node. Somebody listens to mask and timing, not to the overlay.
+    its own and in a thread of the node. Somebody listens to timing and to the mask, to the
+    instances, or to all outputs, with depth.
 
     Returns:
-        ``hardware``, ``versions`` and ``rows``: width, height, rate, model_process (whether the
-        model has a process of its own), model, masks_per_second, latency_ms (from stamp to
-        publication), overhead_ms (from callback to publication, without waiting for the model and
-        without its stages), queue_ms, inference_ms (each ``p50`` and ``p99``), dropped (replaced by
-        a newer image in the node), lost (never reached the node, or still on the way), cpu (seconds
-        of the node's and the model's process a second), cpu_ms_per_mask, memory_mib (resident, of
-        both processes, at eleven moments from the first to the last).
+        ``hardware``, ``versions`` and ``rows``: width, height, rate, outputs, model_process
+        (whether the model has a process of its own), model, masks_per_second, latency_ms (from
+        stamp to publication), overhead_ms (from callback to publication, without waiting for the
+        model and without its stages), queue_ms, inference_ms (each ``p50`` and ``p99``), dropped
+        (replaced by a newer image in the node), lost (never reached the node, or still on the way),
+        cpu (seconds of the node's and the model's process a second), cpu_ms_per_mask, memory_mib
+        (resident, of both processes, at eleven moments from the first to the last).
 
     Raises:
         RuntimeError: when ROS 2 is missing, a process ends, or no mask comes.
@@ -59,9 +64,10 @@ def benchmark_node(
         ) from error
     with own_network():
         rows = [
-            _measured(width, height, rate, seconds, model, device, module, own_process)
+            _measured(width, height, rate, listened, seconds, model, device, module, own_process)
             for width, height in sizes
             for rate in rates
+            for listened in outputs
             for module, own_process in (VARIANTS if baseline else VARIANTS[:1])
         ]
     return {**measured_on(device), "seconds": seconds, "rows": rows}
@@ -71,6 +77,7 @@ def _measured(
     width: int,
     height: int,
     rate: float,
+    outputs: Outputs,
     seconds: float,
     model: Path | None,
     device: torch.device,
@@ -83,7 +90,9 @@ def _measured(
     node = {"task": f"'{TASK}'", "device": str(device), "threads": torch.get_num_threads()}
     node["model_process"] = str(own_process).lower()
     node |= {"model": model} if model else {}
-    camera = {"width": width, "height": height, "rate": float(rate)}
+    depth = str(outputs == "all").lower()
+    node["depth"] = depth
+    camera = {"width": width, "height": height, "rate": float(rate), "depth": depth}
     with running({module: node, "still_camera": camera}) as processes:
         cpu: list[float] = []
         memory: list[float] = []
@@ -94,13 +103,15 @@ def _measured(
                 memory.append(processes.memory_mib(module))
 
         measurement = measure(
+            outputs,
             seconds,
             PATIENCE,
             check,
             begin=lambda: cpu.append(processes.cpu_seconds(module)),
         )
         spent = processes.cpu_seconds(module) - cpu[0]
-    row = {"width": width, "height": height, "rate": rate, "model_process": own_process}
+    row = {"width": width, "height": height, "rate": rate, "outputs": outputs}
+    row["model_process"] = own_process
     moments = np.linspace(0, len(memory) - 1, 11).round().astype(int)
     return row | summary(measurement, spent) | {"memory_mib": [memory[i] for i in moments]}
 

@@ -14,7 +14,7 @@ from vltp_ros.types import Segmentation
 
 
 class NoModel:
-    """Stands in for a Session; masks the middle of every image."""
+    """Stands in for a Session; masks two parts of every image."""
 
     name, device_name = "none", "none"
     gpu_memory_mib: float | None = None
@@ -49,10 +49,11 @@ class NoModel:
         stamp: float | None = None,
         stream: str = "",
     ) -> list[Segmentation]:
-        """Mask the middle of the image, as Session.segment would."""
+        """Mask two parts of the image, a sixteenth of it each, as Session.segment would."""
         rows, columns = image.shape[:2]
         mask = np.zeros((rows, columns), bool)
         mask[rows // 4 : rows // 2, columns // 4 : columns // 2] = True
+        mask[rows // 2 : 3 * rows // 4, columns // 2 + 1 : 3 * columns // 4 + 1] = True
         kept = (np.ones((4, 4), bool),)
         return [Segmentation.certain(task, mask, kept=kept, tokens=(16,)) for task in tasks]
 
