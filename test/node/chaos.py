@@ -25,9 +25,8 @@ from chaos_client import PATIENCE, STEP, Client
 from rclpy.executors import SingleThreadedExecutor
 
 from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.node import retries
-from vltp_ros.node.node import THREADS, VltpNode
-from vltp_ros.node.process import run, spin
+from vltp_ros.node import node, retries
+from vltp_ros.node.process import spin
 from vltp_ros.rig.processes import own_network
 
 
@@ -128,5 +127,5 @@ if __name__ == "__main__":
         retries.RETRY_SECONDS = (0.1, 0.5)
         os.environ["PYTHONUNBUFFERED"] = "1"
         load = "faulty_session:FaultySession.load"
-        sys.exit(run(lambda: VltpNode(load), start=VltpNode.autostart, threads=THREADS))
+        sys.exit(node.main(load))
     sys.exit(main())

@@ -63,7 +63,6 @@ class FakeSession:
 
 
 if __name__ == "__main__":
-    from vltp_ros.node.node import THREADS, VltpNode
-    from vltp_ros.node.process import run
+    from vltp_ros.node.node import main
 
-    sys.exit(run(lambda: VltpNode(FakeSession.load), start=VltpNode.autostart, threads=THREADS))
+    sys.exit(main("fake_session:FakeSession.load"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import rclpy
 from ament_index_python.packages import get_package_prefix
-from bench import Camera, values
+from bench import Camera, diagnosis, values
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterValue
@@ -55,15 +55,15 @@ def start(name, *parameters):
 
 
 @contextlib.contextmanager
-def ending_well(process, number):
-    """After the block the process gets a signal, and must end with status 0 and in peace."""
+def ending_well(process, number, status=0):
+    """After the block the process gets a signal, and must end with a status and in peace."""
     try:
         yield process
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == 0, errors
+    assert process.returncode == status, errors
     assert "Traceback" not in errors and "terminate called" not in errors
 
 
@@ -88,13 +88,33 @@ def test_a_signal_ends_a_node_that_is_starting(number, delay):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_signal_ends_a_node_whose_model_is_stuck(bench, camera, number):
-    with ending_well(start("vltp", "task:=hang"), number):
+@pytest.mark.parametrize("process", ["true", "false"], ids=["its own process", "a thread"])
+def test_a_node_whose_model_is_stuck_ends_with_status_1(bench, camera, number, process):
+    node = start("vltp", "task:=hang", f"model_process:={process}")
+    with ending_well(node, number, status=1):
         arrays = bench.listen(DiagnosticArray, "/diagnostics")
         bench.wait(
             lambda: any(int(values(array.status[-1]).get("received", 0)) > 1 for array in arrays),
             seconds=60,
             meanwhile=camera,
+        )
+
+
+def test_a_node_that_gave_up_a_model_which_nothing_ends_ends_with_status_1(bench, camera):
+    node = start("vltp", "task:=hang", "model_process:=false", "watchdog:=0.5")
+    with ending_well(node, signal.SIGTERM, status=1):
+        diagnosis(bench, lambda status: "was stuck" in status.message, meanwhile=camera)
+
+
+def test_a_node_that_replaced_a_stuck_model_ends_with_status_0(bench, camera):
+    with ending_well(start("vltp", "task:=hang", "watchdog:=0.5"), signal.SIGTERM):
+        diagnosis(bench, lambda status: "was stuck" in status.message, meanwhile=camera)
+        tasks = bench.node.create_publisher(String, "task", 1)
+        masks = bench.listen(Image, "vltp/mask")
+        bench.wait(
+            lambda: masks,
+            seconds=60,
+            meanwhile=lambda: (tasks.publish(String(data="cut")), camera()),
         )
 
 

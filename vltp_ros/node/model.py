@@ -83,7 +83,7 @@ class Model:
             CancelledError: when it is stopped meanwhile, or given up as ``load_timeout`` is over.
             ValueError: for a model or a setting that is refused, and what else loading it raises.
         """
-        if any(worker.is_alive for worker in self._abandoned):
+        if self.is_abandoned:
             raise RuntimeError(
                 "the model that was given up still runs; end the process if it never ends"
             )
@@ -102,22 +102,30 @@ class Model:
         self.configure()  # changed while it was loaded
         self._health.model, self._health.device = session.name, session.device_name
 
-    def stop(self, patience: float | None = None) -> None:
+    def stop(self, patience: float | None = None) -> bool:
         """Free the session. One still at work after ``patience`` seconds is killed, or abandoned.
 
-        None: after ``watchdog`` seconds.
+        None: after ``watchdog`` seconds. Returns False when it was.
         """
         remote, worker = self._remote, self._release()
         self.given_up = ""
         if patience is None:
             patience = self._parameters.config.watchdog or None
-        if worker is not None and not worker.stop(patience) and not _killed(remote, worker):
+        if worker is None or worker.stop(patience):
+            return True
+        if not _killed(remote, worker):
             self._abandoned.append(worker)
+        return False
 
     @property
     def is_loaded(self) -> bool:
         """Whether there is a session."""
         return self._worker is not None and self._session is not None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether a session that nothing could end is still at work."""
+        return any(worker.is_alive for worker in self._abandoned)
 
     @property
     def counts(self) -> ModelCounts:
@@ -206,7 +214,7 @@ class Model:
 
     def has_come_back(self) -> bool:
         """Say once that all sessions that were given up have ended, and it is time to try again."""
-        ended = bool(self._abandoned) and not any(worker.is_alive for worker in self._abandoned)
+        ended = bool(self._abandoned) and not self.is_abandoned
         if ended := ended and self._retries.is_due:
             self._abandoned.clear()
         return ended

@@ -70,6 +70,8 @@ class VltpNode(LifecycleNode):
     """
 
     _find: FindAction | None = None
+    exit_status = 0
+    """Of the process, once the node is destroyed; 1 when the model's work had to be cut off."""
 
     def __init__(self, load: Load | str = SESSION, **options: Any) -> None:
         # Not LifecycleNode's own, which takes no callback group. Reentrant: the state can be asked
@@ -125,7 +127,9 @@ class VltpNode(LifecycleNode):
         if self._find is not None:  # made last: where parameters were refused nothing is to end
             self._cameras.close()
             # Work in progress may end; loading may not, for nothing is lost with it.
-            self._model.stop(EXIT_SECONDS if self._model.is_loaded else 0.0)
+            stuck, is_loaded = self._model.is_abandoned, self._model.is_loaded
+            ended = self._model.stop(EXIT_SECONDS if is_loaded else 0.0)
+            self.exit_status |= stuck or (is_loaded and not ended)
             self._find.destroy()
         super().destroy_node()
 
@@ -289,9 +293,14 @@ def _answer_anyway(
         return response
 
 
-def main() -> int:
+def main(load: Load | str = SESSION) -> int:
     """Run the node until SIGINT or SIGTERM; return the exit status."""
-    return run(VltpNode, start=VltpNode.autostart, threads=THREADS)
+    return run(
+        lambda: VltpNode(load),
+        start=VltpNode.autostart,
+        status=lambda node: node.exit_status,
+        threads=THREADS,
+    )
 
 
 if __name__ == "__main__":

@@ -52,13 +52,14 @@ TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 def run(
     make_node: Callable[[], AnyNode],
     start: Callable[[AnyNode], None] | None = None,
+    status: Callable[[AnyNode], int] = lambda node: 0,
     threads: int = 1,
 ) -> int:
     """Run one node until SIGINT or SIGTERM, its callbacks in so many threads.
 
-    ``start`` is called before the node spins. Returns the exit status: 0, or 2 when the node
-    cannot be made of its arguments and parameters, or of what is installed, with one line that
-    says why.
+    ``start`` is called before the node spins. Returns the exit status: what ``status`` says of the
+    node once it is destroyed, or 2 when the node cannot be made of its arguments and parameters, or
+    of what is installed, with one line that says why.
     """
     keep_freed_memory()
     make_room_for_images()
@@ -73,6 +74,7 @@ def run(
         print(_why_not_begun(error), file=sys.stderr)
         return 2
     node = executor = None
+    ended = 0
     try:
         executor = SingleThreadedExecutor() if threads == 1 else ThreadsExecutor(threads)
         node = make_node()
@@ -92,11 +94,12 @@ def run(
     finally:
         if node is not None:
             node.destroy_node()  # ends what its callbacks wait for
-        _leave_stuck_model()
+            ended = status(node)
+        _leave_model(ended)
         if executor is not None:
             executor.shutdown()
         rclpy.try_shutdown()
-    return 0
+    return ended
 
 
 def _why_not_begun(error: Exception) -> str:
@@ -134,7 +137,7 @@ def spin(executor: Executor) -> None:
             get_logger("vltp").error(f"a callback failed:\n{traceback.format_exc()}")
 
 
-def _leave_stuck_model() -> None:
+def _leave_model(status: int) -> None:
     """End the process at once where a thread is in the model: callbacks may wait for it for ever.
 
     The exit status is 1, with a traceback, when an exception is on its way out.
@@ -146,7 +149,7 @@ def _leave_stuck_model() -> None:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(int(failed))
+    os._exit(1 if failed else status)
 
 
 def make_room_for_images() -> None:

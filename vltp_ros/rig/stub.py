@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vltp_ros.node.node import THREADS, VltpNode
-from vltp_ros.node.process import run
+from vltp_ros.node import node
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.types import Segmentation
 
@@ -60,11 +59,7 @@ class NoModel:
 
 def main() -> int:
     """Run the node until SIGINT or SIGTERM; return the exit status."""
-    return run(
-        lambda: VltpNode("vltp_ros.rig.stub:NoModel.load"),
-        start=VltpNode.autostart,
-        threads=THREADS,
-    )
+    return node.main("vltp_ros.rig.stub:NoModel.load")
 
 
 if __name__ == "__main__":
