@@ -8,6 +8,8 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ElementTree.parse(ROOT / "package.xml").getroot()
 KEYS = {  # module -> rosdep key; ROS packages have the names of their modules
@@ -82,3 +84,10 @@ def test_the_address_of_the_maintainer_is_a_placeholder_that_says_so():
 def test_the_packages_agree_on_the_version():
     (version,) = re.findall(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)
     assert PACKAGE.findtext("version") == version
+
+
+def test_the_changelog_is_catkin_s_and_knows_the_version():
+    changelog = pytest.importorskip("catkin_pkg.changelog", reason="catkin_pkg: run `make test`")
+    versions = changelog.get_changelog_from_path(str(ROOT), PACKAGE.findtext("name"))
+    assert "\nForthcoming\n" in (ROOT / "CHANGELOG.rst").read_text()
+    assert versions.get_content_of_version(PACKAGE.findtext("version"))
