@@ -46,7 +46,7 @@ def draw_overlay(
         tint(painted, instance.mask, instance.box[:2], colour_of(instance.track), alpha)
     if labels:
         for instance in instances:
-            _name(painted, instance)
+            _name(painted, instance, len(answers) * _line_height(painted))
         for line, (result, found) in enumerate(answers):
             tracks = [f"#{instance.track}" for instance in found]
             _write(painted, " ".join((result.label, *tracks)), line, WHITE)
@@ -79,20 +79,20 @@ def tint(
     cv2.drawContours(painted, outline, -1, colour.tolist(), 2)
 
 
-def _name(painted: np.ndarray, instance: Instance) -> None:
-    """Write an instance's track above it, or below where there is no room."""
-    text, size = f"#{instance.track}", _text_size(painted)
-    (width, height), base = cv2.getTextSize(text, FONT, size, 1)
-    x, y, box_width, box_height = instance.box
+def _name(painted: np.ndarray, instance: Instance, top: int) -> None:
+    """Write an instance's track above it, but not above a row of the picture."""
+    text = f"#{instance.track}"
+    (width, height), base = cv2.getTextSize(text, FONT, _text_size(painted), 1)
+    x, y, box_width, _ = instance.box
     left = min(max(x + (box_width - width) // 2, 0), painted.shape[1] - width)
-    bottom = y - base if y > height + 2 * base else y + box_height + height + base
+    bottom = max(y - base, top + height + base)
     _put(painted, text, (left, bottom), colour_of(instance.track))
 
 
 def _write(painted: np.ndarray, text: str, line: int, colour: np.ndarray) -> None:
     """Write into a line, counted from the top, in place."""
     (_, height), base = cv2.getTextSize(text, FONT, _text_size(painted), 1)
-    _put(painted, text, (base // 2, line * (height + 2 * base) + height + base), colour)
+    _put(painted, text, (base // 2, line * _line_height(painted) + height + base), colour)
 
 
 def _put(painted: np.ndarray, text: str, start: tuple[int, int], colour: np.ndarray) -> None:
@@ -104,6 +104,12 @@ def _put(painted: np.ndarray, text: str, start: tuple[int, int], colour: np.ndar
     top, left = max(y - height - base, 0), max(x - margin, 0)
     painted[top : y + base, left : x + width + margin] //= 3
     cv2.putText(painted, letters, start, FONT, size, colour.tolist(), 1, cv2.LINE_AA)
+
+
+def _line_height(painted: np.ndarray) -> int:
+    """Return the height of a line, pixels; that of the letters is the same for any text."""
+    (_, height), base = cv2.getTextSize("#", FONT, _text_size(painted), 1)
+    return height + 2 * base
 
 
 def _text_size(painted: np.ndarray) -> float:

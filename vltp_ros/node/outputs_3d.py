@@ -16,7 +16,7 @@ from vltp_ros.node.answers import Answers
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.conversions_3d import to_affordance_3d, to_cloud
 from vltp_ros.node.markers import to_markers
-from vltp_ros.node.qos import OUTPUT_OVERRIDES, of_answers, of_each_task
+from vltp_ros.node.qos import OUTPUT_OVERRIDES, of_answers, of_each_instance
 
 
 class DepthOutputs:
@@ -31,7 +31,7 @@ class DepthOutputs:
     def __init__(self, node: LifecycleNode, prefix: str, config: NodeConfig) -> None:
         self._node = node
         create = partial(node.create_lifecycle_publisher, qos_overriding_options=OUTPUT_OVERRIDES)
-        self._poses = create(Affordance3D, f"{prefix}affordance_3d", of_each_task(config))
+        self._poses = create(Affordance3D, f"{prefix}affordance_3d", of_each_instance(config))
         self._points = create(PointCloud2, f"{prefix}points", of_answers(config))
         self._markers = create(MarkerArray, f"{prefix}markers", of_answers(config))
         self._publishers = (self._poses, self._points, self._markers)

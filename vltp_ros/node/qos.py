@@ -86,3 +86,8 @@ def of_answers(config: NodeConfig, depth: int = 1) -> QoSProfile:
 def of_each_task(config: NodeConfig) -> QoSProfile:
     """Return that of a topic that has a message for each task of an image."""
     return of_answers(config, MAX_TASKS)
+
+
+def of_each_instance(config: NodeConfig) -> QoSProfile:
+    """Return that of a topic that has a message for each instance of each task of an image."""
+    return of_answers(config, 4 * MAX_TASKS)
