@@ -226,3 +226,15 @@ def test_every_argument_is_described_and_read(tmp_path, file):
     assert all(described.values())
     everything = {"use_rviz": "true", "live_view": "127.0.0.1:8765"}
     assert stand_ins.launch(file, tmp_path, **everything).read == described.keys()
+
+
+def test_documents_name_arguments_that_exist():
+    named = set()
+    for path in (
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "docker" / "compose.yaml",
+    ):
+        commands = re.findall(r"vltp\.launch\.py((?:\\\n|[^\n`])*)", path.read_text())
+        named |= {name for command in commands for name in re.findall(r"(\w+):=", command)}
+    assert {"image", "cameras", "depth"} <= named <= stand_ins.described(VLTP).keys()
