@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,20 @@ import numpy as np
 
 Box = tuple[int, int, int, int]
 """x, y, width, height, pixels; all zero around nothing."""
+
+Odds = tuple[float, float]
+"""Slope and offset by which the log odds of a probability become those of being right."""
+
+
+def calibrated(probability: float, odds: Odds) -> float:
+    """Return how likely an answer is right whose raw score is a probability (Platt, 1999)."""
+    if odds == (1.0, 0.0):
+        return probability
+    probability = min(max(probability, 1e-6), 1 - 1e-6)
+    slope, offset = odds
+    # The logistic function, in a form that cannot overflow.
+    logit = math.log(probability / (1 - probability))
+    return (1 + math.tanh((slope * logit + offset) / 2)) / 2
 
 
 @dataclass(frozen=True)
@@ -21,13 +36,15 @@ class Segmentation:
     above: int  # levels above this belong to the mask, 0..255
     area: int  # mask pixels
     box: Box  # around the mask
-    score: float  # mean probability inside the mask, 0..1; 1 - max probability when it is empty
+    score: float  # how likely the answer is right, 0..1, as far as the model is calibrated: from
+    # the mean probability inside the mask, or 1 less the highest one when it is empty
     kept: tuple[np.ndarray, ...]  # per pruning stage: bool [gh, gw] over the valid image patches
     times_ms: dict[str, float]  # per stage, in order of execution; the shared ones are not divided
     tokens: tuple[int, ...]  # per pruning stage: tokens that ran, those of the padding included
     seg_age_s: float = 0.0  # from the image on which <SEG> was computed to this one, seconds
     rates: tuple[float, ...] = ()  # share of tokens frozen at each stage, as it was chosen
     csp: str = "off"  # preset of LVLM_CSP, as it was chosen
+    odds: Odds = (1.0, 0.0)  # by which a mean probability becomes a score
 
     @classmethod
     def certain(cls, task: str, mask: np.ndarray, score: float = 1.0, **rest: Any) -> Segmentation:

@@ -7,16 +7,14 @@ not what they were, which nothing else would tell.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 
 from vltp_ros.checkpoints.errors import ModelError
-from vltp_ros.checkpoints.text_files import read_yaml
+from vltp_ros.checkpoints.text_files import read_yaml, write_yaml
 
 FOLDER = "golden"
 IMAGE, MASK = f"{FOLDER}/image.png", f"{FOLDER}/mask.png"
@@ -65,6 +63,4 @@ def write_golden(directory: Path, golden: Golden) -> None:
         content = cv2.imencode(".png", pixels)[1].tobytes()
         (directory / name).write_bytes(content)
         description["sha256"][name] = hashlib.sha256(content).hexdigest()
-    partial_file = path.with_suffix(".part")
-    partial_file.write_text(yaml.safe_dump(description, sort_keys=False))
-    os.replace(partial_file, path)
+    write_yaml(path, description)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,10 @@ def check_pattern(pattern: str, what: str) -> None:
             f"{what} is {pattern[:80]!r}; a pattern may have at most {MAX_REPEATS} of * + ? {{, "
             "none of them after a group, and 1000 characters"
         )
+
+
+def write_yaml(path: Path, values: dict) -> None:
+    """Write a mapping, in place of the file when it is whole."""
+    partial_file = path.with_suffix(".part")
+    partial_file.write_text(yaml.safe_dump(values, sort_keys=False))
+    os.replace(partial_file, path)

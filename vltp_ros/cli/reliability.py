@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from vltp_ros.checkpoints.calibration import write_calibration
 from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption, SplitOption
-from vltp_ros.evaluation.answers import ask, instance_rows, reliability_rows
+from vltp_ros.evaluation.answers import (
+    Answered,
+    ask,
+    fit_odds,
+    instance_rows,
+    reliability_rows,
+    scores_of,
+)
 from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.network.config import CalibrationConfig
 from vltp_ros.runtime.settings import InferenceSettings
+
+FEW = 50  # answers of a kind, from which nothing is fitted
 
 
 @dataclass
@@ -16,14 +27,23 @@ class Reliability(ModelOptions, PrecisionOption, SplitOption, Command):
 
     count: int = 200
     """Number of scenes, drawn from the seeds 0, 1, 2, … of the split."""
+    fit: bool = False
+    """Fit the calibration of the scores to these answers and write it into the model's model.yaml;
+    with --split val, as the other splits are for testing."""
 
 
 def run(args: Reliability) -> dict:
     """Ask and count; ValueError for a bad model, split or count."""
     if args.count < 1:
         raise ValueError(f"--count is {args.count}; it must be at least 1")
+    if args.fit and args.split != "val":
+        raise ValueError(f"--fit is for --split val; it is {args.split!r}")
     session = args.load(InferenceSettings(precision=args.precision))
+    if args.fit:  # to the scores as they come
+        session.model.config = replace(session.model.config, calibration=CalibrationConfig())
     answers = list(ask(session, args.split, args.count))
+    if args.fit:
+        write_calibration(args.model_directory, _fitted(answers))
     return {
         "model": session.name,
         "precision": session.precision,
@@ -35,19 +55,35 @@ def run(args: Reliability) -> dict:
     }
 
 
+def _fitted(answers: list[Answered]) -> CalibrationConfig:
+    """Return the calibration of both kinds of answer; ValueError where one has too few."""
+    odds = {}
+    for name, (scores, right) in scores_of(answers).items():
+        if name == "instance":  # the same as of whole masks
+            continue
+        if len(scores) < FEW:
+            raise ValueError(f"{len(scores)} answers are {name!r}; {FEW} are needed: raise --count")
+        odds[name] = fit_odds(scores, right)
+    return CalibrationConfig(**odds)
+
+
 def describe(answer: dict) -> str:
     """Return both tables."""
-    lines = [f"{'answer':10} {'score':>7} {'right':>7} {'questions':>9}"]
+    lines = [f"{'answer':10} {'score':>7} {'right':>7} {'count':>9}"]
     for row in answer["reliability"]:
         lines += [
             f"{row['answer']:10} {b['score']:7.3f} {b['right']:7.3f} {b['count']:9}"
             for b in row["bins"]
         ]
-        lines.append(f"{row['answer']:10} expected calibration error {row['error']:.3f}")
-    lines.append(f"\n{'instances':10} precision  recall   as many  as many of several")
+        error = "none" if row["error"] is None else f"{row['error']:.3f}"
+        lines.append(f"{row['answer']:10} expected calibration error {error}")
+    lines.append(f"\n{'instances':10}  precision     recall    as many of several")
     lines += [
-        f"{'with depth' if row['depth'] else 'by mask':10} {row['precision']:9.3f} "
-        f"{row['recall']:7.3f} {row['right']:9.3f} {row['several_right']:9.3f}"
+        f"{'with depth' if row['depth'] else 'by mask':10}"
+        + "".join(
+            f"{'-' if row[key] is None else format(row[key], '.3f'):>11}"
+            for key in ("precision", "recall", "right", "several_right")
+        )
         for row in answer["instances"]
     ]
     return "\n".join(lines)

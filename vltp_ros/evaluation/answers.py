@@ -19,6 +19,13 @@ BINS = 10
 RIGHT = 0.5
 """IoU from which a mask counts as right."""
 
+STEPS, RIDGE = 50, 1e-3
+"""Of Newton's method, and what keeps them short where scores say nothing."""
+
+
+Part = tuple[float, bool]
+"""An instance: its score, and whether it is an object, with an IoU of more than RIGHT."""
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -28,8 +35,8 @@ class Answered:
     score: float  # how sure it is
     iou: float  # of its mask with the truth; 1 where both are empty
     objects: int  # that serve
-    instances: tuple[int, int]  # without and with depth
-    matched: tuple[int, int]  # of those so many are an object, with an IoU of at least RIGHT
+    by_mask: tuple[Part, ...]  # the instances
+    by_depth: tuple[Part, ...]  # those with depth
 
     @property
     def right(self) -> bool:
@@ -54,84 +61,116 @@ def ask(session: Session, split: Split, count: int, progress: bool = True) -> It
                 objects = [rendered.labels == label for label in query.objects]
                 truth = np.isin(rendered.labels, query.objects)
                 union = np.count_nonzero(truth | result.mask)
-                parts = [separate(result), separate(result, view)]
                 yield Answered(
                     found=result.found,
                     score=result.score,
                     iou=np.count_nonzero(truth & result.mask) / union if union else 1.0,
                     objects=len(objects),
-                    instances=(len(parts[0]), len(parts[1])),
-                    matched=(_matched(parts[0], objects), _matched(parts[1], objects)),
+                    by_mask=_compared(separate(result), objects),
+                    by_depth=_compared(separate(result, view), objects),
                 )
 
 
-def _matched(instances: Sequence[Instance], objects: Sequence[np.ndarray]) -> int:
-    """Return how many of the instances are an object, bool [H, W] each; each object counts once.
+def _compared(instances: Sequence[Instance], objects: Sequence[np.ndarray]) -> tuple[Part, ...]:
+    """Return score of each instance, and whether it is one of the objects, bool [H, W] each.
 
-    With an IoU of more than a half no object can have two.
+    With an IoU of more than a half no object can be two.
     """
-    count = 0
+    parts = []
     for instance in instances:
         x, y, width, height = instance.box
+        matches = False
         for mask in objects:
             common = np.count_nonzero(mask[y : y + height, x : x + width] & instance.mask)
-            count += common > RIGHT * (instance.area + np.count_nonzero(mask) - common)
-    return count
+            matches |= common > RIGHT * (instance.area + np.count_nonzero(mask) - common)
+        parts.append((instance.score, matches))
+    return tuple(parts)
 
 
 def instance_rows(answers: Sequence[Answered]) -> list[dict]:
     """Return what is right about instances, without and with depth.
 
     ``precision``: share of the instances that are an object; ``recall``: of the objects that have
-    one; ``several_right``: of the questions that several objects serve, those with as many.
+    one; ``right``: of the questions that some object serves, those with as many instances;
+    ``several_right``: the same of those that several objects serve.
     """
     served = [answer for answer in answers if answer.objects]
-    several = [answer for answer in served if answer.objects > 1]
-    return [
-        {
-            "depth": bool(k),
-            "questions": len(served),
-            "several": len(several),
-            "precision": sum(a.matched[k] for a in served) / sum(a.instances[k] for a in served),
-            "recall": sum(a.matched[k] for a in served) / sum(a.objects for a in served),
-            "right": float(np.mean([a.instances[k] == a.objects for a in served])),
-            "several_right": float(np.mean([a.instances[k] == a.objects for a in several])),
-        }
-        for k in (0, 1)
-    ]
+    rows = []
+    for depth in (False, True):
+        parts = [answer.by_depth if depth else answer.by_mask for answer in served]
+        matched = sum(matches for some in parts for _, matches in some)
+        right = [len(p) == a.objects for p, a in zip(parts, served, strict=True)]
+        several = [r for r, a in zip(right, served, strict=True) if a.objects > 1]
+        rows.append(
+            {
+                "depth": depth,
+                "questions": len(served),
+                "several": len(several),
+                "precision": _share(matched, sum(map(len, parts))),
+                "recall": _share(matched, sum(answer.objects for answer in served)),
+                "right": _share(sum(right), len(right)),
+                "several_right": _share(sum(several), len(several)),
+            }
+        )
+    return rows
+
+
+def _share(part: float, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def scores_of(answers: Sequence[Answered]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return scores [N] and what was right, bool [N], of answers of both kinds and of instances."""
+    pairs = {
+        "found": [(a.score, a.right) for a in answers if a.found],
+        "nothing": [(a.score, a.right) for a in answers if not a.found],
+        "instance": [part for a in answers for part in a.by_mask],
+    }
+    return {
+        name: (np.array([s for s, _ in some]), np.array([r for _, r in some], bool))
+        for name, some in pairs.items()
+    }
 
 
 def reliability_rows(answers: Sequence[Answered]) -> list[dict]:
-    """Return how often answers are right by how sure they are, for both kinds of answer.
+    """Return how often answers are right by how sure they are.
 
     ``error`` is the expected calibration error (Guo et al., 2017): the mean difference between
     score and share that is right, over BINS, weighted by their counts.
     """
     rows = []
-    for found in (True, False):
-        scores = np.array([a.score for a in answers if a.found == found])
-        right = np.array([a.right for a in answers if a.found == found])
+    for name, (scores, right) in scores_of(answers).items():
         index = np.minimum((scores * BINS).astype(int), BINS - 1)
-        bins = []
-        for number in range(BINS):
-            inside = index == number
-            if inside.any():
-                bins.append(
-                    {
-                        "count": int(inside.sum()),
-                        "score": float(scores[inside].mean()),
-                        "right": float(right[inside].mean()),
-                    }
-                )
-        error = sum(b["count"] * abs(b["score"] - b["right"]) for b in bins) / max(len(scores), 1)
-        rows.append(
+        bins = [
             {
-                "answer": "found" if found else "nothing",
-                "questions": len(scores),
-                "score": float(scores.mean()) if len(scores) else None,
-                "right": float(right.mean()) if len(right) else None,
-                "error": error,
-                "bins": bins,
+                "count": int(inside.sum()),
+                "score": float(scores[inside].mean()),
+                "right": float(right[inside].mean()),
             }
+            for inside in (index == number for number in range(BINS))
+            if inside.any()
+        ]
+        off = sum(one["count"] * abs(one["score"] - one["right"]) for one in bins)
+        rows.append(
+            {"answer": name, "count": len(scores), "error": _share(off, len(scores)), "bins": bins}
         )
     return rows
+
+
+def fit_odds(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """Return slope and offset that make scores [N] as likely as what was right says (Platt, 1999).
+
+    By Newton's method. As he does, a few answers that are all right, or all wrong, are not taken
+    for certainty: the targets are those of one more answer of each kind.
+    """
+    probability = scores.clip(1e-6, 1 - 1e-6)
+    columns = np.stack((np.log(probability / (1 - probability)), np.ones(len(scores))), 1)
+    count = np.count_nonzero(right)
+    target = np.where(right, (count + 1) / (count + 2), 1 / (len(right) - count + 2))
+    odds = np.array((1.0, 0.0))
+    for _ in range(STEPS):
+        likely = (1 + np.tanh(columns @ odds / 2)) / 2
+        gradient = columns.T @ (likely - target)
+        weights = (likely * (1 - likely))[:, None]
+        odds = odds - np.linalg.solve(columns.T @ (weights * columns) + RIDGE * np.eye(2), gradient)
+    return float(odds[0]), float(odds[1])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from vltp_ros.imaging.geometry import Pinhole, Placement, Points, back_project, mask_at, place
-from vltp_ros.types import Box, Segmentation
+from vltp_ros.types import Box, Segmentation, calibrated
 
 # Chosen on validation scenes, by how often the instances are the objects that serve the task.
 
@@ -35,7 +35,7 @@ class Instance:
     box: Box  # around the mask, in the image
     centroid: tuple[float, float]  # mean column and row of the mask, pixels of the image
     area: int  # mask pixels
-    score: float  # mean probability inside the mask, 0..1
+    score: float  # how likely it is right, 0..1, as the answer's: from the mean probability inside
     kept: tuple[int, ...]  # per pruning stage: tokens of the image that it covers and that ran
     tokens: int  # tokens of the image that it covers, wholly or in part; 0: nothing is pruned
     track: int = 0  # the same from image to image; 0: it is not followed
@@ -180,7 +180,7 @@ def _instance(result: Segmentation, mask: np.ndarray, x: int, y: int) -> Instanc
         box=(x, y, width, height),
         centroid=(x + moments["m10"] / area, y + moments["m01"] / area),
         area=area,
-        score=float(cv2.mean(levels, mask.astype(np.uint8))[0]) / 255,
+        score=calibrated(cv2.mean(levels, mask.astype(np.uint8))[0] / 255, result.odds),
         kept=tuple(int((kept & covered).sum()) for kept in result.kept),
         tokens=int(covered.sum()),
     )

@@ -213,6 +213,32 @@ AUTO_QUANTIZATIONS = get_args(AutoQuantization)
 
 @documented
 @dataclass(frozen=True)
+class CalibrationConfig:
+    """Slope and offset by which the log odds of a raw score become those of being right.
+
+    Fitted by ``vltp reliability --fit`` (Platt, 1999); 1 and 0 leave scores as they are.
+    """
+
+    found: tuple[float, ...] = setting(
+        (1.0, 0.0), "of the mean probability inside a mask", low=-100.0, high=100.0
+    )
+    nothing: tuple[float, ...] = setting(
+        (1.0, 0.0), "of 1 less the highest probability of an empty mask", low=-100.0, high=100.0
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name in ("found", "nothing"):
+            value = getattr(self, name)
+            if len(value) != 2 or value[0] < 0:
+                raise ValueError(
+                    f"CalibrationConfig.{name} is {value}; it must be a slope, not negative, and "
+                    "an offset"
+                )
+
+
+@documented
+@dataclass(frozen=True)
 class ModelConfig:
     """What ``model.yaml`` in a model directory says, checksums and provenance aside."""
 
@@ -248,6 +274,10 @@ class ModelConfig:
     )
     framing: str = setting("pad", "how the image is made square for LLaVA", choices=("pad", "crop"))
     threshold: float = setting(0.5, "mask where the probability exceeds this", low=0.0, high=1.0)
+    calibration: CalibrationConfig = field(
+        default_factory=CalibrationConfig,
+        metadata={"nested": CalibrationConfig, "description": "how sure answers are"},
+    )
 
     def __post_init__(self) -> None:
         check(self)

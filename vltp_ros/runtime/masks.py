@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vltp_ros.network.config import EncoderConfig
+from vltp_ros.network.config import CalibrationConfig, EncoderConfig
 from vltp_ros.network.preprocessing import to_image_frame, valid_grid
 from vltp_ros.network.run import Run
 from vltp_ros.runtime.transfer import download
-from vltp_ros.types import Segmentation
+from vltp_ros.types import Odds, Segmentation, calibrated
 
 AT_ONCE = 2**26
 """Most mask pixels that are computed at a time: each takes a few floats meanwhile."""
@@ -44,6 +44,7 @@ class Masks:
         kept: tuple[np.ndarray, ...],
         age: float,
         common: dict[str, Any],
+        calibration: CalibrationConfig,
     ) -> Segmentation:
         """Return the answer to one of the tasks.
 
@@ -53,19 +54,27 @@ class Masks:
             kept: per stage, bool [gh, gw], the patches that were kept for it.
             age: of its <SEG> embedding, seconds.
             common: the fields that all answers have alike.
+            calibration: of the scores.
         """
         score, area, x, y, width, height = self.measures[number].tolist()
+        found, nothing = _odds(calibration.found), _odds(calibration.nothing)
         return Segmentation(
             task,
             self.levels[number],
             self.above,
             int(area),
             (int(x), int(y), int(width), int(height)),
-            score,
+            calibrated(score, found if area else nothing),
             kept,
             seg_age_s=age,
+            odds=found,
             **common | {"times_ms": dict(common["times_ms"])},
         )
+
+
+def _odds(values: tuple[float, ...]) -> Odds:
+    slope, offset = values
+    return slope, offset
 
 
 def finish_masks(

@@ -273,7 +273,11 @@ class Session:
             "csp": settings.csp,
         }
         ages = [cached.age(view) for cached in segs]
-        return [masks.answer(i, task, maps[i], ages[i], common) for i, task in enumerate(tasks)]
+        calibration = self.model.config.calibration
+        return [
+            masks.answer(i, task, maps[i], ages[i], common, calibration)
+            for i, task in enumerate(tasks)
+        ]
 
     def close(self) -> None:
         """Drop the model and free the memory that it holds; a closed session cannot be used."""
