@@ -84,7 +84,7 @@ def encode(rgb: np.ndarray, encoding: str, padding=0, big_endian=False) -> Plain
         order = ["RGBA".index(letter) for letter in CHANNELS[name]]
         pixels = np.concatenate([rgb, alpha], 2)[..., order]
     if depth == 16:
-        pixels = pixels.astype(np.uint16) * 256 + 99
+        pixels = pixels.astype(np.uint16) * 257 ^ 99  # not near a rounding's edge
     return message(pixels, encoding, padding, big_endian)
 
 

@@ -33,6 +33,13 @@ def test_opencv_names(encoding, expected):
     np.testing.assert_array_equal(to_rgb(encode(RGB, encoding), "image"), expected)
 
 
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_16_bits_are_scaled_and_rounded(big_endian):
+    levels = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256, 1)
+    rgb = to_rgb(message(levels, "mono16", padding=3, big_endian=big_endian), "image")
+    np.testing.assert_array_equal(rgb[..., 0], np.rint(levels[..., 0] / 257))
+
+
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 @pytest.mark.parametrize("depth", ["8", "16"])
 def test_bayer(pattern, depth):
@@ -40,7 +47,7 @@ def test_bayer(pattern, depth):
     values = [colour["rgb".index(letter)] for letter in pattern]
     mosaic = np.tile(np.array(values, np.uint8).reshape(2, 2), (4, 4))[..., None]
     if depth == "16":
-        mosaic = mosaic.astype(np.uint16) << 8
+        mosaic = mosaic.astype(np.uint16) * 257
     rgb = to_rgb(message(mosaic, f"bayer_{pattern}{depth}", padding=3), "image")
     np.testing.assert_array_equal(rgb, np.broadcast_to(colour, (8, 8, 3)))
 

@@ -75,24 +75,19 @@ class ConversionError(ValueError):
 def to_rgb(message: ImageLike, topic: str) -> np.ndarray:
     """Return a message's pixels, uint8 [H, W, 3] RGB; a view of its data where no work is needed.
 
-    Of 16-bit channels the upper 8 bits are taken. Raises ConversionError.
+    Channels of 16 bits are scaled and rounded, as by cv_bridge. Raises ConversionError.
     """
-    if message.encoding not in ENCODINGS:
-        raise ConversionError(
-            f"{topic}: encoding {message.encoding[:40]!r} is unknown; "
-            f"allowed: {', '.join(ENCODINGS)}"
-        )
-    channels, conversion = ENCODINGS[message.encoding]
-    pixels = _pixels(message, channels, topic)
-    if conversion is None:
-        return pixels
-    try:
-        return cv2.cvtColor(pixels, conversion)
-    except cv2.error as error:
-        raise ConversionError(
-            f"{topic}: {message.width}x{message.height} is not a size that {message.encoding} "
-            "can have; the pattern needs an even width and height"
-        ) from error
+    pixels = encoded_pixels(message, topic)
+    _, conversion = ENCODINGS[message.encoding]
+    if conversion is not None:
+        try:
+            pixels = cv2.cvtColor(pixels, conversion)
+        except cv2.error as error:
+            raise ConversionError(
+                f"{topic}: {message.width}x{message.height} is not a size that {message.encoding} "
+                "can have; the pattern needs an even width and height"
+            ) from error
+    return cv2.convertScaleAbs(pixels, alpha=255 / 65535) if pixels.dtype == np.uint16 else pixels
 
 
 def decompress(message: CompressedImageLike, topic: str) -> np.ndarray:
@@ -142,16 +137,22 @@ def _decoded_jpeg(data: bytes, topic: str) -> np.ndarray:
         raise ConversionError(f"{topic}: the JPEG of {len(data)} bytes: {error}") from error
 
 
-def _pixels(message: ImageLike, channels: int, topic: str) -> np.ndarray:
-    """Return uint8 [rows, W, channels]: a view of the message's data without the padding.
+def encoded_pixels(message: ImageLike, topic: str) -> np.ndarray:
+    """Return uint8 or uint16 [rows, W, channels]: the message's data, if possible a view of them.
 
-    Planar YUV has its colours in half as many rows below the brightness.
+    Planar YUV has its colours in half as many rows below the brightness. Raises ConversionError.
     """
+    if message.encoding not in ENCODINGS:
+        raise ConversionError(
+            f"{topic}: encoding {message.encoding[:40]!r} is unknown; "
+            f"allowed: {', '.join(ENCODINGS)}"
+        )
+    channels, _ = ENCODINGS[message.encoding]
     depth = 2 if message.encoding.endswith("16") else 1
     rows = message.height * 3 // 2 if message.encoding in ("nv12", "nv21") else message.height
     data = rows_of(message, message.width * channels * depth, rows, topic)
     if depth == 2:
-        data = data[:, 0 if message.is_bigendian else 1 :: 2]
+        data = np.require(data.view(">u2" if message.is_bigendian else "<u2"), np.uint16, "A")
     return data.reshape(rows, message.width, channels)
 
 
