@@ -71,7 +71,7 @@ def test_all_but_the_nodes_import_without_ros_and_triton():
     others = ("node", "rig", "action", "msg", "srv", "__pycache__", "__init__.py", "__main__.py")
     names = [name for room in rooms if room.name not in others for name in modules(room)]
     assert len(names) > 100
-    ros = "rclpy rcl_interfaces sensor_msgs std_msgs diagnostic_msgs vltp_ros.msg"
+    ros = "rclpy rcl_interfaces sensor_msgs std_msgs diagnostic_msgs cv_bridge vltp_ros.msg"
     import_without(f"{ros} triton", names)
 
 

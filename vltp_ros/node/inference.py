@@ -11,10 +11,13 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from vltp_ros.imaging.images import decompress, to_rgb
+from vltp_ros.imaging.images import decompress
 from vltp_ros.msg import Task
+from vltp_ros.node.bridge import Bridge
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.types import Segmentation
+
+BRIDGE = Bridge()
 
 
 class Segmenter(Protocol):
@@ -80,7 +83,7 @@ class Frame:
 
     def pixels(self) -> np.ndarray:
         """Return uint8 [H, W, 3] RGB. Raises ConversionError naming the topic."""
-        convert = decompress if isinstance(self.message, CompressedImage) else to_rgb
+        convert = decompress if isinstance(self.message, CompressedImage) else BRIDGE.to_rgb
         return convert(self.message, self.topic)
 
 
