@@ -11,7 +11,9 @@ from builders import tiny_model
 from std_msgs.msg import Header
 
 from vltp_ros.checkpoints.model_directory import save_model
+from vltp_ros.cli.benchmark import describe
 from vltp_ros.cli.main import main
+from vltp_ros.imaging.images import ENCODINGS
 from vltp_ros.msg import InferenceTiming, StageTiming
 from vltp_ros.rig.measurement import Measurement
 from vltp_ros.rig.node_benchmark import summary
@@ -51,6 +53,26 @@ def test_what_the_messages_say_together():
 def test_refused_options(option, value, reason, capsys):
     assert main(["benchmark", "node", option, value]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_images_are_measured(capsys):
+    options = ["images", "--resolution", "64x48", "--repeats", "3"]
+    assert main(["benchmark", *options, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["width"], answer["height"]) == (64, 48)
+    rows = {row["name"]: row for row in answer["rows"]}
+    assert rows.keys() == ENCODINGS.keys()
+    assert rows["rgb8"]["by"] == "ours"
+    for row in rows.values():
+        assert row["median_ms"] >= 0
+        assert "baseline_ms" in row or row["by"] == "ours"
+    assert "bayer_rggb8" in describe(answer)
+
+
+@pytest.mark.parametrize("size", ["63x48", "64x0"])
+def test_images_of_a_size_that_yuv_cannot_have(size, capsys):
+    assert main(["benchmark", "images", "--resolution", size]) == 2
+    assert f"the size is {size}" in capsys.readouterr().err
 
 
 @pytest.mark.slow

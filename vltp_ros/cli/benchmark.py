@@ -14,6 +14,7 @@ from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
 from vltp_ros.evaluation.reasoner_benchmark import benchmark_reasoner
 from vltp_ros.network.config import Quantization
 from vltp_ros.network.csp import CspName
+from vltp_ros.rig.image_benchmark import benchmark_images
 from vltp_ros.rig.node_benchmark import Outputs, benchmark_node
 from vltp_ros.runtime.device import DTYPES, resolve_device
 
@@ -109,6 +110,20 @@ class Node(ModelOption, DeviceOption):
         )
 
 
+@dataclass
+class Images:
+    """Time the conversion of images to RGB, by our code and by the installed cv_bridge."""
+
+    resolution: str = "1920x1080"
+    """Size of the images, WIDTHxHEIGHT."""
+    repeats: int = 50
+    """Measurements of each encoding."""
+
+    def measure(self) -> dict:
+        """Run the benchmark; RuntimeError without ROS 2."""
+        return benchmark_images(*_size(self.resolution), self.repeats)
+
+
 def _size(text: str) -> tuple[int, int]:
     """Return width and height of "1280x720"; ValueError for another form."""
     if not (match := re.fullmatch(r"(\d+)x(\d+)", text)):
@@ -125,6 +140,7 @@ class Benchmark(Command):
         Annotated[Encoder, tyro.conf.subcommand("encoder")]
         | Annotated[Reasoner, tyro.conf.subcommand("reasoner")]
         | Annotated[Node, tyro.conf.subcommand("node")]
+        | Annotated[Images, tyro.conf.subcommand("images")]
     )
     threads: int = 0
     """CPU threads; 0 leaves PyTorch's default."""
@@ -139,7 +155,21 @@ def run(args: Benchmark) -> dict:
 
 def describe(answer: dict) -> str:
     """Return a table."""
-    return _describe_node(answer) if "seconds" in answer else _describe_part(answer)
+    if "seconds" in answer:
+        return _describe_node(answer)
+    return _describe_images(answer) if "width" in answer else _describe_part(answer)
+
+
+def _describe_images(answer: dict) -> str:
+    """Return the table of the images' benchmark."""
+    lines = [
+        f"{answer['hardware']}, {answer['width']}x{answer['height']}; medians in ms",
+        f"{'encoding':14} {'ours':>6} {'cv_bridge':>9}   the node's",
+    ]
+    for row in answer["rows"]:
+        theirs = f"{row['baseline_ms']:9.2f}" if "baseline_ms" in row else f"{'-':>9}"
+        lines.append(f"{row['name']:14} {row['median_ms']:6.2f} {theirs}   {row['by']}")
+    return "\n".join(lines)
 
 
 def _describe_node(answer: dict) -> str:
