@@ -207,7 +207,7 @@ def node() -> str:
         [
             f"{row['width']}x{row['height']}",
             f"{row['rate']:g}",
-            row["outputs"],
+            row.get("outputs", "mask"),  # all that older files listened to
             row["model"],
             "process" if row["model_process"] else "thread",
             f"{row['masks_per_second']:.1f}",
