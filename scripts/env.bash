@@ -1,7 +1,7 @@
 # Source this in bash to use what scripts/setup.sh set up: `. scripts/env.bash`
 #
 # It activates .venv, makes ROS's wheels there an ament prefix where no ROS 2 is sourced, and puts
-# the built messages on the paths. With ROS_WHEELS=jazzy: those of Jazzy.
+# the built messages on the paths. With ROS_WHEELS=kilted: those of Kilted; with none: no ROS.
 
 vltp_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 vltp_options=$(set +o)

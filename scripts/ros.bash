@@ -3,9 +3,14 @@
 # True where a ROS 2 distribution was sourced in this shell.
 ros_is_sourced() { [ -n "${ROS_DISTRO-}" ] && python3 -c 'import rclpy' 2>/dev/null; }
 
-# What the names of .venv, build and install end with: each distribution of wheels but the default
-# one, Kilted, has its own, so that changing over destroys nothing.
+# Where ROS 2 comes from: sourced, jazzy or kilted (as wheels), or none.
+ros_source() { if ros_is_sourced; then echo sourced; else echo "${ROS_WHEELS:-jazzy}"; fi; }
+
+# What the names of .venv, build and install end with: all but the default wheels, Jazzy's, have
+# their own, so that changing over destroys nothing.
 ros_suffix() {
-    local wheels=${ROS_WHEELS:-kilted}
-    ros_is_sourced || [ "$wheels" = kilted ] || echo "-$wheels"
+    case $(ros_source) in
+        sourced | jazzy) ;;
+        *) echo "-$ROS_WHEELS" ;;
+    esac
 }

@@ -2,9 +2,10 @@
 # Sets up everything that `make demo`, `make test` and `make lint` need, in .venv/ and install/.
 # Each step is skipped when what it depends on has not changed.
 #
-#   PYTHON=…            the Python to use (3.11 or 3.12); default: the first one found
-#   ROS_WHEELS=jazzy    where no ROS 2 is sourced: Jazzy's wheels instead of Kilted's, in
-#                       .venv-jazzy/ and install-jazzy/
+#   PYTHON=…            the Python to use (3.11 to 3.14); default: the first one found
+#   ROS_WHEELS=kilted   where no ROS 2 is sourced: Kilted's wheels instead of Jazzy's, in
+#                       .venv-kilted/ and install-kilted/
+#   ROS_WHEELS=none     no ROS 2 and no messages, in .venv-none/
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/ros.bash
@@ -15,14 +16,14 @@ stop() { say "$*"; exit 1; }
 # The first Python that will do, and not that of an active virtual environment. A sourced ROS 2
 # works with the system's Python alone.
 find_python() {
-    local candidates=${PYTHON:-python3 python3.12 python3.11} candidate
+    local candidates=${PYTHON:-python3 python3.12 python3.11 python3.13 python3.14} candidate
     ros_is_sourced && candidates=python3
     for candidate in $candidates; do
         "$candidate" -c 'import sys
-assert (3, 11) <= sys.version_info[:2] <= (3, 12)
+assert (3, 11) <= sys.version_info[:2] <= (3, 14)
 print(sys._base_executable)' 2>/dev/null && return
     done
-    stop "no Python 3.11 or 3.12 among: $candidates; set PYTHON=/path/to/python3"
+    stop "no Python 3.11 to 3.14 among: $candidates; set PYTHON=/path/to/python3"
 }
 
 has_package() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q "ok installed"; }
@@ -70,6 +71,8 @@ project = tomllib.load(open("pyproject.toml", "rb"))["project"]
 extras = project["optional-dependencies"].values()
 print(*project["dependencies"], *(needed for extra in extras for needed in extra), sep="\n")'
     echo "--requirement ../$requirements"
+    # A cv_bridge that was compiled for NumPy 1 cannot be used with NumPy 2.
+    ! ros_is_sourced || "$python" -c 'import numpy; print(f"numpy=={numpy.__version__[0]}.*")'
 }
 
 install_python_packages() {
@@ -77,9 +80,8 @@ install_python_packages() {
     ros_is_sourced && options+=(--system-site-packages)
     say "Python packages into $venv (several GB, some minutes)"
     rm -rf "$build" "$install" # made for other packages
-    # Wheels must not mix with a sourced ROS 2.
-    [ "$(cat "$venv/.ros" 2>/dev/null || echo "$requirements")" = "$requirements" ] ||
-        rm -rf "$venv"
+    # Wheels must mix neither with a sourced ROS 2 nor with those for another Python.
+    [ "$(cat "$venv/.made_for" 2>/dev/null)" = "$requirements $version" ] || rm -rf "$venv"
     "$python" -m venv "${options[@]}" "$venv"
     list_requirements >"$venv/requirements.txt"
     # Python compiles what it imports; most of these packages never are.
@@ -88,7 +90,7 @@ install_python_packages() {
     flock 9
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --editable .
     flock --unlock 9
-    echo "$requirements" >"$venv/.ros"
+    echo "$requirements $version" >"$venv/.made_for"
     ros_is_sourced || "$venv/bin/python" scripts/fix_ros_wheels.py
 }
 
@@ -107,9 +109,8 @@ build_messages() {
 
 python=$(find_python)
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-requirements=requirements/ros-sourced.txt
-ros_is_sourced || requirements=requirements/ros-${ROS_WHEELS:-kilted}.txt
-[ -f "$requirements" ] || stop "ROS_WHEELS is '${ROS_WHEELS-}'; allowed: kilted, jazzy"
+requirements=requirements/ros-$(ros_source).txt
+[ -f "$requirements" ] || stop "ROS_WHEELS is '${ROS_WHEELS-}'; allowed: jazzy, kilted, none"
 venv=.venv$(ros_suffix)
 build=build$(ros_suffix)
 install=install$(ros_suffix)
@@ -125,6 +126,7 @@ flock --unlock 9
 # The Python path is part of the key: a virtual environment does not survive being moved.
 packages_key="$PWD $python ${ROS_DISTRO-} $(cat pyproject.toml setup.py "$requirements")"
 once packages "$packages_key" install_python_packages
+[ "$(ros_source)" != none ] || exit 0
 # Files are linked into install/, so a changed one needs no build, but a new one does.
 build_key="$packages_key $(cat CMakeLists.txt package.xml scripts/executable.in action/* msg/* srv/*)
 $(linked_files)"

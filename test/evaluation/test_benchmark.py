@@ -34,6 +34,7 @@ from vltp_ros.runtime import openvino
 from vltp_ros.training.new_model import llava_config, train_tokenizer
 
 
+@pytest.mark.slow
 def test_rows_compare_with_the_official_encoder_of_the_same_run(capsys):
     command = "benchmark encoder --sam tabletop --device cpu --rates 0 0.8 --repeats 3 --baseline"
     assert main([*command.split(), "--json"]) == 0

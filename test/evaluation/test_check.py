@@ -18,6 +18,7 @@ from vltp_ros.runtime.session import Session
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
 def test_each_check_passes_or_says_why_it_does_not_apply(name):
     (outcome,) = check.run_checks(CPU, quick=True, only=[name])
@@ -83,6 +84,7 @@ def test_an_unknown_check_and_an_unknown_device_are_refused(capsys):
     assert "device is 'toaster'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_whole_frames_are_timed_by_stage():
     model = random_model("tabletop", "tabletop", "float32", CPU)
     rows = list(check_timing.frames(Session(model, CPU), "tabletop", quick=True))

@@ -167,6 +167,7 @@ def test_every_row_has_a_name_of_its_own_and_fits_the_model():
     assert {row.label for row in rows if row.table == "7"} >= set(RIVAL_RATES)
 
 
+@pytest.mark.slow
 def test_the_command_prints_rows_and_hypotheses(train, held_out, tmp_path):
     answer = run(
         Rows(data=train.directory, on=held_out.directory, run=tmp_path, table=("csp",), count=2)
