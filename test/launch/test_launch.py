@@ -57,7 +57,8 @@ def test_a_bad_value_ends_the_launch_with_the_reason(network):
 
 def test_cameras_have_topics_of_their_own_and_the_node_is_started_again(network):
     cameras = "cameras:=front=/front/color/image_raw,wrist"
-    process = launch("vltp.launch.py", cameras, "respawn:=true", "respawn_delay:=0.1")
+    options = ("runner:=eager", "respawn:=true", "respawn_delay:=0.1")
+    process = launch("vltp.launch.py", cameras, *options)
     rclpy.init()
     node = rclpy.create_node("listener")
     try:
@@ -102,7 +103,7 @@ def test_the_live_view_serves_where_it_is_told_to(network):
 def test_the_demo_makes_masks_and_ends(network):
     from sensor_msgs.msg import Image
 
-    process = launch("demo.launch.py", "namespace:=lab")
+    process = launch("demo.launch.py", "namespace:=lab", "runner:=eager")  # compiling takes long
     rclpy.init()
     node = rclpy.create_node("listener")
     images, masks = [], []
