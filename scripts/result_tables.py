@@ -237,6 +237,41 @@ def node() -> str:
     return _table(head, rows) + _measured(answer, f"{answer['seconds']:.0f} s each")
 
 
+KINDS = {"found": "a mask", "nothing": "nothing serves", "instance": "an instance"}
+
+
+def reliability() -> str:
+    """Tabulate how often answers are right by how sure they are."""
+    answer = _read("reliability.json")
+    rows = [
+        [KINDS[row["answer"]], f"{one['score']:.2f}", f"{one['right']:.2f}", str(one["count"])]
+        for row in answer["reliability"]
+        for one in row["bins"]
+    ]
+    errors = ", ".join(
+        f"{KINDS[row['answer']]} {row['error']:.3f}" for row in answer["reliability"]
+    )
+    line = f"{answer['scenes']} scenes of {answer['split']}; expected calibration error: {errors}"
+    return _table(["answer", "score", "right", "answers"], rows) + _measured(answer, line)
+
+
+def instances() -> str:
+    """Tabulate how often instances are the objects that serve a task."""
+    answer = _read("reliability.json")
+    keys = ("precision", "recall", "right", "several_right")
+    rows = [
+        [
+            "by mask and depth" if row["depth"] else "by mask",
+            *(f"{row[key]:.3f}" for key in keys),
+            str(row["questions"]),
+            str(row["several"]),
+        ]
+        for row in answer["instances"]
+    ]
+    head = ["apart", "are an object", "of the objects", "as many", "as many, of several"]
+    return _table([*head, "questions", "with several"], rows)
+
+
 def chaos() -> str:
     """Tabulate what happened in a long run of chaos."""
     answer = _read("chaos.json")
@@ -296,6 +331,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "reasoner_speed": reasoner_speed,
     "demo": demo,
     "node": node,
+    "reliability": reliability,
+    "instances": instances,
     "chaos": chaos,
     "memory": memory,
 }
