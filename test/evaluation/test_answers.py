@@ -100,6 +100,16 @@ def test_scores_are_fitted_to_what_is_right(odds):
     assert np.abs(errors).mean() < 0.01
 
 
+def test_scores_that_say_little_near_one_do_not_lead_far_off():
+    """Of 400 answers with .9999 and more, every thirtieth is wrong; a few others are right."""
+    scores = np.concatenate((1 - np.geomspace(1e-7, 1e-4, 400), np.linspace(0.5, 0.9, 7)))
+    right = np.arange(len(scores)) % 30 != 0
+    odds = fit_odds(scores, right)
+    assert all(abs(value) < 10 for value in odds)
+    likely = [calibrated(score, odds) for score in scores]
+    assert np.mean(likely) == pytest.approx(right.mean(), abs=0.01)
+
+
 def test_a_few_answers_are_not_certainty():
     slope, offset = fit_odds(np.full(50, 0.9), np.ones(50, bool))
     assert calibrated(0.9, (slope, offset)) == pytest.approx(51 / 52, abs=0.01)

@@ -167,10 +167,27 @@ def fit_odds(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     columns = np.stack((np.log(probability / (1 - probability)), np.ones(len(scores))), 1)
     count = np.count_nonzero(right)
     target = np.where(right, (count + 1) / (count + 2), 1 / (len(right) - count + 2))
-    odds = np.array((1.0, 0.0))
+    of_all = float(np.log((count + 1) / (len(right) - count + 1)))
+    odds = np.array((0.0, of_all))
     for _ in range(STEPS):
-        likely = (1 + np.tanh(columns @ odds / 2)) / 2
-        gradient = columns.T @ (likely - target)
+        likely = _logistic(columns @ odds)
+        gradient = columns.T @ (likely - target) + RIDGE * odds
         weights = (likely * (1 - likely))[:, None]
-        odds = odds - np.linalg.solve(columns.T @ (weights * columns) + RIDGE * np.eye(2), gradient)
-    return float(odds[0]), float(odds[1])
+        step = np.linalg.solve(columns.T @ (weights * columns) + RIDGE * np.eye(2), gradient)
+        # Halved until it does not make things worse: where scores are near 1 it may lead far off.
+        while _loss(columns, target, odds - step) > _loss(columns, target, odds) + 1e-12:
+            step = step / 2
+        odds = odds - step
+    # Where higher scores are not right more often they say nothing.
+    return (float(odds[0]), float(odds[1])) if odds[0] > 0 else (0.0, of_all)
+
+
+def _logistic(logits: np.ndarray) -> np.ndarray:
+    return (1 + np.tanh(logits / 2)) / 2
+
+
+def _loss(columns: np.ndarray, target: np.ndarray, odds: np.ndarray) -> float:
+    """Return the cross entropy with the targets, and what large numbers cost."""
+    logits = columns @ odds
+    entropy = np.logaddexp(0, logits) - target * logits
+    return float(entropy.sum() + RIDGE * (odds @ odds) / 2)
