@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -200,9 +201,9 @@ def demo() -> str:
     return _table(["stage", "median ms"], rows) + _measured(answer, rate)
 
 
-def node() -> str:
+def node(file: str = "node.json") -> str:
     """Tabulate the node between camera and listener."""
-    answer = _read("node.json")
+    answer = _read(file)
     rows = [
         [
             f"{row['width']}x{row['height']}",
@@ -331,6 +332,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "reasoner_speed": reasoner_speed,
     "demo": demo,
     "node": node,
+    "node_outputs": partial(node, "node_outputs.json"),
     "reliability": reliability,
     "instances": instances,
     "chaos": chaos,
