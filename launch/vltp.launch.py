@@ -264,12 +264,12 @@ def nodes(context):
     """Return what the arguments ask for, as they are when it is launched."""
     names = [declared.name for declared in ARGUMENTS]
     values = {name: LaunchConfiguration(name).perform(context).strip() for name in names}
-    made = [vltp(values)]
+    actions = [vltp(values)]
     if values["live_view"]:
-        made.append(live_view(values))
+        actions.append(live_view(values))
     if values["use_rviz"] == "true":
-        made.append(rviz(values))
-    return made
+        actions.append(rviz(values))
+    return actions
 
 
 def generate_launch_description():

@@ -23,8 +23,8 @@ class Camera:
 
     def __call__(self, *instances: Instance, passed: float = 0.1) -> tuple[int, ...]:
         self.seconds += passed
-        found = self.tracker.update({"cut": instances}, self.seconds)["cut"]
-        return tuple(instance.track for instance in found)
+        followed = self.tracker.update({"cut": instances}, self.seconds)["cut"]
+        return tuple(instance.track for instance in followed)
 
 
 def test_things_keep_their_numbers_whatever_their_order():
@@ -77,8 +77,8 @@ def test_a_recording_that_begins_anew_has_new_things():
 def test_tasks_have_things_of_their_own():
     tracker = Tracker()
     both = {"cut": [at(0, 0)], "pour": [at(0, 0), at(90, 0)]}
-    found = tracker.update(both, 0.0)
-    assert [[i.track for i in found[task]] for task in both] == [[1], [2, 3]]
+    followed = tracker.update(both, 0.0)
+    assert [[i.track for i in followed[task]] for task in both] == [[1], [2, 3]]
     assert tracker.update({"pour": both["pour"]}, 0.1)["pour"][1].track == 3
     assert tracker.update(both, 0.2)["cut"][0].track == 4  # it was no task meanwhile
 

@@ -296,11 +296,11 @@ MODULES = {
 
 def modules() -> dict[str, types.ModuleType]:
     """The modules that launch files import, made of the stand-ins."""
-    made = {name: types.ModuleType(name) for name in MODULES}
+    by_name = {name: types.ModuleType(name) for name in MODULES}
     for name, classes in MODULES.items():
         for cls in classes:
-            setattr(made[name], cls.__name__, cls)
-    return made
+            setattr(by_name[name], cls.__name__, cls)
+    return by_name
 
 
 def load(file: Path | str) -> types.ModuleType:

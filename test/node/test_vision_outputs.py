@@ -56,19 +56,21 @@ def test_what_other_packages_take(bench, vision, make_vltp):
         return all(kind and len(kind[-1].detections) == 3 for kind in (flat, solid)) and levels
 
     bench.wait(are_there, meanwhile=send)
-    found = {one.id: one for one in flat[-1].detections}
-    assert sorted(one.results[0].hypothesis.class_id for one in found.values()) == [
+    detections = {one.id: one for one in flat[-1].detections}
+    assert sorted(one.results[0].hypothesis.class_id for one in detections.values()) == [
         "green",
         "red",
         "red",
     ]
-    large = next(one for one in found.values() if one.bbox.size_x == 20 and one.bbox.size_y == 10)
+    large = next(
+        one for one in detections.values() if one.bbox.size_x == 20 and one.bbox.size_y == 10
+    )
     assert (large.bbox.center.position.x, large.bbox.center.position.y) == (40, 15)
     assert large.results[0].hypothesis.score == pytest.approx(128 / 255)
     assert large.header.frame_id == flat[-1].header.frame_id == "eye"
-    assert set(found) <= {str(one.id) for answer in answers for one in answer.instances}
+    assert set(detections) <= {str(one.id) for answer in answers for one in answer.instances}
     places = {one.id: one.bbox.center.position.z for one in solid[-1].detections}
-    assert places == pytest.approx(dict.fromkeys(found, 2.0))
+    assert places == pytest.approx(dict.fromkeys(detections, 2.0))
     assert large.results[0].pose.pose.position.z == pytest.approx(2.0)
 
     expected = np.zeros((48, 64), np.uint8)

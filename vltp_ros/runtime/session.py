@@ -273,9 +273,8 @@ class Session:
             "csp": settings.csp,
         }
         ages = [cached.age(view) for cached in segs]
-        calibration = self.model.config.calibration
         return [
-            masks.answer(i, task, maps[i], ages[i], common, calibration)
+            masks.answer(i, task, maps[i], ages[i], common, self.model.config.calibration)
             for i, task in enumerate(tasks)
         ]
 
