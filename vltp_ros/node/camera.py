@@ -24,7 +24,8 @@ from vltp_ros.node.inputs import ImageInput
 from vltp_ros.node.outputs import ImageOutputs
 from vltp_ros.node.outputs_3d import DepthOutputs
 from vltp_ros.node.parameters import Parameters
-from vltp_ros.node.qos import OUTPUT_OVERRIDES, of_answers
+from vltp_ros.node.publishers import Publishers
+from vltp_ros.node.qos import of_answers
 from vltp_ros.node.stability import Watch
 from vltp_ros.node.tasks import ActiveTasks
 from vltp_ros.node.vision_outputs import VisionOutputs
@@ -57,7 +58,6 @@ class Camera:
         slot: Slot,
     ) -> None:
         prefix = f"{name.rstrip('/')}/" if name else ""
-        private = f"~/{prefix.lstrip('/')}"
         self.name = name.strip("/")
         self.newest: Frame | None = None
         self._node = node
@@ -68,10 +68,11 @@ class Camera:
         self._counts = CameraHealth(f"{prefix}image")
         self._images = ImageInput(node, prefix, health, self._on_image)
         config = parameters.config
-        self._outputs = ImageOutputs(node, private, config)
+        self._publishers = publishers = Publishers(node, f"~/{prefix.lstrip('/')}")
+        self._outputs = ImageOutputs(publishers, config)
         self._vision: VisionOutputs | None = None
         try:
-            self._vision = VisionOutputs(node, private, config)
+            self._vision = VisionOutputs(publishers, config)
         except ModuleNotFoundError as error:
             node.get_logger().info(
                 f"no detections and label images for other packages: {error}; "
@@ -82,13 +83,8 @@ class Camera:
         self._outputs_3d: DepthOutputs | None = None
         if config.depth:
             self._depth = DepthInput(node, prefix, health)
-            self._outputs_3d = DepthOutputs(node, private, config)
-        self._timing = node.create_lifecycle_publisher(
-            InferenceTiming,
-            f"{private}timing",
-            of_answers(config),
-            qos_overriding_options=OUTPUT_OVERRIDES,
-        )
+            self._outputs_3d = DepthOutputs(publishers, config)
+        self._timing = publishers.create(InferenceTiming, "timing", of_answers(config))
         self._tracker = Tracker()
         self._watches: tuple[Watch, ...] = ()  # replaced, never changed: the model's thread reads
         self._watching = threading.Lock()  # for those that replace it
@@ -251,12 +247,7 @@ class Camera:
 
     def destroy(self) -> None:
         """Take the publishers down."""
-        self._outputs.destroy()
-        if self._vision is not None:
-            self._vision.destroy()
-        if self._outputs_3d is not None:
-            self._outputs_3d.destroy()
-        self._node.destroy_lifecycle_publisher(self._timing)
+        self._publishers.destroy()
 
     @property
     def topic(self) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
-from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 
 from vltp_ros.imaging.overlay import draw_overlay
@@ -13,25 +10,24 @@ from vltp_ros.msg import AffordanceMask
 from vltp_ros.node import conversions
 from vltp_ros.node.answers import Answers
 from vltp_ros.node.config import NodeConfig
-from vltp_ros.node.qos import OUTPUT_OVERRIDES, of_answers, of_each_task
+from vltp_ros.node.publishers import Publishers
+from vltp_ros.node.qos import of_answers, of_each_task
 
 
 class ImageOutputs:
     """Publishes masks and pictures, each only while somebody listens.
 
     Args:
-        node: that publishes.
-        prefix: what the topics' names begin with, ``"~/"`` or ``"~/front/"``.
+        publishers: of the camera.
         config: says what the topics promise.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str, config: NodeConfig) -> None:
-        self._node = node
-        create = partial(node.create_lifecycle_publisher, qos_overriding_options=OUTPUT_OVERRIDES)
-        self._affordance = create(AffordanceMask, f"{prefix}affordance", of_each_task(config))
-        self._instances = create(AffordanceMask, f"{prefix}instances", of_each_task(config))
+    def __init__(self, publishers: Publishers, config: NodeConfig) -> None:
+        create = publishers.create
+        self._affordance = create(AffordanceMask, "affordance", of_each_task(config))
+        self._instances = create(AffordanceMask, "instances", of_each_task(config))
         self._pictures = {
-            create(Image, f"{prefix}{name}", of_answers(config)): draw
+            create(Image, name, of_answers(config)): draw
             for name, draw in (
                 ("mask", _mask),
                 ("probability", _probability),
@@ -39,11 +35,6 @@ class ImageOutputs:
                 ("overlay", _overlay),
             )
         }
-
-    def destroy(self) -> None:
-        """Take the topics down."""
-        for publisher in (self._affordance, self._instances, *self._pictures):
-            self._node.destroy_lifecycle_publisher(publisher)
 
     def publish(self, answers: Answers, config: NodeConfig) -> None:
         """Publish the answers, with the header of their image."""

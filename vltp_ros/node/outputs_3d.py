@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import cv2
 import numpy as np
-from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
@@ -16,34 +13,28 @@ from vltp_ros.node.answers import Answers
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.conversions_3d import to_affordance_3d, to_cloud
 from vltp_ros.node.markers import to_markers
-from vltp_ros.node.qos import OUTPUT_OVERRIDES, of_answers, of_each_instance
+from vltp_ros.node.publishers import Publishers
+from vltp_ros.node.qos import of_answers, of_each_instance
 
 
 class DepthOutputs:
     """Publishes poses, points and markers, each only while somebody listens.
 
     Args:
-        node: that publishes.
-        prefix: what the topics' names begin with, ``"~/"`` or ``"~/front/"``.
+        publishers: of the camera.
         config: says what the topics promise.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str, config: NodeConfig) -> None:
-        self._node = node
-        create = partial(node.create_lifecycle_publisher, qos_overriding_options=OUTPUT_OVERRIDES)
-        self._poses = create(Affordance3D, f"{prefix}affordance_3d", of_each_instance(config))
-        self._points = create(PointCloud2, f"{prefix}points", of_answers(config))
-        self._markers = create(MarkerArray, f"{prefix}markers", of_answers(config))
-        self._publishers = (self._poses, self._points, self._markers)
-
-    def destroy(self) -> None:
-        """Take the topics down."""
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
+    def __init__(self, publishers: Publishers, config: NodeConfig) -> None:
+        create = publishers.create
+        self._poses = create(Affordance3D, "affordance_3d", of_each_instance(config))
+        self._points = create(PointCloud2, "points", of_answers(config))
+        self._markers = create(MarkerArray, "markers", of_answers(config))
 
     def publish(self, answers: Answers) -> None:
         """Publish where the things are that serve the tasks, in the frame of their image."""
-        if not any(publisher.get_subscription_count() for publisher in self._publishers):
+        topics = (self._poses, self._points, self._markers)
+        if not any(publisher.get_subscription_count() for publisher in topics):
             return
         view, header = answers.view, answers.header
         if view is None:

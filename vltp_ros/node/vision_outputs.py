@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
-from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 
 from vltp_ros.imaging.instances import Instance
@@ -17,7 +15,8 @@ from vltp_ros.msg import Task
 from vltp_ros.node.answers import Answers
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.conversions import to_image, to_pose
-from vltp_ros.node.qos import LATCHED, OUTPUT_OVERRIDES, of_answers
+from vltp_ros.node.publishers import Publishers
+from vltp_ros.node.qos import LATCHED, of_answers
 from vltp_ros.types import Segmentation
 
 
@@ -29,37 +28,26 @@ class VisionOutputs:
     image. Everything else is published while somebody listens.
 
     Args:
-        node: that publishes.
-        prefix: what the topics' names begin with, ``"~/"`` or ``"~/front/"``.
+        publishers: of the camera.
         config: says what the topics promise, and whether there is depth.
 
     Raises:
         ModuleNotFoundError: where vision_msgs is not installed.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str, config: NodeConfig) -> None:
+    def __init__(self, publishers: Publishers, config: NodeConfig) -> None:
         # Not among the imports: the package is an extra.
         self._kinds: Any = import_module("vision_msgs.msg")
-        self._node = node
-        create = partial(node.create_lifecycle_publisher, qos_overriding_options=OUTPUT_OVERRIDES)
-        kinds = self._kinds
-        self._detections = create(kinds.Detection2DArray, f"{prefix}detections", of_answers(config))
-        self._labels = create(Image, f"{prefix}label_mask", of_answers(config))
-        self._confidence = create(Image, f"{prefix}label_confidence", of_answers(config))
-        self._names = create(kinds.LabelInfo, f"{prefix}label_info", copy(LATCHED))
-        self._publishers = [self._detections, self._labels, self._confidence, self._names]
+        create, kinds = publishers.create, self._kinds
+        self._detections = create(kinds.Detection2DArray, "detections", of_answers(config))
+        self._labels = create(Image, "label_mask", of_answers(config))
+        self._confidence = create(Image, "label_confidence", of_answers(config))
+        self._names = create(kinds.LabelInfo, "label_info", copy(LATCHED))
         self._detections_3d = None
         if config.depth:
-            self._detections_3d = create(
-                kinds.Detection3DArray, f"{prefix}detections_3d", of_answers(config)
-            )
-            self._publishers.append(self._detections_3d)
+            quality = of_answers(config)
+            self._detections_3d = create(kinds.Detection3DArray, "detections_3d", quality)
         self._named: Any = None  # the names as they were last published
-
-    def destroy(self) -> None:
-        """Take the topics down."""
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
 
     def publish(self, answers: Answers) -> None:
         """Publish the answers, with the header of their image."""
