@@ -32,7 +32,8 @@ def pick(bench, *arguments, meanwhile=lambda: None):
 
 
 def test_a_planner_is_told_where_to_grasp(bench, make_vltp):
-    start(make_vltp(depth=True), task="something else")
+    # The stub answers at once; the depth of an image, which has a topic of its own, may come later.
+    start(make_vltp(depth=True, depth_tolerance=1.5), task="something else")
     status, printed, logged = pick(bench, "cut", "bread", meanwhile=senders(bench, DEPTH))
     assert status == 0, logged
     score, position, orientation, width = printed.splitlines()
