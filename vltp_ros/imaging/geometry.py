@@ -141,15 +141,18 @@ def back_project(
         return Points(np.zeros((0, 3), np.float32), *np.zeros((2, 0), np.int64))
     inner = cv2.erode(small, np.ones((3, 3), np.uint8), borderValue=(0,))
     seen = depth[top : top + small.shape[0], left : left + small.shape[1]]
-    usable = (inner if inner.any() else small).astype(bool) & np.isfinite(seen)
+    usable = (inner if inner.any() else small).view(bool) & np.isfinite(seen)
     rows, columns = np.nonzero(usable)
-    z = seen[rows, columns]
+    z = seen[usable]
     near = _near_the_rest(z)
     rows, columns, z = rows[near] + top, columns[near] + left, z[near]
     x, y = camera.resized(depth.shape[1], depth.shape[0]).rays(rows, columns)
+    points = np.empty((len(z), 3), np.float32)
+    points[:, 0], points[:, 1], points[:, 2] = x * z, y * z, z
     known = np.isfinite(x)
-    points = np.stack((x * z, y * z, z), 1)[known]
-    return Points(points.astype(np.float32), rows[known], columns[known])
+    if known.all():
+        return Points(points, rows, columns)
+    return Points(points[known], rows[known], columns[known])
 
 
 def mask_at(
@@ -164,10 +167,12 @@ def mask_at(
         size: of the image, rows and columns.
 
     Returns:
-        uint8, 0 or 1, of the part of the depth image that the box covers, and that part's first
+        uint8 view or copy, 0 or 1, of the part of the depth image that the box covers, and that part's first
         row and column.
     """
     x, y, width, height = box
+    if tuple(shape) == tuple(size):
+        return mask.view(np.uint8), y, x
     rows, top = _samples(y, height, size[0], shape[0])
     columns, left = _samples(x, width, size[1], shape[1])
     return mask[np.ix_(rows - y, columns - x)].astype(np.uint8), top, left

@@ -59,80 +59,67 @@ def separate(result: Segmentation, view: DepthView | None = None) -> tuple[Insta
     """
     if not result.found:
         return ()
-    x, y, width, height = result.box
-    levels = result.levels[y : y + height, x : x + width]
-    mask = levels > result.above
-    edges = None if view is None else _edges(view, result)
-    labels = _labels(mask, edges, CRUMB * result.levels.size)
-    instances = [_instance(result, labels == label, x, y) for label in range(1, labels.max() + 1)]
-    if view is not None:
-        instances = [_located(one, view, result.levels.shape) for one in instances]
+    size = result.levels.shape
+    mask = np.greater(_within(result.levels, result.box), result.above).view(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    least = max(min(CRUMB * result.levels.size, areas.max()), SMALL * areas.max())
+    instances = []
+    for label in np.flatnonzero(areas >= least) + 1:
+        x, y, *sides = (int(value) for value in stats[label, : cv2.CC_STAT_AREA])
+        part = _within(labels, (x, y, *sides)) == label
+        corner = (x + result.box[0], y + result.box[1])
+        if view is None:
+            instances.append(_instance(result, part, corner))
+        else:
+            cut = [_instance(result, piece, corner) for piece in _cut(part, corner, view, size)]
+            instances += [_located(instance, view, size) for instance in cut]
     return tuple(sorted(instances, key=lambda instance: -instance.score))
 
 
-def _labels(mask: np.ndarray, edges: np.ndarray | None, crumb: float) -> np.ndarray:
-    """Return the number, from 1, of the part of a mask that each pixel belongs to; 0 for none.
+def _within(pixels: np.ndarray, box: Box) -> np.ndarray:
+    """Return the part of an image, [H, W], that is inside a box."""
+    x, y, width, height = box
+    return pixels[y : y + height, x : x + width]
+
+
+def _cut(
+    part: np.ndarray, corner: tuple[int, int], view: DepthView, size: tuple[int, ...]
+) -> list[np.ndarray]:
+    """Return the pieces into which the depth cuts a connected part of a mask, bool [H, W] each.
 
     Args:
-        mask: bool [H, W].
-        edges: bool [H, W], where connected parts are cut; None: nowhere.
-        crumb: pixels that a part has at least, unless none has.
+        part: bool [H, W].
+        corner: column and row, in the image, of its first pixel.
+        view: the image's depth.
+        size: of the image, rows and columns.
     """
-    parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
-    areas = _areas(parts)
-    is_large = areas >= max(min(crumb, areas.max()), SMALL * areas.max())
-    if edges is None:
-        return _numbered(parts, is_large)
-    # Not across corners: a line of edges is to hold.
-    cut = cv2.connectedComponents((mask & ~edges).astype(np.uint8), connectivity=4)[1]
-    cut_areas = _areas(cut)
-    of_part = np.zeros(len(cut_areas), np.int64)
-    of_part[cut] = parts
-    largest = np.zeros(len(areas))
-    np.maximum.at(largest, of_part, cut_areas)
-    stays = is_large[of_part] & (cut_areas >= SMALL_CUT * largest[of_part]) & (cut_areas > 0)
-    return _filled(_numbered(cut, stays), parts)
-
-
-def _areas(labels: np.ndarray) -> np.ndarray:
-    """Return the pixels of each label, 0 for the background."""
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    return areas
-
-
-def _numbered(labels: np.ndarray, stays: np.ndarray) -> np.ndarray:
-    """Return labels [H, W] with those that stay, bool for each, counted anew from 1; else 0."""
-    return (np.cumsum(stays) * stays)[labels].astype(np.int32)
-
-
-def _filled(labels: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Give what is left of parts after a cut the label of the nearest that stays of the same."""
-    known = labels > 0
-    left = np.flatnonzero((parts > 0) & ~known)
-    _, nearest = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    place_of = np.zeros(nearest.max() + 1, np.int64)  # of the pixel that a number stands for
-    place_of[nearest[known]] = np.flatnonzero(known)
-    source = place_of[nearest.ravel()[left]]
-    filled = labels.copy()
-    same = parts.ravel()[source] == parts.ravel()[left]
-    filled.ravel()[left] = labels.ravel()[source] * same
-    return filled
-
-
-def _edges(view: DepthView, result: Segmentation) -> np.ndarray | None:
-    """Return where the depth jumps, bool of the size of the answer's box; None: nowhere."""
-    _, _, width, height = result.box
-    rows, columns = result.levels.shape
-    ones = np.ones((height, width), bool)
-    small, top, left = mask_at(view.depth.shape, ones, result.box, (rows, columns))
+    height, width = part.shape
+    small, top, left = mask_at(view.depth.shape, part, (*corner, width, height), size)
     edges = depth_edges(view.depth[top : top + small.shape[0], left : left + small.shape[1]])
-    if not edges.any():
-        return None
-    size = (width, height)
-    return cv2.resize(edges.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+    if not np.any(edges & small.view(bool)):
+        return [part]
+    shown = cv2.resize(edges.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    # Not across corners: a line of edges is to hold.
+    whole = part.view(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(whole & ~shown, connectivity=4)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    stays = np.flatnonzero(areas >= SMALL_CUT * areas.max(initial=0)) + 1
+    if len(stays) < 2:
+        return [part]
+    # What lies on the edges, and the pieces too small, belong to the nearest piece that stays.
+    labels = _spread(labels, np.isin(labels, stays))
+    return [(labels == label) & part for label in stays]
+
+
+def _spread(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return values, [H, W], and the nearest known one where they are not known, bool [H, W]."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~known).view(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    numbered = np.zeros(nearest.max() + 1, values.dtype)
+    numbered[nearest[known]] = values[known]
+    return numbered[nearest]
 
 
 def depth_edges(depth: np.ndarray) -> np.ndarray:
@@ -142,18 +129,13 @@ def depth_edges(depth: np.ndarray) -> np.ndarray:
         depth: float32 [H, W] metres. Where it is unknown (NaN), as it is around what stands in
             front of something for most cameras, the nearest pixel's counts.
     """
-    unknown = np.isnan(depth)
-    if unknown.all():
-        return np.zeros(depth.shape, bool)
-    if unknown.any():
-        _, nearest = cv2.distanceTransformWithLabels(
-            unknown.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        known = np.zeros(nearest.max() + 1, np.float32)
-        known[nearest[~unknown]] = depth[~unknown]
-        depth = known[nearest]
-    limit = np.maximum(STEP, RELATIVE_STEP * depth)
+    known = np.isfinite(depth)
     edges = np.zeros(depth.shape, bool)
+    if not known.any():
+        return edges
+    if not known.all():
+        depth = _spread(depth, known)
+    limit = np.maximum(STEP, RELATIVE_STEP * depth)
     for one, other in (
         ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
         ((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
@@ -164,23 +146,22 @@ def depth_edges(depth: np.ndarray) -> np.ndarray:
     return edges
 
 
-def _instance(result: Segmentation, mask: np.ndarray, x: int, y: int) -> Instance:
-    """Return the instance with a mask, bool [H, W], whose corner is at column x and row y."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    top, left = int(rows[0]), int(columns[0])
-    mask = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    x, y = x + left, y + top
-    height, width = mask.shape
-    moments = cv2.moments(mask.astype(np.uint8), binaryImage=True)
+def _instance(result: Segmentation, mask: np.ndarray, corner: tuple[int, int]) -> Instance:
+    """Return the instance with a mask, bool [H, W], of which the first pixel is at a corner."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    mask = np.ascontiguousarray(_within(mask, (left, top, width, height)))
+    x, y = corner[0] + left, corner[1] + top
+    pixels = mask.view(np.uint8)
+    moments = cv2.moments(pixels, binaryImage=True)
     area = int(moments["m00"])
-    levels = result.levels[y : y + height, x : x + width]
+    levels = _within(result.levels, (x, y, width, height))
     covered = _tokens(mask, x, y, result)
     return Instance(
         mask=mask,
         box=(x, y, width, height),
         centroid=(x + moments["m10"] / area, y + moments["m01"] / area),
         area=area,
-        score=calibrated(cv2.mean(levels, mask.astype(np.uint8))[0] / 255, result.odds),
+        score=calibrated(cv2.mean(levels, pixels)[0] / 255, result.odds),
         kept=tuple(int((kept & covered).sum()) for kept in result.kept),
         tokens=int(covered.sum()),
     )

@@ -48,14 +48,15 @@ def affordance_fields(result: Segmentation, task: str, number: int, model: str) 
         number: id of the task.
         model: name of the model.
     """
-    column, row = centroid(result.mask)
+    x, y, width, height = result.box
+    column, row = centroid(result.mask[y : y + height, x : x + width])
     return {
         "task": task,
         "id": number,
         "found": result.found,
         "score": float(result.score),
-        "centroid_x": column,
-        "centroid_y": row,
+        "centroid_x": x + column,
+        "centroid_y": y + row,
         "area": result.area,
         "kept_tokens": [int(kept.sum()) for kept in result.kept],
         "total_tokens": result.kept[0].size if result.kept else 0,

@@ -71,11 +71,10 @@ def tint(
     """
     x, y = corner
     region = painted[y : y + mask.shape[0], x : x + mask.shape[1]]
-    mixed = (1 - alpha) * region[mask] + alpha * colour.astype(np.float32)
-    region[mask] = mixed.astype(np.uint8)
-    outline, _ = cv2.findContours(
-        mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=corner
-    )
+    mixed = (1 - alpha) * np.arange(256)[:, None] + alpha * colour  # of each level and channel
+    inside = np.ascontiguousarray(mask).view(np.uint8)
+    cv2.copyTo(cv2.LUT(region, mixed.astype(np.uint8)[:, None]), inside, region)
+    outline, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=corner)
     cv2.drawContours(painted, outline, -1, colour.tolist(), 2)
 
 

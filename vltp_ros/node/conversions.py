@@ -35,8 +35,15 @@ def to_image(pixels: np.ndarray, header: Header) -> Image:
         header: of the message.
     """
     message = Image(header=header, **image_fields(pixels))
-    message.data = array.array("B", pixels.tobytes())  # rclpy checks any other type byte by byte
+    message.data = to_bytes(pixels)
     return message
+
+
+def to_bytes(values: np.ndarray) -> array.array[int]:
+    """Return an array's bytes as messages hold them; rclpy checks any other type byte by byte."""
+    data = array.array("B")
+    data.frombytes(values.reshape(-1).view(np.uint8))
+    return data
 
 
 def to_affordance(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import array
-
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
@@ -12,7 +10,7 @@ from vltp_ros.imaging.geometry import Pinhole, Placement
 from vltp_ros.imaging.images import ConversionError, rows_of
 from vltp_ros.imaging.instances import Instance
 from vltp_ros.msg import Affordance3D, Task
-from vltp_ros.node.conversions import to_pose
+from vltp_ros.node.conversions import to_bytes, to_pose
 
 DEPTHS: dict[str, tuple[np.dtype, float]] = {  # encoding -> type, metres for one
     "16UC1": (np.dtype(np.uint16), 0.001),
@@ -139,10 +137,10 @@ def to_cloud(
         numbers: uint32 [N], ids of the instances that they belong to.
         header: of the message.
     """
-    packed = np.zeros(len(points), [("xyz", "<f4", 3), ("rgb", "<u4"), ("instance", "<u4")])
+    # "rgb" is a number, of which blue is the lowest byte.
+    packed = np.zeros(len(points), [("xyz", "<f4", 3), ("bgr", "u1", 4), ("instance", "<u4")])
     packed["xyz"] = points
-    red, green, blue = colours.astype(np.uint32).T
-    packed["rgb"] = red << 16 | green << 8 | blue
+    packed["bgr"][:, :3] = colours[:, ::-1]
     packed["instance"] = numbers
     fields = [
         PointField(
@@ -160,6 +158,6 @@ def to_cloud(
         fields=fields,
         point_step=packed.itemsize,
         row_step=packed.nbytes,
-        data=array.array("B", packed.tobytes()),
+        data=to_bytes(packed),
         is_dense=True,
     )

@@ -55,14 +55,17 @@ class DepthOutputs:
 
 def _cloud(answers: Answers, view: DepthView) -> PointCloud2:
     """Return the points of all instances, in the colours of the image."""
-    pixels = cv2.resize(answers.inference.image, view.depth.shape[::-1])
-    points, colours, numbers = [np.zeros((0, 3), np.float32)], [pixels[:0, 0]], [np.zeros(0)]
+    pixels = answers.inference.image
+    if pixels.shape[:2] != view.depth.shape:
+        pixels = cv2.resize(pixels, view.depth.shape[::-1])
+    points, colours = [np.zeros((0, 3), np.float32)], [pixels[:0, 0]]
+    numbers = [np.zeros(0, np.uint32)]
     for _, _, instances in answers:
         for instance in instances:
             if instance.points is not None:
                 points.append(instance.points.xyz)
                 colours.append(pixels[instance.points.rows, instance.points.columns])
-                numbers.append(np.full(len(points[-1]), instance.track))
+                numbers.append(np.full(len(points[-1]), instance.track, np.uint32))
     return to_cloud(
         np.concatenate(points), np.concatenate(colours), np.concatenate(numbers), answers.header
     )
