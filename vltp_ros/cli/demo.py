@@ -36,15 +36,11 @@ def run(args: Demo) -> dict:
         raise ValueError(f"--seconds is {args.seconds}; it must be above 0")
     machine = measured_on(resolve_device(args.device))
     args.out.mkdir(parents=True, exist_ok=True)
-    parameters: dict[str, dict[str, object]] = {
-        "node": {
-            "device": args.device,
-            "precision": args.precision,
-            **({"model": args.model} if args.model else {}),
-            **({"quantization": args.quantization} if args.quantization else {}),
-        },
-        "sim_camera": {"seed": args.seed},
-        "planner": {},
+    node = {
+        "device": args.device,
+        "precision": args.precision,
+        **({"model": args.model} if args.model else {}),
+        **({"quantization": args.quantization} if args.quantization else {}),
     }
     try:
         from vltp_ros.rig.recorder import record
@@ -53,8 +49,13 @@ def run(args: Demo) -> dict:
             f"the demo needs ROS 2 and the built messages ({error}); run `make demo`, or build "
             "the package with colcon and source install/setup.bash"
         ) from error
-    with own_network(), running(parameters) as processes:
-        recorded = record(args.seconds, PATIENCE, processes.check)
+    with own_network(), running({"node": node}) as processes:
+
+        def begin() -> None:
+            processes.start("planner", {})
+            processes.start("sim_camera", {"seed": args.seed})
+
+        recorded = record(args.seconds, PATIENCE, processes.check, begin)
     if not recorded.frames:
         raise RuntimeError(f"no mask came within {PATIENCE:.0f} s; the nodes' messages are above")
     video, gif = args.out / "demo.mp4", args.out / "demo.gif"

@@ -77,21 +77,27 @@ class Recorder(Node):
         )
 
 
-def record(seconds: float, patience: float, check: Callable[[], None]) -> Recorder:
+def record(
+    seconds: float, patience: float, check: Callable[[], None], begin: Callable[[], None]
+) -> Recorder:
     """Listen for ``seconds`` from the first mask on, which may take ``patience`` seconds to come.
 
+    ``begin()`` is called once, when the node listens to images: what comes before is lost.
     ``check()`` is called all the while and may raise. Call between rclpy.init and shutdown. Raises
     RuntimeError when the node says that it cannot work.
     """
     recorder = Recorder()
     executor = SingleThreadedExecutor()
     executor.add_node(recorder)
-    end = time.monotonic() + patience
+    end, has_begun = time.monotonic() + patience, False
     try:
         while (now := time.monotonic()) < end:
             waiting = not recorder.frames
             executor.spin_once(timeout_sec=0.1)
             check()
+            if not has_begun and recorder.count_subscribers("image") > 1:  # one is the recorder's
+                has_begun = True
+                begin()
             if recorder.failure:
                 raise RuntimeError(recorder.failure)
             if waiting and recorder.frames:
