@@ -67,7 +67,7 @@ class Segmentation:
     @property
     def label(self) -> str:
         """The task and how sure the answer is, for pictures; that nothing serves it in words."""
-        return f"{self.task}{'' if self.found else ': nothing'} {self.score:.2f}"
+        return f"{self.task}: {'' if self.found else 'nothing here serves this, '}{self.score:.2f}"
 
     @cached_property
     def mask(self) -> np.ndarray:

@@ -54,7 +54,7 @@ def test_affordance_describes_its_mask():
     box = sent.box
     assert (box.x_offset, box.y_offset, box.width, box.height) == (2, 1, 5, 3)
     assert (sent.centroid_x, sent.centroid_y, sent.area, sent.found) == (4, 2, 15, True)
-    assert segmentation(mask).label == "cut 0.75"
+    assert segmentation(mask).label == "cut: 0.75"
     assert (sent.task, sent.id, sent.model, sent.score) == ("cut", 3, "tabletop", 0.75)
     assert (list(sent.kept_tokens), sent.total_tokens) == ([3, 9], 9)
     assert sent.header == header and not sent.mask.data
@@ -84,7 +84,7 @@ def test_an_instance_has_its_own_mask_and_its_place():
 def test_affordance_of_nothing():
     sent = to_affordance(segmentation(np.zeros((6, 8), bool)), [], Header(), Task(), "tabletop")
     assert sent.area == sent.box.width == sent.box.height == 0 and sent.found is False
-    assert segmentation(np.zeros((6, 8), bool)).label == "cut: nothing 0.75"
+    assert segmentation(np.zeros((6, 8), bool)).label == "cut: nothing here serves this, 0.75"
     assert math.isnan(sent.centroid_x) and math.isnan(sent.centroid_y)
 
 

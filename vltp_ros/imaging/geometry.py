@@ -167,7 +167,7 @@ def mask_at(
         size: of the image, rows and columns.
 
     Returns:
-        uint8 view or copy, 0 or 1, of the part of the depth image that the box covers, and that part's first
+        uint8, 0 or 1, of the part of the depth image that the box covers, and that part's first
         row and column.
     """
     x, y, width, height = box

@@ -59,15 +59,15 @@ def separate(result: Segmentation, view: DepthView | None = None) -> tuple[Insta
     """
     if not result.found:
         return ()
-    size = result.levels.shape
+    size = (result.levels.shape[0], result.levels.shape[1])
     mask = np.greater(_within(result.levels, result.box), result.above).view(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     least = max(min(CRUMB * result.levels.size, areas.max()), SMALL * areas.max())
     instances = []
     for label in np.flatnonzero(areas >= least) + 1:
-        x, y, *sides = (int(value) for value in stats[label, : cv2.CC_STAT_AREA])
-        part = _within(labels, (x, y, *sides)) == label
+        x, y, width, height, _ = map(int, stats[label])
+        part = _within(labels, (x, y, width, height)) == label
         corner = (x + result.box[0], y + result.box[1])
         if view is None:
             instances.append(_instance(result, part, corner))
@@ -84,7 +84,7 @@ def _within(pixels: np.ndarray, box: Box) -> np.ndarray:
 
 
 def _cut(
-    part: np.ndarray, corner: tuple[int, int], view: DepthView, size: tuple[int, ...]
+    part: np.ndarray, corner: tuple[int, int], view: DepthView, size: tuple[int, int]
 ) -> list[np.ndarray]:
     """Return the pieces into which the depth cuts a connected part of a mask, bool [H, W] each.
 
@@ -99,10 +99,10 @@ def _cut(
     edges = depth_edges(view.depth[top : top + small.shape[0], left : left + small.shape[1]])
     if not np.any(edges & small.view(bool)):
         return [part]
-    shown = cv2.resize(edges.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    shown = cv2.resize(edges.view(np.uint8), part.shape[::-1], interpolation=cv2.INTER_NEAREST)
     # Not across corners: a line of edges is to hold.
-    whole = part.view(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(whole & ~shown, connectivity=4)
+    inside = (part & (shown == 0)).view(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
     areas = stats[1:, cv2.CC_STAT_AREA]
     stays = np.flatnonzero(areas >= SMALL_CUT * areas.max(initial=0)) + 1
     if len(stays) < 2:
@@ -188,11 +188,9 @@ def _cells(start: int, length: int, side: float, count: int) -> tuple[np.ndarray
     return np.unique(cells.clip(max=count - 1), return_index=True)
 
 
-def _located(instance: Instance, view: DepthView, shape: tuple[int, ...]) -> Instance:
+def _located(instance: Instance, view: DepthView, size: tuple[int, int]) -> Instance:
     """Return an instance with its place in space."""
-    points = back_project(
-        view.depth, instance.mask, instance.box, (shape[0], shape[1]), view.camera
-    )
+    points = back_project(view.depth, instance.mask, instance.box, size, view.camera)
     return replace(instance, points=points, placement=place(points.xyz))
 
 

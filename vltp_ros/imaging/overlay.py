@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from vltp_ros.imaging.instances import Instance
 from vltp_ros.types import Segmentation
@@ -15,14 +19,46 @@ COLOURS = np.array(
     ((255, 64, 129), (0, 229, 255), (255, 214, 0), (118, 255, 3), (213, 0, 249), (255, 109, 0)),
     np.uint8,
 )
-WHITE = np.full(3, 255, np.uint8)
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-LABEL_HEIGHT = 0.03  # of the image's
+WHITE, DARK = (255, 255, 255), (16, 16, 16)
+CONTRAST = 45.0
+"""Distance in CIELAB between a colour and what it is painted on, from which it stands out."""
+
+LINE_SHARE = 1 / 300  # width of the outline's inner line, of the image's shorter side
+TEXT_SHARE, LEAST_TEXT = 0.03, 10  # size of letters, of the image's height; at least, pixels
 
 
-def colour_of(track: int) -> np.ndarray:
-    """Return the colour of a track, uint8 [3] RGB."""
-    return COLOURS[(track - 1) % len(COLOURS)]
+def to_lab(colours: np.ndarray) -> np.ndarray:
+    """Return colours in CIELAB, where distances are as large as they look: [N, 3] of 0..255 RGB."""
+    return cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[0]
+
+
+LABS = to_lab(COLOURS)
+
+
+def choose_colours(image: np.ndarray, instances: Iterable[Instance]) -> dict[int, np.ndarray]:
+    """Return a colour for each track, uint8 [3] RGB.
+
+    A track keeps its colour from image to image, unless another one has it already, or what the
+    instance covers looks like it.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        instances: in it, with their tracks.
+    """
+    chosen: dict[int, np.ndarray] = {}
+    free: list[int] = []
+    for instance in sorted(instances, key=lambda instance: instance.track):
+        x, y, width, height = instance.box
+        below = cv2.mean(image[y : y + height, x : x + width], instance.mask.view(np.uint8))[:3]
+        lacking = CONTRAST - np.linalg.norm(LABS - to_lab(np.array([below])), axis=1)
+        own = (instance.track - 1) % len(COLOURS)
+        free = free or [*range(own, len(COLOURS)), *range(own)]
+        best = min(
+            free, key=lambda number: (max(0, lacking[number]), (number - own) % len(COLOURS))
+        )
+        free.remove(best)
+        chosen[instance.track] = COLOURS[best]
+    return chosen
 
 
 def draw_overlay(
@@ -42,14 +78,11 @@ def draw_overlay(
     """
     painted, answers = image.copy(), list(answers)
     instances = [instance for _, found in answers for instance in found]
+    colours = choose_colours(image, instances)
     for instance in instances:
-        tint(painted, instance.mask, instance.box[:2], colour_of(instance.track), alpha)
+        tint(painted, instance.mask, instance.box[:2], colours[instance.track], alpha)
     if labels:
-        for instance in instances:
-            _name(painted, instance, len(answers) * _line_height(painted))
-        for line, (result, found) in enumerate(answers):
-            tracks = [f"#{instance.track}" for instance in found]
-            _write(painted, " ".join((result.label, *tracks)), line, WHITE)
+        _write_labels(painted, answers, colours)
     return painted
 
 
@@ -60,7 +93,7 @@ def tint(
     colour: np.ndarray = COLOURS[0],
     alpha: float = 0.5,
 ) -> None:
-    """Paint a mask over uint8 [H, W, 3] RGB, in place.
+    """Paint a mask over uint8 [H, W, 3] RGB, in place, with a dark line around its outline.
 
     Args:
         painted: the picture.
@@ -75,42 +108,71 @@ def tint(
     inside = np.ascontiguousarray(mask).view(np.uint8)
     cv2.copyTo(cv2.LUT(region, mixed.astype(np.uint8)[:, None]), inside, region)
     outline, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=corner)
-    cv2.drawContours(painted, outline, -1, colour.tolist(), 2)
+    width = max(1, round(LINE_SHARE * min(painted.shape[:2])))
+    cv2.drawContours(painted, outline, -1, DARK, 3 * width)
+    cv2.drawContours(painted, outline, -1, colour.tolist(), width)
 
 
-def _name(painted: np.ndarray, instance: Instance, top: int) -> None:
-    """Write an instance's track above it, but not above a row of the picture."""
-    text = f"#{instance.track}"
-    (width, height), base = cv2.getTextSize(text, FONT, _text_size(painted), 1)
-    x, y, box_width, _ = instance.box
-    left = min(max(x + (box_width - width) // 2, 0), painted.shape[1] - width)
-    bottom = max(y - base, top + height + base)
-    _put(painted, text, (left, bottom), colour_of(instance.track))
+def _write_labels(
+    painted: np.ndarray,
+    answers: Sequence[tuple[Segmentation, Sequence[Instance]]],
+    colours: Mapping[int, np.ndarray],
+) -> None:
+    """Write the tasks at the top, and below them each track above its instance, in place."""
+    font = _font(painted.shape[0])
+    top = 0
+    for result, found in answers:
+        tracks = [f"#{instance.track}" for instance in found]
+        for line in _wrapped(" ".join((result.label, *tracks)), font, painted.shape[1]):
+            top += _write(painted, line, (0, top), WHITE, font)
+    for _, found in answers:
+        for instance in found:
+            text = f"#{instance.track}"
+            width, height = _size(text, font)
+            x, y, box_width, _ = instance.box
+            left = min(max(x + (box_width - width) // 2, 0), max(painted.shape[1] - width, 0))
+            corner = (left, max(y - height, top))
+            _write(painted, text, corner, tuple(map(int, colours[instance.track])), font)
 
 
-def _write(painted: np.ndarray, text: str, line: int, colour: np.ndarray) -> None:
-    """Write into a line, counted from the top, in place."""
-    (_, height), base = cv2.getTextSize(text, FONT, _text_size(painted), 1)
-    _put(painted, text, (base // 2, line * _line_height(painted) + height + base), colour)
+def _wrapped(text: str, font: Any, width: int) -> list[str]:
+    """Break a text between words into lines of at most so many pixels, where words allow it.
+
+    Pillow's letters are ASCII's: accents are left out.
+    """
+    text = unicodedata.normalize("NFKD", text)
+    text = "".join(letter for letter in text if not unicodedata.combining(letter))
+    text = text.encode("ascii", "replace").decode()
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and _size(longer, font)[0] <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
-def _put(painted: np.ndarray, text: str, start: tuple[int, int], colour: np.ndarray) -> None:
-    """Write on darkened ground, in place; OpenCV's letters are ASCII's."""
-    letters, size = text.encode("ascii", "replace").decode(), _text_size(painted)
-    (width, height), base = cv2.getTextSize(letters, FONT, size, 1)
-    x, y = start
-    margin = base // 2
-    top, left = max(y - height - base, 0), max(x - margin, 0)
-    painted[top : y + base, left : x + width + margin] //= 3
-    cv2.putText(painted, letters, start, FONT, size, colour.tolist(), 1, cv2.LINE_AA)
+def _write(
+    painted: np.ndarray, text: str, corner: tuple[int, int], colour: tuple[int, ...], font: Any
+) -> int:
+    """Write on darkened ground from a corner on, in place; return the line's height, pixels."""
+    (x, y), (width, height) = corner, _size(text, font)
+    ground = painted[y : y + height, x : x + width]
+    if ground.size:
+        picture = Image.fromarray(ground // 3)
+        ImageDraw.Draw(picture).text((height // 6, height // 2), text, colour, font, "lm")
+        ground[:] = np.asarray(picture)
+    return height
 
 
-def _line_height(painted: np.ndarray) -> int:
-    """Return the height of a line, pixels; that of the letters is the same for any text."""
-    (_, height), base = cv2.getTextSize("#", FONT, _text_size(painted), 1)
-    return height + 2 * base
+def _size(text: str, font: Any) -> tuple[int, int]:
+    """Return width and height of a line with its ground, pixels."""
+    height = round(1.4 * font.size)
+    return round(font.getlength(text)) + height // 3, height
 
 
-def _text_size(painted: np.ndarray) -> float:
-    """Return OpenCV's size of letters that fit a picture."""
-    return max(LABEL_HEIGHT * len(painted), 8) / 22
+@lru_cache(8)
+def _font(height: int) -> Any:
+    """Return letters for pictures of a height."""
+    return ImageFont.load_default(max(round(TEXT_SHARE * height), LEAST_TEXT))

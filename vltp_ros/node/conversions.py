@@ -42,7 +42,7 @@ def to_image(pixels: np.ndarray, header: Header) -> Image:
 def to_bytes(values: np.ndarray) -> array.array[int]:
     """Return an array's bytes as messages hold them; rclpy checks any other type byte by byte."""
     data = array.array("B")
-    data.frombytes(values.reshape(-1).view(np.uint8))
+    data.frombytes(values.reshape(-1).view(np.uint8).data)
     return data
 
 

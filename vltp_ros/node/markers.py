@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from geometry_msgs.msg import Point, Pose, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from vltp_ros.imaging.overlay import colour_of
 from vltp_ros.msg import Affordance3D
 
 LABEL_SIZE = 0.03  # metres
@@ -16,17 +16,25 @@ MIN_SIDE = 0.002  # metres, so that a flat thing can be seen
 BOX_ALPHA = 0.4
 
 
-def to_markers(affordances: Sequence[Affordance3D], header: Header) -> MarkerArray:
-    """Return box, label and an arrow along the approach for each, in place of the old markers."""
+def to_markers(
+    affordances: Sequence[Affordance3D], colours: Mapping[int, np.ndarray], header: Header
+) -> MarkerArray:
+    """Return box, label and an arrow along the approach for each, in place of the old markers.
+
+    Args:
+        affordances: what is to be seen.
+        colours: of each instance, uint8 [3] RGB.
+        header: of the message that takes the old ones away.
+    """
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for affordance in affordances:
-        markers += _of(affordance)
+        markers += _of(affordance, colours[affordance.instance])
     return MarkerArray(markers=markers)
 
 
-def _of(affordance: Affordance3D) -> list[Marker]:
-    """Return the markers of one, in the colour that the overlay has for it."""
-    red, green, blue = (float(value) / 255 for value in colour_of(affordance.instance))
+def _of(affordance: Affordance3D, colour: np.ndarray) -> list[Marker]:
+    """Return the markers of one."""
+    red, green, blue = (float(value) / 255 for value in colour)
     common = {"header": affordance.header, "id": affordance.instance}
     extent, pose = affordance.extent, affordance.pose
     sides = (max(side, MIN_SIDE) for side in (extent.x, extent.y, extent.z))
