@@ -130,6 +130,11 @@ def test_bad_tasks_are_refused(session, image, task, reason):
         session.segment(image, ["drink", task])
 
 
+def test_a_string_is_no_list_of_tasks(session, image):
+    with pytest.raises(ValueError, match="tasks is the string 'cut'; it must be a list"):
+        session.segment(image, "cut")
+
+
 def test_an_image_too_large_for_its_tasks_is_refused(session):
     large = np.broadcast_to(np.uint8(0), (8192, 8192, 3))
     with pytest.raises(ValueError, match=r"8192x8192 with 16 tasks has 1\.1e\+09 mask pixels"):

@@ -26,6 +26,8 @@ def check_image(image: np.ndarray) -> None:
 def check_request(image: np.ndarray, tasks: Sequence[str]) -> list[str]:
     """Return the tasks as :func:`check_task` does; ValueError for what cannot be answered."""
     check_image(image)
+    if isinstance(tasks, str):  # its letters would be taken for tasks
+        raise ValueError(f"tasks is the string {tasks[:40]!r}; it must be a list of sentences")
     lines = [check_task(task) for task in tasks]
     check_size(image, len(lines))
     return lines
