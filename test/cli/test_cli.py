@@ -27,26 +27,6 @@ def picture(tmp_path):
     return str(path)
 
 
-def test_segment_writes_masks_and_overlays(model, picture, tmp_path, capsys):
-    out = tmp_path / "out"
-    arguments = ["segment", picture, "--task", "cut bread", "--task", "drink", "--model", model]
-    assert main([*arguments, "--out", str(out), "--json"]) == 0
-    results = json.loads(capsys.readouterr().out)["results"]
-    assert [r["task"] for r in results] == ["cut bread", "drink"]
-    for r in results:
-        mask = np.asarray(Image.open(r["mask_path"]))
-        overlay = Image.open(r["overlay_path"])
-        assert mask.shape == (60, 80) and overlay.size == (80, 60)
-        assert set(np.unique(mask)) <= {0, 255} and (mask == 255).sum() == r["area"]
-        assert r["found"] == (r["area"] > 0) == bool(r["instances"])
-        assert sum(instance["area"] for instance in r["instances"]) <= r["area"]
-        for instance in r["instances"]:
-            x, y, width, height = instance["box"]
-            part = mask[y : y + height, x : x + width]
-            assert part.shape == (height, width) and (part == 255).sum() >= instance["area"]
-        assert r["times_ms"].keys() >= {"reasoner", "stem", "mask decoder"}
-
-
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -145,7 +145,7 @@ def test_a_message_that_is_cut_costs_itself_alone(tmp_path, model, capsys, caplo
     whole = [serialised(image(second)) for second in range(4)]
     write_bag(tmp_path / "bag", whole[0], whole[1][:40], whole[2][:5000], b"", whole[3])
     out = tmp_path / "out"
-    assert segment(tmp_path / "bag", out, model, "--image-topic", "/camera", "--task", "cut") == 0
+    assert segment(tmp_path / "bag", out, model, "--task", "cut") == 0  # it has one topic
     answer = json.loads(capsys.readouterr().out)
     assert (answer["images"], answer["answered"], answer["broken_off"]) == (5, 2, "")
     assert caplog.text.count("is damaged") + caplog.text.count("bytes") >= 3
@@ -189,8 +189,8 @@ def test_an_image_too_wide_for_a_jpeg_gets_another_overlay(tmp_path, model, caps
         ("bag", "/text", "out", "no images on '/text'; it has: /camera, /other/compressed"),
         ("bag", "/camera", "bag", "bag exists already"),
         ("none", "/camera", "out", "none is no bag"),
-        (".", "/camera", "out", "Expected metadata file"),
-        ("bag", "", "out", "is a directory; for a bag, give --image-topic"),
+        (".", "/camera", "out", "is no bag"),
+        ("bag", "", "out", "several topics: /camera, /other/compressed; choose one"),
     ],
 )
 def test_refused_bags(bag, tmp_path, model, capsys, source, topic, out, reason):

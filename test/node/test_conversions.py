@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from std_msgs.msg import Header
 
 from vltp_ros.imaging.geometry import Pinhole, Placement
-from vltp_ros.imaging.images import to_rgb
+from vltp_ros.imaging.images import draw_kept, to_rgb
 from vltp_ros.imaging.instances import DepthView, separate
 from vltp_ros.imaging.messages import affordance_fields, instance_fields
 from vltp_ros.msg import AffordanceInstance, AffordanceMask, Task
-from vltp_ros.node.conversions import to_affordance, to_image, to_instance, to_kept
+from vltp_ros.node.conversions import to_affordance, to_image, to_instance
 from vltp_ros.types import Segmentation
 
 
@@ -89,8 +89,8 @@ def test_affordance_of_nothing():
 
 
 def test_kept_is_grey_by_the_share_of_stages():
-    kept = to_kept((np.eye(3, dtype=bool), np.ones((3, 3), bool)), (6, 9))
+    kept = draw_kept((np.eye(3, dtype=bool), np.ones((3, 3), bool)), (6, 9))
     assert kept.shape == (6, 9)
     assert kept[0, 0] == 255
     assert kept[0, 8] == 128
-    assert (to_kept((), (2, 2)) == 255).all()
+    assert (draw_kept((), (2, 2)) == 255).all()

@@ -53,13 +53,20 @@ def segment_bag(
     image that cannot be read, used or answered costs a warning; where the bag itself breaks off,
     what was answered before is kept.
 
+    Args:
+        source: the bag, a directory.
+        topic: of the images; empty where the bag has only one.
+        out: the new bag.
+        session: that answers.
+        tasks: sentences.
+
     Returns:
         ``bag``, ``images``, ``answered``, and ``broken_off``: why the rest of the bag could not be
         read; empty: all of it was.
 
     Raises:
-        ValueError: for a bag that cannot be read, a topic that it lacks, an ``out`` that exists, or
-            a task that is refused.
+        ValueError: for a bag that cannot be read, a topic that it lacks or that has to be
+            chosen, an ``out`` that exists, or a task that is refused.
         ModuleNotFoundError: without rosbags.
     """
     try:
@@ -91,12 +98,15 @@ def _segment(
     reader: AnyReader, topic: str, out: Path, session: Session, tasks: Sequence[str], storage: str
 ) -> dict:
     """Read, answer, write to a folder next to ``out``, then rename that."""
+    topics = sorted({c.topic for c in reader.connections if c.msgtype in IMAGES})
+    if not topic and len(topics) == 1:
+        (topic,) = topics
     connections = [c for c in reader.connections if c.topic == topic and c.msgtype in IMAGES]
     if not connections:
-        topics = sorted({c.topic for c in reader.connections if c.msgtype in IMAGES})
-        raise ValueError(
-            f"the bag has no images on {topic!r}; it has: {', '.join(topics) or 'none'}"
-        )
+        names = ", ".join(topics) or "none"
+        if not topic and topics:
+            raise ValueError(f"the bag has images on several topics: {names}; choose one")
+        raise ValueError(f"the bag has no images on {topic!r}; it has: {names}")
     folder = out.with_name(f".{out.name}.part")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

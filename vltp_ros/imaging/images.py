@@ -188,3 +188,15 @@ def centroid(mask: np.ndarray) -> tuple[float, float]:
 def to_grey(mask: np.ndarray) -> np.ndarray:
     """Return uint8 [H, W], 0 or 255, of bool [H, W]."""
     return mask.astype(np.uint8) * 255
+
+
+def draw_kept(kept: tuple[np.ndarray, ...], shape: tuple[int, int]) -> np.ndarray:
+    """Return how much of the work each part of the image got, uint8 [H, W] of the given shape.
+
+    255 where the token was kept at every stage, 0 where at none, and in proportion between.
+    """
+    if not kept:
+        return np.full(shape, 255, np.uint8)
+    share = np.mean(kept, axis=0, dtype=np.float32)
+    grey = np.rint(255 * share).astype(np.uint8)
+    return cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_NEAREST)

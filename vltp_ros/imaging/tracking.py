@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import lap
 import numpy as np
 
 from vltp_ros.imaging.instances import Instance
 from vltp_ros.types import Box
+
+K = TypeVar("K", bound=Hashable)
 
 MARGIN = 0.5
 """Boxes are widened by this share of their sides, each way, before they are compared."""
@@ -59,8 +62,8 @@ class Tracker:
         self._seconds = -np.inf
 
     def update(
-        self, found: dict[Hashable, Sequence[Instance]], seconds: float
-    ) -> dict[Hashable, tuple[Instance, ...]]:
+        self, found: Mapping[K, Sequence[Instance]], seconds: float
+    ) -> dict[K, tuple[Instance, ...]]:
         """Return the instances with their tracks' numbers, from 1.
 
         Args:

@@ -6,7 +6,6 @@ import array
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from rclpy.duration import Duration
@@ -112,15 +111,3 @@ def to_timing(inference: Inference, times_ms: dict[str, float]) -> InferenceTimi
         total_ms=times_ms.get("total", sum(times_ms.values())),
         latency_ms=times_ms.get("latency", math.nan),
     )
-
-
-def to_kept(kept: tuple[np.ndarray, ...], shape: tuple[int, int]) -> np.ndarray:
-    """Return how much of the work each part of the image got, uint8 [H, W] of the given shape.
-
-    255 where the token was kept at every stage, 0 where at none, and in proportion between.
-    """
-    if not kept:
-        return np.full(shape, 255, np.uint8)
-    share = np.mean(kept, axis=0, dtype=np.float32)
-    grey = np.rint(255 * share).astype(np.uint8)
-    return cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_NEAREST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sensor_msgs.msg import Image
 
+from vltp_ros.imaging.images import draw_kept
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.msg import AffordanceMask
 from vltp_ros.node import conversions
@@ -72,7 +73,7 @@ def _kept(answers: Answers, config: NodeConfig) -> np.ndarray:
     stages = zip(*(result.kept for result in answers.inference.results), strict=True)
     kept = tuple(np.mean(stage, axis=0, dtype=np.float32) for stage in stages)
     height, width = answers.inference.image.shape[:2]
-    return conversions.to_kept(kept, (height, width))
+    return draw_kept(kept, (height, width))
 
 
 def _overlay(answers: Answers, config: NodeConfig) -> np.ndarray:
