@@ -12,7 +12,16 @@ from PIL import Image
 
 from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.main import main
-from vltp_ros.evaluation.figures import PANEL_WIDTH, draw_figures, every_stage, light_patches
+from vltp_ros.evaluation.figures import (
+    GAP,
+    LEFT,
+    PANEL_WIDTH,
+    TOP,
+    draw_figures,
+    draw_picture,
+    every_stage,
+    light_patches,
+)
 from vltp_ros.imaging.pictures import read_picture
 from vltp_ros.network.config import SAM_ENCODERS
 from vltp_ros.runtime.session import Session
@@ -33,7 +42,7 @@ def test_two_figures_for_each_scene(session, tmp_path):
     (width, height), (low_width, low_height) = (Image.open(path).size for path in paths[:2])
     assert width == low_width > 5 * PANEL_WIDTH  # the small encoder prunes everywhere already
     panel = PANEL_WIDTH * 3 // 4
-    assert height > 3 * panel and panel < low_height < 2 * panel
+    assert height > 4 * panel and panel < low_height < 2 * panel
 
 
 def test_only_stages_and_rates_are_replaced(tmp_path):
@@ -78,6 +87,34 @@ def test_the_command_lists_its_files(tmp_path, capsys):
     assert files == [f"{out}/figure4_1.png", f"{out}/figure5_1.png"]
     assert main(["figures", "--model", model, "--count", "0"]) == 2
     assert "count is 0" in capsys.readouterr().err
+
+
+def test_a_picture_of_ones_own(session, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)
+    sheet = draw_picture(session, image, "cut bread", (0.0, 0.5))
+    assert sheet.shape[1] > 4 * PANEL_WIDTH
+    panels = [_panel(sheet, row, 1) for row in (0, 1)]  # kept after the first stage
+    assert panels[0].mean() > 1.3 * panels[1].mean()  # dense: all of it is lit
+
+
+def _panel(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
+    height = PANEL_WIDTH * 90 // 160
+    top, left = TOP + row * (height + GAP), LEFT + column * (PANEL_WIDTH + GAP)
+    return sheet[top : top + height, left : left + PANEL_WIDTH]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--task", "cut"), "--task is given without --image"),
+        (("--image", "a.png"), "--image is given without --task"),
+        (("--rates", "0.5"), "only with --image and --task"),
+        (("--image", "none.png", "--task", "cut"), "none.png does not exist"),
+    ],
+)
+def test_options_that_do_not_belong_together(options, words, capsys):
+    assert main(["figures", *options]) == 2
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.drawing import BACKGROUND, FAINT, TEXT, dim
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import rendered_samples
@@ -27,8 +26,8 @@ from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import Split
 from vltp_ros.types import Segmentation
 
-RATES = (0.5, 0.7, 0.8)  # of Figure 4
-RATE_EVERYWHERE = 0.7  # of Figure 5
+RATES = (0.0, 0.5, 0.7, 0.8)  # of Figure 4, and dense
+RATES_EVERYWHERE = (0.7,)  # of Figure 5
 MOST_SCENES = 10**6  # looked through for answerable tasks
 
 PANEL_WIDTH = 192  # pixels, of each picture
@@ -65,7 +64,7 @@ def draw_figures(
     config = session.model.config
     figures = {
         "figure4": (config.pruning.prune_after, RATES),
-        "figure5": (every_stage(config.encoder), (RATE_EVERYWHERE,)),
+        "figure5": (every_stage(config.encoder), RATES_EVERYWHERE),
     }
     paths = []
     with closing(rendered_samples(split, MOST_SCENES, seed)) as samples:
@@ -73,8 +72,26 @@ def draw_figures(
         for number, sample in enumerate(tqdm(answerable, total=count, disable=not progress), 1):
             for name, (stages, rates) in figures.items():
                 paths.append(out / f"{name}_{number}.png")
-                write_png(paths[-1], draw_sheet(session, sample, stages, rates))
+                sheet = draw_sheet(session, sample.image, sample.text, stages, rates, sample.mask)
+                write_png(paths[-1], sheet)
     return paths
+
+
+def draw_picture(
+    session: Session, image: np.ndarray, task: str, rates: Sequence[float] = RATES
+) -> np.ndarray:
+    """Draw which tokens of anybody's picture are kept at several rates, as Figure 4 does.
+
+    Args:
+        session: its rates are replaced.
+        image: uint8 [H, W, 3] RGB.
+        task: a sentence.
+        rates: of pruning, 0..1; 0 is dense.
+
+    Returns:
+        uint8 [h, w, 3] RGB.
+    """
+    return draw_sheet(session, image, task, session.model.config.pruning.prune_after, rates)
 
 
 def every_stage(config: EncoderConfig) -> tuple[int, ...]:
@@ -83,20 +100,46 @@ def every_stage(config: EncoderConfig) -> tuple[int, ...]:
 
 
 def draw_sheet(
-    session: Session, sample: Sample, stages: tuple[int, ...], rates: Sequence[float]
+    session: Session,
+    image: np.ndarray,
+    task: str,
+    stages: tuple[int, ...],
+    rates: Sequence[float],
+    truth: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw one sample, a row for each rate: uint8 [H, W, 3] RGB."""
-    titles = ["image", "ground truth", *(f"kept after layer {layer}" for layer in stages), "mask"]
+    """Draw one answer, a row for each rate: uint8 [H, W, 3] RGB.
+
+    Args:
+        session: its stages and rates are replaced.
+        image: uint8 [H, W, 3] RGB.
+        task: a sentence.
+        stages: numbers of the layers after which tokens are pruned.
+        rates: of pruning, 0..1; 0 is dense.
+        truth: bool [H, W], the mask as it should be; None: nobody knows.
+    """
+    kept = [f"kept after layer {layer}" for layer in stages]
+    titles = ["image", *(() if truth is None else ("ground truth",)), *kept, "mask"]
     labels, rows = [], []
     for rate in rates:
         settings = replace(session.settings, prune_after=stages, rates=(rate,), adaptive=False)
         session.configure(settings)
-        result = session.segment(sample.image, [sample.text])[0]
-        metrics = MaskMetrics()
-        metrics.add(result.mask, sample.mask)
-        labels.append((f"{rate:.0%} pruned", f"IoU {metrics.giou:.2f}"))
-        rows.append(_panels(sample, result, session.model.config.encoder))
-    return _lay_out(sample.text, titles, labels, rows)
+        result = session.segment(image, [task])[0]
+        name = f"{rate:.0%} pruned" if rate else "dense"
+        labels.append((name, _verdict(result, truth)))
+        panels = _panels(image, result, len(stages), session.model.config.encoder)
+        if truth is not None:
+            panels.insert(1, _true_tokens(image, truth, session.model.config.encoder))
+        rows.append(panels)
+    return _lay_out(task, titles, labels, rows)
+
+
+def _verdict(result: Segmentation, truth: np.ndarray | None) -> str:
+    """Return how good an answer is, or, where nobody knows, how sure."""
+    if truth is None:
+        return f"score {result.score:.2f}"
+    metrics = MaskMetrics()
+    metrics.add(result.mask, truth)
+    return f"IoU {metrics.giou:.2f}"
 
 
 def light_patches(image: np.ndarray, patches: np.ndarray, config: EncoderConfig) -> np.ndarray:
@@ -121,21 +164,27 @@ def light_patches(image: np.ndarray, patches: np.ndarray, config: EncoderConfig)
     return dim(panel, patches[np.ix_(rows, columns)])
 
 
-def _panels(sample: Sample, result: Segmentation, config: EncoderConfig) -> list[np.ndarray]:
-    """Draw the pictures of one row."""
-    masks = torch.from_numpy(sample.mask).unsqueeze(0)
-    grid = (config.grid, config.grid)
-    truth = oracle_scores(to_square_frame(masks, config.img_size), grid).view(grid).numpy() > 0
-    height, width = sample.mask.shape
-    rows, columns = valid_grid((height, width), config.img_size, config.patch_size)
-    lit = (truth[:rows, :columns], *result.kept)
-    painted = sample.image.copy()
+def _panels(
+    image: np.ndarray, result: Segmentation, stages: int, config: EncoderConfig
+) -> list[np.ndarray]:
+    """Draw image, what each of so many stages kept, and mask."""
+    height, width = image.shape[:2]
+    grid = valid_grid((height, width), config.img_size, config.patch_size)
+    kept = result.kept or (np.ones(grid, bool),) * stages  # a dense encoder keeps everything
+    painted = image.copy()
     tint(painted, result.mask)
-    return [
-        _shrink(sample.image),
-        *(light_patches(sample.image, patches, config) for patches in lit),
-        _shrink(painted),
-    ]
+    lit = [light_patches(image, patches, config) for patches in kept]
+    return [_shrink(image), *lit, _shrink(painted)]
+
+
+def _true_tokens(image: np.ndarray, truth: np.ndarray, config: EncoderConfig) -> np.ndarray:
+    """Draw the tokens that the true mask, bool [H, W], lies on."""
+    masks = torch.from_numpy(truth).unsqueeze(0)
+    grid = (config.grid, config.grid)
+    scores = oracle_scores(to_square_frame(masks, config.img_size), grid).view(grid).numpy()
+    height, width = truth.shape
+    rows, columns = valid_grid((height, width), config.img_size, config.patch_size)
+    return light_patches(image, scores[:rows, :columns] > 0, config)
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:
