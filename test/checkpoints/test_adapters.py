@@ -134,6 +134,9 @@ def test_merging_needs_an_adapter_and_a_free_place(base, adapted, tmp_path):
         run(Merge(base, tmp_path / "out"))
     with pytest.raises(ModelError, match=r"holds model\.yaml already"):
         run(Merge(adapted, adapted))
+    out = shutil.copytree(adapted, tmp_path / "out")
+    run(Merge(adapted, out, "float32", force=True))
+    assert not adapter_parameters(load_model(out).reasoner.llava)
 
 
 def test_an_adapter_that_is_not_finite_is_not_merged(broken, tmp_path):

@@ -48,8 +48,11 @@ def test_round_trip_keeps_every_parameter_to_half_precision(saved):
 def test_saving_again_keeps_other_files_and_replaces_the_model(saved, tmp_path):
     directory = shutil.copytree(saved, tmp_path / "model")
     (directory / "README.md").write_text("a card")
+    (directory / "notes.txt").write_text("mine")
     save_model(tiny_model(seed=1), directory, {"licence": "Apache-2.0", "sources": []})
-    assert (directory / "README.md").read_text() == "a card"
+    assert not (directory / "README.md").exists()  # it described the other model
+    assert (directory / "README.old.md").read_text() == "a card"
+    assert (directory / "notes.txt").read_text() == "mine"
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
     fresh = load_model(directory).image_encoder.patch_embed.proj.weight
     assert not torch.allclose(fresh, load_model(saved).image_encoder.patch_embed.proj.weight)

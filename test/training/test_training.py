@@ -117,6 +117,28 @@ def test_the_model_directory_says_what_it_was_made_of(data, tmp_path):
     assert torch.equal(trained.mask_decoder.iou_token.weight, start.mask_decoder.iou_token.weight)
 
 
+def test_what_lies_at_out_is_not_overwritten_unasked(data, base, tmp_path):
+    settings, run_directory = config(steps=1, rates=(0.5,), bfloat16=False), tmp_path / "run"
+
+    def train(out, **options):
+        run(Train("prune", data.directory, run_directory, out, base, settings, **options))
+
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"a picture")
+    for force in (False, True):
+        with pytest.raises(ValueError, match=r"photos holds a\.jpg and is no model directory"):
+            train(photos, force=force)
+    save_model(tiny_model(), out, {"licence": "Apache-2.0", "sources": []})
+    with pytest.raises(ValueError, match=r"holds model\.yaml already; .* or --force to overwrite"):
+        train(out)
+    with pytest.raises(ValueError, match=r"--out is .*, where --run .*run lies; give another"):
+        train(run_directory)
+    assert not run_directory.exists() and [p.name for p in photos.iterdir()] == ["a.jpg"]
+    train(out, force=True)
+    assert len(read_provenance(out)["sources"]) == 2
+
+
 def test_the_prune_stage_makes_the_half_that_a_model_lacks(data, tmp_path):
     provenance = {"licence": "Apache-2.0", "sources": []}
     model = tiny_model(pruned_half=False)

@@ -21,16 +21,14 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import LlavaForConditionalGeneration
 
-from vltp_ros.checkpoints.adapters import ADAPTER
 from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.checkpoints.model_directory import (
     PARTS,
-    SAM_FILE,
-    replacing,
     sha256,
     write_description,
     write_tensors,
 )
+from vltp_ros.checkpoints.output import check_output, replacing
 from vltp_ros.checkpoints.source_files import TensorLocation, read_tensors
 from vltp_ros.network.config import ModelConfig
 from vltp_ros.network.reasoner import Reasoner
@@ -90,25 +88,31 @@ def whole_config(sam: ModelConfig, name: str, prompt: str, framing: str) -> Mode
 
 
 def write_model(
-    directory: Path, model: Vltp, parts: dict[str, TensorRecipe], sources: list[Path], licence: str
+    directory: Path,
+    model: Vltp,
+    parts: dict[str, TensorRecipe],
+    sources: list[Path],
+    licence: str,
+    overwrite: bool = False,
 ) -> None:
     """Write a model directory without a pruned half, all of it or nothing.
 
     A run that was stopped goes on where it was when the same is asked for again.
 
     Args:
-        directory: must hold no model; other files in it, like a card, are kept.
+        directory: missing, or with a card alone.
         model: gives configuration and tokenizer; its parameters may be on the meta device.
         parts: for each of the names in ``model.state_dict()``, what to write.
         sources: the files that the parts come from; ``model.yaml`` lists them with their SHA-256.
         licence: for ``model.yaml``.
+        overwrite: whether the directory may hold a model.
 
     Raises:
-        ModelError: if the directory holds a model, the disk has too little room, or a file cannot
-            be read or written.
+        ModelError: if the directory may not be written to, the disk has too little room, or a file
+            cannot be read or written.
     """
     directory = directory.absolute()
-    check_unoccupied(directory)
+    check_output(directory, overwrite)
     files = _files(parts)
     partial = directory.with_name(f"{directory.name}.partial")
     record = _resume(partial, _record(files, sources))
@@ -130,15 +134,6 @@ def write_model(
     origins = [{"file": _short(path), "sha256": record["sha256"][str(path)]} for path in sources]
     write_description(partial, model.config, {"licence": licence, "sources": origins})
     _put_in_place(partial, directory)
-
-
-def check_unoccupied(directory: Path) -> None:
-    """Raise ModelError if a directory to be written is a file or holds a model already."""
-    if directory.exists() and not directory.is_dir():
-        raise ModelError(f"{directory} is a file; a model needs a directory")
-    for name in ("model.yaml", "llava", ADAPTER, SAM_FILE, *PARTS):
-        if (directory / name).exists():
-            raise ModelError(f"{directory} holds {name} already; remove it or give another --out")
 
 
 def _files(parts: dict[str, TensorRecipe]) -> dict[str, dict[str, TensorRecipe]]:

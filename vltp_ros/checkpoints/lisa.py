@@ -16,7 +16,6 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, PreTrainedT
 from vltp_ros.checkpoints.conversion import (
     LLAVA,
     TensorRecipe,
-    check_unoccupied,
     copied,
     empty_model,
     whole_config,
@@ -24,6 +23,7 @@ from vltp_ros.checkpoints.conversion import (
 )
 from vltp_ros.checkpoints.llava_files import by_plain_name, empty_llava, plain
 from vltp_ros.checkpoints.model_directory import ModelError
+from vltp_ros.checkpoints.output import check_output
 from vltp_ros.checkpoints.source_files import (
     TensorLocation,
     check_tensors,
@@ -92,7 +92,11 @@ IDENTITY = "multi_modal_projector.linear_2."
 
 
 def convert_lisa(
-    directory: Path, clip: Path, out: Path, sam: ModelConfig | None = None
+    directory: Path,
+    clip: Path,
+    out: Path,
+    sam: ModelConfig | None = None,
+    overwrite: bool = False,
 ) -> ModelConfig:
     """Write the model directory of a LISA checkpoint, all of it or nothing.
 
@@ -102,21 +106,22 @@ def convert_lisa(
         directory: the checkpoint: config.json, tokenizer, PyTorch shards with their index.
         clip: a transformers directory with the vision tower that LISA was trained with,
             ``openai/clip-vit-large-patch14``.
-        out: must hold no model; other files in it, like a card, are kept.
+        out: missing, or with a card alone.
         sam: SAM's sizes and stages; default: ViT-H's, as in all that was published.
+        overwrite: whether ``out`` may hold a model.
 
     Raises:
         ModelError: for a file that is missing, truncated or does not fit the others, an ``out``
-            that holds a model, or a disk that is too small.
+            that may not be written to, or a disk that is too small.
     """
     directory, clip, out = (Path(path).absolute() for path in (directory, clip, out))
-    check_unoccupied(out)
+    check_output(out, overwrite)
     config = whole_config(sam or model_config("vit_h"), directory.name, PROMPT, "crop")
     model = _empty_lisa(directory, clip, config)
     tensors = _locate_tensors(model, directory, clip)
     parts = {name: _part(name, value, tensors) for name, value in model.state_dict().items()}
     files = sorted({location.path for location in tensors.values()})
-    write_model(out, model, parts, files, LICENCE)
+    write_model(out, model, parts, files, LICENCE, overwrite)
     return config
 
 

@@ -15,7 +15,6 @@ from vltp_ros.checkpoints.conversion import (
     LLAVA,
     Read,
     TensorRecipe,
-    check_unoccupied,
     copied,
     empty_model,
     whole_config,
@@ -24,6 +23,7 @@ from vltp_ros.checkpoints.conversion import (
 from vltp_ros.checkpoints.lisa import REQUEST, SYSTEM
 from vltp_ros.checkpoints.llava_files import by_plain_name, empty_llava, plain
 from vltp_ros.checkpoints.model_directory import SAM_FILE, ModelError
+from vltp_ros.checkpoints.output import check_output
 from vltp_ros.checkpoints.sam import read_sam_description
 from vltp_ros.checkpoints.source_files import (
     TensorLocation,
@@ -54,20 +54,21 @@ SEED = 0
 """Of the <SEG> projection."""
 
 
-def convert_llava(directory: Path, sam: Path, out: Path) -> ModelConfig:
+def convert_llava(directory: Path, sam: Path, out: Path, overwrite: bool = False) -> ModelConfig:
     """Write a model directory of LLaVA and SAM, all of it or nothing; as precise as its sources.
 
     Args:
         directory: config.json, tokenizer and weights of LLaVA as transformers has it.
         sam: what ``vltp convert sam`` wrote.
-        out: must hold no model; other files in it, like a card, are kept.
+        out: missing, or with a card alone.
+        overwrite: whether ``out`` may hold a model.
 
     Raises:
         ModelError: for a file that is missing, truncated or does not fit the others, an ``out``
-            that holds a model, or a disk that is too small.
+            that may not be written to, or a disk that is too small.
     """
     directory, sam, out = (Path(path).absolute() for path in (directory, sam, out))
-    check_unoccupied(out)
+    check_output(out, overwrite)
     sizes = read_sam_description(sam)
     config = whole_config(sizes, f"{directory.name} with {sizes.name}", PROMPT, "pad")
     llava = make_config(LlavaConfig, read_json(directory / "config.json"), directory)
@@ -79,7 +80,7 @@ def convert_llava(directory: Path, sam: Path, out: Path) -> ModelConfig:
     tensors |= _sam_tensors(model, sam / SAM_FILE)
     parts = {name: _part(name, value, tensors, new) for name, value in model.state_dict().items()}
     files = sorted({location.path for location in tensors.values()})
-    write_model(out, model, parts, files, LICENCE)
+    write_model(out, model, parts, files, LICENCE, overwrite)
     return config
 
 

@@ -18,9 +18,7 @@ import dataclasses
 import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
-from vltp_ros.checkpoints import golden
 from vltp_ros.checkpoints.adapters import (
     ADAPTER,
     ADAPTER_FILE,
@@ -41,6 +38,7 @@ from vltp_ros.checkpoints.adapters import (
 )
 from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.checkpoints.llava_files import load_reasoner, write_llava
+from vltp_ros.checkpoints.output import replacing
 from vltp_ros.checkpoints.quantization import choose_quantization, sam_bytes
 from vltp_ros.checkpoints.source_files import check_tensors, stored_tensors
 from vltp_ros.checkpoints.text_files import read_yaml
@@ -76,7 +74,7 @@ def save_model(
 
     Args:
         model: on any device.
-        directory: replaced where it exists; other files in it, like a card, are kept.
+        directory: a model in it is replaced, see :func:`replacing`.
         provenance: what ``model.yaml`` says beside the sizes, e.g. ``licence`` and ``sources``.
         base: model directory whose LLaVA this one still is, adapters aside: its files are taken as
             they are. Needed where LLaVA is quantised or has an adapter.
@@ -88,11 +86,8 @@ def save_model(
     if base is None:
         _check_whole(model)
     with replacing(directory) as fresh:
-        (fresh / PRUNED_FILE).unlink(missing_ok=True)
         for name, modules in parts_of(pruned_half=model.prune_decoder is not None).items():
             write_tensors(_gather(model, modules), fresh / name)
-        for folder in ("llava", ADAPTER, golden.FOLDER):
-            shutil.rmtree(fresh / folder, ignore_errors=True)
         if base is None:
             write_llava(model.reasoner, fresh / "llava", dtype)
         else:
@@ -100,23 +95,6 @@ def save_model(
         if has_adapter(model.reasoner.llava):
             write_adapter(model.reasoner.llava, fresh / ADAPTER)
         write_description(fresh, model.config, provenance)
-
-
-@contextmanager
-def replacing(directory: Path) -> Iterator[Path]:
-    """Give a copy of ``directory`` to write to, and replace it unless something is raised."""
-    directory = Path(directory).resolve()
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
-        fresh = Path(scratch) / "model"
-        if directory.exists():
-            shutil.copytree(directory, fresh)
-        fresh.mkdir(exist_ok=True)
-        yield fresh
-        old = Path(scratch) / "old"
-        if directory.exists():
-            os.replace(directory, old)
-        os.replace(fresh, directory)
 
 
 def _check_whole(model: Vltp) -> None:

@@ -18,17 +18,16 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import nn
 
 from vltp_ros.checkpoints.model_directory import (
-    PARTS,
     SAM_FILE,
     ModelError,
     fill,
     read_description,
-    replacing,
     sha256,
     verify,
     write_description,
     write_tensors,
 )
+from vltp_ros.checkpoints.output import check_output, replacing
 from vltp_ros.checkpoints.source_files import check_tensors, read_tensors
 from vltp_ros.network.config import ModelConfig, model_config
 from vltp_ros.network.sam import build_image_encoder, build_mask_decoder, build_prompt_encoder
@@ -76,24 +75,28 @@ RELEASES = {
 
 
 def convert_sam(
-    file: Path, directory: Path, sam: str | None = None, checksum: str | None = None
+    file: Path,
+    directory: Path,
+    sam: str | None = None,
+    checksum: str | None = None,
+    overwrite: bool = False,
 ) -> ModelConfig:
     """Write the model directory of a checkpoint, all of it or nothing.
 
     Args:
         file: one of :data:`RELEASES`, or a checkpoint of one's own in the same format.
-        directory: replaced where it exists; other files in it, like a card, are kept.
+        directory: missing, or with a card alone.
         sam: size of a checkpoint of one's own, a key of :data:`RELEASES`.
         checksum: its SHA-256; given with ``sam`` or not at all.
+        overwrite: whether the directory may hold a model.
 
     Raises:
         ValueError: for a ``sam`` or ``checksum`` that is not allowed.
         ModelError: for a file that is missing, truncated, altered, unknown or no such checkpoint,
-            or a directory that holds a whole model.
+            or a directory that may not be written to.
     """
     file, directory = Path(file), Path(directory)
-    if any((directory / name).exists() for name in PARTS):
-        raise ModelError(f"{directory} holds a whole model; SAM alone needs a directory of its own")
+    check_output(directory, overwrite)
     log.info("checking %s", file)
     name, provenance = identify(file, sam, checksum)
     config = dataclasses.replace(model_config(name), name=f"sam_{name}")

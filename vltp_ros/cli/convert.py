@@ -12,6 +12,7 @@ from vltp_ros.checkpoints.lisa import convert_lisa
 from vltp_ros.checkpoints.llava import convert_llava
 from vltp_ros.checkpoints.sam import convert_sam
 from vltp_ros.cli.options import Command
+from vltp_ros.cli.output import ForceOption
 from vltp_ros.network.config import ModelConfig
 
 
@@ -28,9 +29,9 @@ class Sam:
     sha256: str | None = None
     """Checksum of a checkpoint of your own, 64 hexadecimal digits; needs --sam."""
 
-    def convert(self) -> ModelConfig:
-        """Write the model directory."""
-        return convert_sam(self.file, self.out, self.sam, self.sha256)
+    def convert(self, overwrite: bool) -> ModelConfig:
+        """Write the model directory, in place of a model where one may be overwritten."""
+        return convert_sam(self.file, self.out, self.sam, self.sha256, overwrite)
 
 
 @dataclass
@@ -44,9 +45,9 @@ class Lisa:
     out: Path
     """Model directory to write; a run that was stopped goes on from OUT.partial."""
 
-    def convert(self) -> ModelConfig:
-        """Write the model directory."""
-        return convert_lisa(self.directory, self.clip, self.out)
+    def convert(self, overwrite: bool) -> ModelConfig:
+        """Write the model directory, in place of a model where one may be overwritten."""
+        return convert_lisa(self.directory, self.clip, self.out, overwrite=overwrite)
 
 
 @dataclass
@@ -60,14 +61,14 @@ class Llava:
     out: Path
     """Model directory to write; a run that was stopped goes on from OUT.partial."""
 
-    def convert(self) -> ModelConfig:
-        """Write the model directory."""
-        return convert_llava(self.directory, self.sam, self.out)
+    def convert(self, overwrite: bool) -> ModelConfig:
+        """Write the model directory, in place of a model where one may be overwritten."""
+        return convert_llava(self.directory, self.sam, self.out, overwrite)
 
 
 @tyro.conf.configure(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitSubcommandPrefixes)
 @dataclass
-class Convert(Command):
+class Convert(ForceOption, Command):
     """Make a model directory of files on this disk; nothing is downloaded."""
 
     source: (
@@ -79,7 +80,7 @@ class Convert(Command):
 
 def run(args: Convert) -> dict:
     """Convert; ValueError for a file that is missing, unknown, truncated, altered or unfit."""
-    return {"out": str(args.source.out), "name": args.source.convert().name}
+    return {"out": str(args.source.out), "name": args.source.convert(args.force).name}
 
 
 def describe(answer: dict) -> str:

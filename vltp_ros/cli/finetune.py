@@ -13,6 +13,7 @@ from vltp_ros.checkpoints.adapters import LoraConfig, add_adapter
 from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.checkpoints.quantization import TrainingQuantization
 from vltp_ros.cli.options import Command, DeviceOption
+from vltp_ros.cli.output import ForceOption, check_training_output
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
@@ -25,7 +26,7 @@ from vltp_ros.training.start import load_start
 
 
 @dataclass
-class Finetune(DeviceOption, Command):
+class Finetune(ForceOption, DeviceOption, Command):
     """Train LoRA adapters on LLaVA, with <SEG> projection and mask decoder, on tabletop scenes.
 
     The defaults are the paper's schedule. A killed run continues when the same command is given
@@ -39,7 +40,8 @@ class Finetune(DeviceOption, Command):
     run: Path
     """Directory for the checkpoint and losses.jsonl."""
     out: Path
-    """Model directory to write when done, with the adapters in a folder of their own."""
+    """Model directory to write when done, with the adapters in a folder of their own; must not hold
+    anything yet but a card."""
     quantization: TrainingQuantization | None = None
     """LLaVA's frozen weights: float32, bfloat16 or nf4 (QLoRA); as the model says if not given."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -48,6 +50,7 @@ class Finetune(DeviceOption, Command):
 
 def run(args: Finetune) -> dict:
     """Train and write the model directory; ValueError for a model that is no such start."""
+    check_training_output(args.run, args.out, args.force)
     data = TabletopDataset(args.data)
     source = BatchSource(data, TASKS, args.config)
     torch.manual_seed(args.config.seed)

@@ -10,14 +10,15 @@ import torch
 import tyro
 
 from vltp_ros.checkpoints.adapters import ADAPTER_FILE, merge_adapter
-from vltp_ros.checkpoints.conversion import check_unoccupied
 from vltp_ros.checkpoints.model_directory import load_model, read_description, save_model
+from vltp_ros.checkpoints.output import check_output
 from vltp_ros.cli.options import Command
+from vltp_ros.cli.output import ForceOption
 from vltp_ros.training.provenance import provenance
 
 
 @dataclass
-class Merge(Command):
+class Merge(ForceOption, Command):
     """Add a model's adapters to LLaVA's own weights.
 
     The sum has 16 or 32 bits, even if the adapters learnt on 4-bit weights: masks then differ a
@@ -33,10 +34,10 @@ class Merge(Command):
 
 
 def run(args: Merge) -> dict:
-    """Merge; ValueError for a model without adapters or an --out that holds a model already."""
+    """Merge; ValueError for a model without adapters or an --out that may not be written to."""
     if ADAPTER_FILE not in read_description(args.model)[1]:
         raise ValueError(f"{args.model} has no adapter; there is nothing to merge")
-    check_unoccupied(args.out)
+    check_output(args.out, args.force)
     model = load_model(args.model, quantization=args.dtype)
     merge_adapter(model.reasoner.llava)
     line = f"vltp merge --dtype {args.dtype}"

@@ -14,6 +14,7 @@ from torch import nn
 from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.checkpoints.quantization import TrainingQuantization
 from vltp_ros.cli.options import Command, DeviceOption
+from vltp_ros.cli.output import ForceOption, check_training_output
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
@@ -47,7 +48,7 @@ TRAIN_LLAVA = ("tower", "reasoner", "dense", "attention")
 
 
 @dataclass
-class Train(DeviceOption, Command):
+class Train(ForceOption, DeviceOption, Command):
     """Train on tabletop scenes; a killed run continues when the same command is given again."""
 
     stage: Literal["encoder", "tower", "reasoner", "dense", "attention", "prune"]
@@ -59,7 +60,7 @@ class Train(DeviceOption, Command):
     run: Path
     """Directory for the checkpoint and losses.jsonl."""
     out: Path
-    """Model directory to write when done."""
+    """Model directory to write when done; must not hold anything yet but a card."""
     init: Path | None = None
     """Model directory to start from, which the attention and prune stages need; a new model if not
     given."""
@@ -75,6 +76,7 @@ class Train(DeviceOption, Command):
 
 def run(args: Train) -> dict:
     """Train and write the model directory; ValueError for arguments that do not fit together."""
+    check_training_output(args.run, args.out, args.force)
     data = TabletopDataset(args.data)
     first_stages = FIRST_STAGES[data.edition]
     if args.stage not in (*first_stages, *LATER_STAGES):
