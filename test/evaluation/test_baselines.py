@@ -159,7 +159,7 @@ def test_own_module_and_mask_decoder_learn_and_nothing_else(source, name):
 def test_one_call_trains_and_compares_them_all(source, tmp_path):
     session = Session(tiny_model(pruned_half=False), torch.device("cpu"))
     config = replace(source.config, rates=(0.5, 0.8))
-    rows = table7(session, source, config, tmp_path, "test", 2)
+    rows = table7(session, source, config, tmp_path, "test", 2, options={"--model": "a model"})
     assert [row["method"] for row in rows] == ["dense", *BASELINES, "VLTP", "VLTP"]
     assert [row["rate"] for row in rows if row["method"] == "VLTP"] == [0.5, 0.8]
     assert all(0 <= row["giou"] <= 1 and row["count"] == 2 for row in rows)
@@ -169,6 +169,10 @@ def test_one_call_trains_and_compares_them_all(source, tmp_path):
     assert all((tmp_path / run / "checkpoint.pt").is_file() for run in runs)
     stored = torch.load(tmp_path / "DToP" / "checkpoint.pt", weights_only=True)["stage"]
     assert stored["baseline.confidence"] != 0.95  # it followed the heads
+    with pytest.raises(ValueError, match=r"--batch is 1; the run in .*random was begun with 2"):
+        table7(session, source, replace(config, batch=1), tmp_path, "test", 2)
+    with pytest.raises(ValueError, match=r"--model is other; the run in .*random was begun with a"):
+        table7(session, source, config, tmp_path, "test", 2, options={"--model": "other"})
 
 
 def test_vltp_is_compared_at_the_next_lower_cost():

@@ -115,8 +115,12 @@ def test_qlora_from_a_model_directory_to_another(base, data, tmp_path):
     start, line = read_provenance(out)["sources"]
     assert start == "a start" and line.startswith("vltp finetune: 3 steps of 2 tabletop scenes")
     assert line.endswith("LoRA of rank 8") and read_provenance(out)["licence"] == "a licence"
+    again = Finetune(base, data.directory, tmp_path / "run", out, "nf4", config=SETTINGS)
     with pytest.raises(ValueError, match=r"out holds model\.yaml already"):
-        finetune.run(Finetune(base, data.directory, tmp_path / "run", out, "nf4", config=SETTINGS))
+        finetune.run(again)
+    again = dataclasses.replace(again, out=tmp_path / "other", lora=LoraConfig(alpha=3))
+    with pytest.raises(ValueError, match=r"--lora\.alpha is 3; the run in .* was begun with 16"):
+        finetune.run(again)
     image = np.zeros((48, 64, 3), np.uint8)
     session = Session(model, torch.device("cpu"))
     assert session.segment(image, ["cut bread"])[0].mask.shape == (48, 64)

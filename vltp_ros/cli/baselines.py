@@ -16,6 +16,7 @@ from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import PRUNING, TrainConfig
+from vltp_ros.training.provenance import identity
 
 
 @dataclass
@@ -41,7 +42,8 @@ def run(args: Baselines) -> dict:
     """Train and evaluate; ValueError for a bad model, data set, split or count."""
     session = Session.load(args.model_directory, "cpu")
     source = BatchSource(TabletopDataset(args.data), TASKS, args.config)
-    rows = table7(session, source, args.config, args.run, args.split, args.count)
+    options = {"--model": identity(args.model_directory)}
+    rows = table7(session, source, args.config, args.run, args.split, args.count, options=options)
     return {"model": session.name, **measured_on(session.device), "rows": rows}
 
 

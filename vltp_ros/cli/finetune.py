@@ -20,7 +20,8 @@ from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import FINETUNING, TrainConfig
 from vltp_ros.training.loop import fit
-from vltp_ros.training.provenance import describe_run, provenance
+from vltp_ros.training.provenance import describe_run, identity, provenance
+from vltp_ros.training.run_directory import options_of
 from vltp_ros.training.stages import LoraStage
 from vltp_ros.training.start import load_start
 
@@ -58,7 +59,12 @@ def run(args: Finetune) -> dict:
     device = resolve_device(args.device)
     model = load_start(args.init, args.quantization, device, no_adapter=why)
     add_adapter(model.reasoner.llava, args.lora)
-    seconds = fit(LoraStage(model, args.config).train(), source, args.config, args.run)
+    options = {
+        "--init": identity(args.init),
+        "--quantization": model.config.quantization,
+        **options_of(args.lora, "--lora."),
+    }
+    seconds = fit(LoraStage(model, args.config).train(), source, args.config, args.run, options)
     if model.prune_decoder is not None:
         model.inherit()
     save_model(model, args.out, _provenance(args, seconds, len(data)), base=args.init)

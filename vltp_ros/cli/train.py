@@ -11,7 +11,7 @@ import torch
 import tyro
 from torch import nn
 
-from vltp_ros.checkpoints.model_directory import save_model
+from vltp_ros.checkpoints.model_directory import save_model, sha256
 from vltp_ros.checkpoints.quantization import TrainingQuantization
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.cli.output import ForceOption, check_training_output
@@ -25,7 +25,8 @@ from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
 from vltp_ros.training.crowded_stages import LookingStage, ReasonerStage, TowerStage
 from vltp_ros.training.loop import fit
 from vltp_ros.training.new_model import new_model
-from vltp_ros.training.provenance import describe_run, provenance
+from vltp_ros.training.provenance import describe_run, identity, provenance
+from vltp_ros.training.run_directory import CHECKPOINT
 from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
 from vltp_ros.training.start import load_start, take_heads, take_sam
 
@@ -94,7 +95,14 @@ def run(args: Train) -> dict:
         stage = first_stages[args.stage](model, args.config, source.classes, source.attributes)
     for earlier in args.heads:
         take_heads(stage, earlier)
-    seconds = fit(stage.train(), source, args.config, args.run)
+    options = {
+        "--stage": args.stage,
+        "--init": identity(args.init),
+        "--sam": identity(args.sam),
+        "--heads": [sha256(earlier / CHECKPOINT)[:12] for earlier in args.heads],
+        "--quantization": model.config.quantization,
+    }
+    seconds = fit(stage.train(), source, args.config, args.run, options)
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
     base = None if args.stage in TRAIN_LLAVA else args.init

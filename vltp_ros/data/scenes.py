@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from dataclasses import dataclass
@@ -50,6 +51,17 @@ class TabletopDataset:
     def scenes(self) -> list[Path]:
         """Return the scenes' JSON files, in the order of their seeds."""
         return sorted((self.directory / "scenes").glob("*.json"))
+
+    @cached_property
+    def identity(self) -> str:
+        """Return what tells these scenes from others, in words and with a digest of the index."""
+        about = {k: v for k, v in self.description.items() if k not in ("count", "rendering")}
+        index = json.dumps([about, [path.stem for path in self.scenes]], sort_keys=True)
+        digest = hashlib.sha256(index.encode()).hexdigest()[:12]
+        return (
+            f"{len(self)} {about['split']} scenes of edition {self.edition} from seed "
+            f"{about['seed']} ({digest})"
+        )
 
     def __len__(self) -> int:
         """Return the number of scenes so far."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,6 +95,7 @@ def table7(
     split: Split,
     count: int,
     methods: Sequence[str] = tuple(BASELINES),
+    options: Mapping[str, Any] | None = None,
 ) -> list[dict]:
     """Train the methods and VLTP, and evaluate them and the dense model on the same scenes.
 
@@ -106,6 +108,7 @@ def table7(
         split: of the scenes to evaluate on.
         count: number of scenes.
         methods: keys of BASELINES.
+        options: as for :func:`fit`, for all runs.
 
     Returns:
         Rows of ``{"method", "rate", "giou", "ciou", "gmacs", "count"}``. All but VLTP's rows also
@@ -114,17 +117,11 @@ def table7(
         where VLTP has no such rate.
 
     Raises:
-        ValueError: for an unknown split, or a count below 2.
+        ValueError: for an unknown split, a count below 2, or as :func:`fit` for one of the runs.
     """
     if count < 2:
         raise ValueError(f"count is {count}; it must be at least 2, for a standard error")
-    ways = {("dense", 0.0): _segment_with(session, 0.0)}
-    for name in methods:
-        stage = train_baseline(name, session.model, source, config, run / name)
-        ways[name, BASELINES[name][1]] = stage.segment
-    for rate in config.rates:
-        model = _train_pruned(session.model, source, config, rate, run / f"VLTP {rate:g}")
-        ways["VLTP", rate] = _segment_with(Session(model, session.device), rate)
+    ways = _train_all(session, source, config, run, methods, options)
     metrics = {way: MaskMetrics() for way in ways}
     costs: dict[Way, list[float]] = {way: [] for way in ways}
     for number, sample in enumerate(tqdm(rendered_samples(split, count), total=count)):
@@ -146,6 +143,29 @@ def table7(
         | ({} if way[0] == "VLTP" else vltp_gain(way, metrics, means))
         for way in ways
     ]
+
+
+def _train_all(
+    session: Session,
+    source: BatchSource,
+    config: TrainConfig,
+    run: Path,
+    methods: Sequence[str],
+    options: Mapping[str, Any] | None,
+) -> dict[Way, Segment]:
+    """Train the methods and VLTP at its rates; return what each and the dense model segment with.
+
+    Arguments are those of :func:`table7`.
+    """
+    ways = {("dense", 0.0): _segment_with(session, 0.0)}
+    for name in methods:
+        stage = train_baseline(name, session.model, source, config, run / name, options)
+        ways[name, BASELINES[name][1]] = stage.segment
+    for rate in config.rates:
+        own = run / f"VLTP {rate:g}"
+        model = _train_pruned(session.model, source, config, rate, own, options)
+        ways["VLTP", rate] = _segment_with(Session(model, session.device), rate)
+    return ways
 
 
 def _segment_with(session: Session, rate: float) -> Segment:
@@ -179,7 +199,12 @@ def vltp_gain(way: Way, metrics: dict[Way, MaskMetrics], gmacs: dict[Way, float]
 
 
 def _train_pruned(
-    model: Vltp, source: BatchSource, config: TrainConfig, rate: float, run: Path
+    model: Vltp,
+    source: BatchSource,
+    config: TrainConfig,
+    rate: float,
+    run: Path,
+    options: Mapping[str, Any] | None,
 ) -> Vltp:
     """Return a copy of the model with a pruned half that is trained from the start for a rate."""
     config = replace(config, rates=(rate,))
@@ -187,19 +212,28 @@ def _train_pruned(
     model = copy.deepcopy(model)
     model.prune_decoder = None
     model.inherit()
-    fit(PrunedStage(model, config).train(), source, config, run)
+    fit(PrunedStage(model, config).train(), source, config, run, options)
     return model.eval()
 
 
 def train_baseline(
-    name: str, model: Vltp, source: Source, config: TrainConfig, run: Path
+    name: str,
+    model: Vltp,
+    source: Source,
+    config: TrainConfig,
+    run: Path,
+    options: Mapping[str, Any] | None = None,
 ) -> BaselineStage:
-    """Train and calibrate one of BASELINES."""
+    """Train and calibrate one of BASELINES at the rate that it has there, not those of ``config``.
+
+    Errors are those of :func:`fit`.
+    """
     method, rate = BASELINES[name]
+    config = replace(config, rates=(rate,))
     torch.manual_seed(config.seed)
     encoder = model.encoder(model.config.pruning.prune_after)
     stage = BaselineStage(model, method(encoder, source.classes, rate))
-    fit(stage.train(), source, config, run)
+    fit(stage.train(), source, config, run, options)
     batches = [source.batch(step).images for step in range(CALIBRATION_BATCHES)]
     stage.eval().baseline.calibrate(torch.cat([model.preprocess(images) for images in batches]))
     return stage

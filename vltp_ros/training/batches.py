@@ -53,6 +53,8 @@ class CachedBatch(Batch):
 class Source(ABC):
     """Prefetches batches, each a pure function of its step."""
 
+    data: TabletopDataset
+    """The scenes."""
     classes: int
     """How many different things the image encoder tells apart."""
     attributes: int

@@ -10,7 +10,11 @@ from vltp_ros.settings import check, documented, setting
 @documented
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run on tabletop scenes."""
+    """One training run on tabletop scenes.
+
+    A run goes on only with the settings that it was begun with, but for those marked as changing no
+    result.
+    """
 
     steps: int = setting(4000, "optimiser steps", low=1)
     batch: int = setting(8, "images per step", low=1)
@@ -90,10 +94,14 @@ class TrainConfig:
         "without such instructions takes ten times as long",
     )
     gradient_checkpointing: bool = setting(
-        False, "run LLaVA's layers twice instead of storing their activations (finetune only)"
+        False,
+        "run LLaVA's layers twice instead of storing their activations (finetune only)",
+        changes_result=False,
     )
-    readers: int = setting(1, "batches read ahead, each in a thread of its own", low=1)
-    save_every: int = setting(200, "steps between checkpoints", low=1)
+    readers: int = setting(
+        1, "batches read ahead, each in a thread of its own", low=1, changes_result=False
+    )
+    save_every: int = setting(200, "steps between checkpoints", low=1, changes_result=False)
     seed: int = setting(0, "seed of weights, data order and augmentation", low=0)
 
     def __post_init__(self) -> None:

@@ -98,7 +98,7 @@ class CachedSource(Source):
     def __init__(self, cache: FeatureCache, config: TrainConfig) -> None:
         """Take a cache and the settings of a training; ValueError as for CrowdedSource."""
         super().__init__(config)
-        self.cache = cache
+        self.cache, self.data = cache, cache.data
         self._scenes = CrowdedSource(cache.data, config)
 
     def fill(self) -> None:
@@ -157,4 +157,6 @@ def record(path: Path, settings: dict[str, Any]) -> None:
             f"{path}: {name} is {stored.get(name)!r}; it is {own[name]!r} now; "
             "give another directory"
         )
-    path.write_text(json.dumps(own))
+    partial_file = path.with_suffix(".part")
+    partial_file.write_text(json.dumps(own))
+    os.replace(partial_file, path)

@@ -4,43 +4,56 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from vltp_ros.network.hardware import has_bfloat16
 from vltp_ros.training.batches import Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.muon import Muon
+from vltp_ros.training.run_directory import LOSSES, begin, learning, options_of, resume, save
 
 
-def fit(stage: nn.Module, source: Source, config: TrainConfig, run: Path) -> float:
+def fit(
+    stage: nn.Module,
+    source: Source,
+    config: TrainConfig,
+    run: Path,
+    options: Mapping[str, Any] | None = None,
+) -> float:
     """Train the parameters of ``stage`` that require gradients, on the device where they are.
 
-    ``run/checkpoint.pt`` holds these weights, all buffers, optimiser and step, and is replaced in
-    one move, so that a killed run continues from it; ``run/losses.jsonl`` has one line a step.
+    A killed run goes on from what is in its directory, see :mod:`vltp_ros.training.run_directory`.
+
+    Args:
+        stage: returns losses by name for a batch and a step; ``loss`` is minimised.
+        source: of the batches.
+        config: settings of the run.
+        run: its directory, made if missing.
+        options: option -> value of what else the result depends on, e.g. the model to start from.
 
     Returns:
         Seconds of training, earlier sittings of the same run included.
 
     Raises:
-        ValueError: if the checkpoint in ``run`` is of other weights.
+        ValueError: if ``run`` was begun with other options or settings, on other data or for other
+            weights, or if its checkpoint is damaged.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    parameters = list(_trained(stage).values())
+    begin(run, {**(options or {}), "--data": source.data.identity, **options_of(config)})
+    parameters = list(learning(stage).values())
     device = parameters[0].device
     bfloat16 = has_bfloat16(device) if config.bfloat16 is None else config.bfloat16
     optimisers = _optimisers(stage, config, torch.bfloat16 if bfloat16 else torch.float32)
-    start, spent = _resume(stage, optimisers, run / "checkpoint.pt")
-    _cut_losses(run / "losses.jsonl", start)
+    start, spent = resume(stage, optimisers, run)
     begun = time.monotonic() - spent
-    with (run / "losses.jsonl").open("a") as log:
+    with (run / LOSSES).open("a") as log:
         batches = source.batches(start)
         for step, batch in _progress(batches, start, config.steps):
             _set_rates(optimisers, schedule(step, config))
@@ -58,7 +71,7 @@ def fit(stage: nn.Module, source: Source, config: TrainConfig, run: Path) -> flo
             log.write(json.dumps({"step": step, **line}) + "\n")
             if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
                 log.flush()
-                _save(stage, optimisers, step + 1, time.monotonic() - begun, run / "checkpoint.pt")
+                save(stage, optimisers, step + 1, time.monotonic() - begun, run)
     return time.monotonic() - begun
 
 
@@ -73,11 +86,6 @@ def schedule(step: int, config: TrainConfig) -> float:
 
 def _progress(batches: Iterable, start: int, steps: int) -> tqdm:
     return tqdm(batches, initial=start, total=steps, unit="step", mininterval=2)
-
-
-def _trained(stage: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters that require gradients, by name."""
-    return {name: p for name, p in stage.named_parameters() if p.requires_grad}
 
 
 def _seed(seed: int, step: int) -> None:
@@ -99,7 +107,7 @@ def _optimisers(
     for finetuned, scale in ((False, 1.0), (True, config.finetune_share)):
         named = [
             (name, parameter)
-            for name, parameter in _trained(stage).items()
+            for name, parameter in learning(stage).items()
             if finetuned == name.removeprefix("model.").startswith(getattr(stage, "finetuned", ()))
         ]
         rest = [p for _, p in named if id(p) not in matrix_ids]
@@ -135,48 +143,3 @@ def _set_rates(optimisers: list[torch.optim.Optimizer], share: float) -> None:
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["lr"] = share * group["peak"]
-
-
-def _save(
-    stage: nn.Module,
-    optimisers: list[torch.optim.Optimizer],
-    step: int,
-    seconds: float,
-    path: Path,
-) -> None:
-    tensors = {**_trained(stage), **dict(stage.named_buffers())}
-    weights = {name: tensor.detach() for name, tensor in tensors.items()}
-    state = {"stage": weights, "step": step, "seconds": seconds}
-    partial_file = path.with_suffix(".part")
-    torch.save({**state, "optimisers": [o.state_dict() for o in optimisers]}, partial_file)
-    os.replace(partial_file, path)
-
-
-def _resume(
-    stage: nn.Module, optimisers: list[torch.optim.Optimizer], path: Path
-) -> tuple[int, float]:
-    """Load a checkpoint; return its step and the seconds spent before, (0, 0) for a new run."""
-    if not path.is_file():
-        return 0, 0.0
-    saved = torch.load(path, weights_only=True, map_location="cpu")
-    for name, parameter in _trained(stage).items():
-        tensor = saved["stage"].get(name)
-        if tensor is None or tensor.shape != parameter.shape:
-            stored = "missing" if tensor is None else tuple(tensor.shape)
-            raise ValueError(
-                f"{path} is of another run: its {name} is {stored}, not {tuple(parameter.shape)}; "
-                "give another --run, or the settings of that one"
-            )
-    stage.load_state_dict(saved["stage"], strict=False)
-    for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
-        optimiser.load_state_dict(state)
-    return saved["step"], saved["seconds"]
-
-
-def _cut_losses(path: Path, step: int) -> None:
-    """Drop the lines of steps that will be run again."""
-    if path.is_file():
-        lines = path.read_text().splitlines(keepends=True)[:step]
-        partial_file = path.with_suffix(".part")
-        partial_file.write_text("".join(lines))
-        os.replace(partial_file, path)

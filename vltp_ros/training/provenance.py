@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vltp_ros.checkpoints.model_directory import read_provenance
+from vltp_ros.checkpoints.golden import FOLDER
+from vltp_ros.checkpoints.model_directory import read_description, read_provenance
 from vltp_ros.training.config import TrainConfig
 
 
@@ -24,6 +27,18 @@ def provenance(start: Path | None, line: str, sam: Path | None = None) -> dict[s
     before = new if start is None else read_provenance(start)
     given = [] if sam is None else [f"SAM: {one}" for one in read_provenance(sam)["sources"]]
     return {**before, "sources": [*before["sources"], *given, line]}
+
+
+def identity(directory: Path | None) -> str | None:
+    """Return what tells a model's weights from others: its name and a digest; None for none."""
+    if directory is None:
+        return None
+    config, checksums = read_description(directory)
+    weights = {
+        file: checksum for file, checksum in checksums.items() if not file.startswith(FOLDER)
+    }
+    digest = hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{config.name} ({digest})"
 
 
 def describe_run(command: str, config: TrainConfig, seconds: float, scenes: int) -> str:

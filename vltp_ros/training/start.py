@@ -13,6 +13,7 @@ from vltp_ros.checkpoints.model_directory import load_model, read_description
 from vltp_ros.checkpoints.quantization import TRAINING_QUANTIZATIONS
 from vltp_ros.network.config import Quantization
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.training.run_directory import CHECKPOINT, read_checkpoint
 
 SAM_PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
 
@@ -43,10 +44,10 @@ def take_heads(stage: nn.Module, run: Path) -> None:
     Raises:
         ValueError: for a run without a checkpoint, or of which the stage has no head.
     """
-    path = run / "checkpoint.pt"
+    path = run / CHECKPOINT
     if not path.is_file():
         raise ValueError(f"{path} does not exist; --heads is the --run of an earlier training")
-    saved = torch.load(path, weights_only=True, map_location="cpu")["stage"]
+    saved = read_checkpoint(path)["stage"]
     own = {name: p.shape for name, p in stage.named_parameters() if not name.startswith("model.")}
     heads = {name: saved[name] for name in own if name in saved and own[name] == saved[name].shape}
     if not heads:

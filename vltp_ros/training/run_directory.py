@@ -1,0 +1,153 @@
+"""The directory of a training run, from which it goes on when it was stopped.
+
+run.json         what the run was begun with, by the names of options
+checkpoint.pt    what learns, all buffers, optimisers and step; replaced in one move
+losses.jsonl     the losses, one line a step
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+RECORD, CHECKPOINT, LOSSES = "run.json", "checkpoint.pt", "losses.jsonl"
+
+
+def options_of(settings: Any, prefix: str = "--") -> dict[str, Any]:
+    """Return option -> value of a settings dataclass, without what changes no result."""
+    return {
+        f"{prefix}{spec.name.replace('_', '-')}": getattr(settings, spec.name)
+        for spec in dataclasses.fields(settings)
+        if spec.metadata.get("changes_result", True)
+    }
+
+
+def begin(run: Path, options: Mapping[str, Any]) -> None:
+    """Record what a run is begun with, unless it was begun before.
+
+    A run without a checkpoint has nothing to go on from and may begin with anything; one without a
+    record was begun when none was kept.
+
+    Raises:
+        ValueError: for a run with a checkpoint that was begun with other options.
+    """
+    path, own = run / RECORD, json.loads(json.dumps(options))  # as it is read: no tuples
+    stored = own
+    if (run / CHECKPOINT).is_file() and path.is_file():
+        try:
+            stored = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}); give another --run") from error
+    for name, value in own.items():
+        if (before := stored.get(name, value)) != value:
+            raise ValueError(
+                f"{name} is {_shown(value)}; the run in {run} was begun with {_shown(before)}; "
+                "give the same, or another --run"
+            )
+    run.mkdir(parents=True, exist_ok=True)
+    _write(path, json.dumps(stored, indent=1) + "\n")
+
+
+def _shown(value: Any) -> str:
+    """Return an option's value as one would give it."""
+    if value is None:
+        return "not given"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def learning(stage: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters that require gradients, by name."""
+    return {name: p for name, p in stage.named_parameters() if p.requires_grad}
+
+
+def save(
+    stage: nn.Module,
+    optimisers: list[torch.optim.Optimizer],
+    step: int,
+    seconds: float,
+    run: Path,
+) -> None:
+    """Write the checkpoint of a run after ``step`` steps that took ``seconds``."""
+    path = run / CHECKPOINT
+    tensors = {**learning(stage), **dict(stage.named_buffers())}
+    weights = {name: tensor.detach() for name, tensor in tensors.items()}
+    state = {"stage": weights, "step": step, "seconds": seconds}
+    partial_file = path.with_suffix(".part")
+    torch.save({**state, "optimisers": [o.state_dict() for o in optimisers]}, partial_file)
+    os.replace(partial_file, path)
+
+
+def resume(
+    stage: nn.Module, optimisers: list[torch.optim.Optimizer], run: Path
+) -> tuple[int, float]:
+    """Load a run's checkpoint, and drop the losses of steps that will be run again.
+
+    Returns:
+        Its step, and the seconds spent before; 0 and 0 for a new run.
+
+    Raises:
+        ValueError: for a checkpoint that is damaged, or of another run.
+    """
+    path = run / CHECKPOINT
+    if not path.is_file():
+        _cut_losses(run / LOSSES, 0)
+        return 0, 0.0
+    saved = read_checkpoint(path)
+    for name, parameter in learning(stage).items():
+        tensor = saved["stage"].get(name)
+        if tensor is None or tensor.shape != parameter.shape:
+            stored = "missing" if tensor is None else tuple(tensor.shape)
+            raise ValueError(
+                f"{path} is of another run: its {name} is {stored}, not {tuple(parameter.shape)}; "
+                "give another --run, or the settings of that one"
+            )
+    stage.load_state_dict(saved["stage"], strict=False)
+    try:
+        for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
+    except (ValueError, LookupError) as error:
+        raise ValueError(
+            f"{path} is of another run: its optimisers are of other weights; give another --run, "
+            "or the settings of that one"
+        ) from error
+    _cut_losses(run / LOSSES, saved["step"])
+    return saved["step"], saved["seconds"]
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU's memory; ValueError for a file that is none."""
+    try:
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+        if {"stage", "step", "seconds", "optimisers"} <= saved.keys():
+            return saved
+        reason = "it lacks what a training stores"
+    except (
+        pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError, AttributeError
+    ) as error:  # fmt: skip
+        # PyTorch's own words advise to load it as code, which could do anything.
+        reason = type(error).__name__
+    raise ValueError(
+        f"{path} is damaged or no checkpoint ({reason}); put a copy in its place, or remove it to "
+        "train from the start"
+    )
+
+
+def _cut_losses(path: Path, step: int) -> None:
+    """Drop the lines from a step on."""
+    if path.is_file():
+        _write(path, "".join(path.read_text().splitlines(keepends=True)[:step]))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write under another name, then rename: a file that exists is whole."""
+    partial_file = path.with_suffix(".part")
+    partial_file.write_text(text)
+    os.replace(partial_file, path)
