@@ -147,6 +147,17 @@ def test_another_split_is_refused(tmp_path):
         generate_dataset(tmp_path, 1, 0, "train", progress=False)
 
 
+@pytest.mark.parametrize("seed", [0, 2, 40, 100])
+def test_other_seeds_are_refused(tmp_path, seed):
+    text = '{"version": 1, "split": "train", "seed": 1, "count": 40}\n'
+    (tmp_path / "dataset.json").write_text(text)
+    reason = rf"has seed 1, not {seed}; give another directory, .* larger count to add scenes"
+    with pytest.raises(ValueError, match=reason):
+        generate_dataset(tmp_path, 5, seed, "train", progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset.json"]
+    assert (tmp_path / "dataset.json").read_text() == text
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

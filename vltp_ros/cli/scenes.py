@@ -13,11 +13,11 @@ class Scenes(Command):
     """Render tabletop scenes with masks of objects and queries; a stopped run can be continued."""
 
     count: int
-    """Number of scenes."""
+    """Number of scenes, those that are in --out already included."""
     out: Path
     """Directory to write to, made if missing."""
     seed: int = 0
-    """Seed of the first scene, 0 or more; the other scenes have the seeds after it."""
+    """Seed of the first scene in --out, 0 or more; the other scenes have the seeds after it."""
     split: Split = "train"
     """Split of the scenes; uncommon has looks and phrasings that no other split shows."""
     workers: int | None = None

@@ -31,7 +31,8 @@ def generate_dataset(
 
     Writes images/<seed>.jpg, masks/<seed>.png (uint8 labels, 0 for no object) and, once these are
     there, scenes/<seed>.json, the seed with six digits. A scene whose JSON exists is not rendered
-    again, so a run that was stopped anywhere can be continued, and a later one can add seeds.
+    again, so a run that was stopped anywhere can be continued, and a later one with a larger count
+    adds seeds.
 
     Args:
         out: directory, made if missing.
@@ -44,7 +45,7 @@ def generate_dataset(
 
     Raises:
         ValueError: for a bad count, seed, split, edition or number of workers, or if out holds a
-            dataset of another split, edition or version.
+            dataset of another split, edition or version, or from another seed on.
         OSError: if a file cannot be written.
     """
     generator(seed, split, stream=0)
@@ -54,8 +55,6 @@ def generate_dataset(
     workers = os.cpu_count() or 1 if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers {workers} is not positive")
-    for folder in ("images", "masks", "scenes"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
     _describe(out, count, seed, split, edition, content)
     seeds = range(seed, seed + count)
     missing = [number for number in seeds if not _scene_path(out, number).exists()]
@@ -138,19 +137,23 @@ def _write_image(path: Path, pixels: np.ndarray, options: list[int]) -> None:
 def _describe(
     out: Path, count: int, seed: int, split: Split, edition: int, content: Edition
 ) -> None:
-    """Write dataset.json for these seeds and those of earlier runs; refuse another kind of data."""
+    """Write dataset.json, and make the folders; refuse another kind of data, or other seeds.
+
+    Seeds that do not begin where those of earlier runs do would leave a gap that nothing tells.
+    """
     path = out / "dataset.json"
     earlier = json.loads(path.read_text()) if path.exists() else {}
-    if earlier:
-        for key, value in (("edition", edition), ("split", split), ("version", content.version)):
-            was = earlier.get(key, 1) if key == "edition" else earlier.get(key)
-            if was != value:
-                raise ValueError(f"{path} has {key} {was!r}, not {value!r}")
-        stop = max(seed + count, earlier["seed"] + earlier["count"])
-        seed = min(seed, earlier["seed"])
-        count = stop - seed
-    description = {"edition": edition, "version": content.version, "split": split, "seed": seed,
-                   "count": count, **content.describe()}  # fmt: skip
+    own = {"edition": edition, "version": content.version, "split": split, "seed": seed}
+    for key, value in own.items() if earlier else ():
+        was = {"edition": 1, **earlier}.get(key)
+        if was != value:
+            raise ValueError(
+                f"{path} has {key} {was!r}, not {value!r}; give another directory, or the same "
+                "edition, split and first seed and a larger count to add scenes"
+            )
+    for folder in ("images", "masks", "scenes"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    description = {**own, "count": max(count, earlier.get("count", 0)), **content.describe()}
     if "rendering" in earlier:
         description["rendering"] = earlier["rendering"]
     _write_json(path, description)
