@@ -14,6 +14,7 @@ from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.checkpoints.quantization import TrainingQuantization
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.cli.output import ForceOption, check_training_output
+from vltp_ros.cli.validation import ValidationOptions
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
@@ -27,7 +28,7 @@ from vltp_ros.training.start import load_start
 
 
 @dataclass
-class Finetune(ForceOption, DeviceOption, Command):
+class Finetune(ValidationOptions, ForceOption, DeviceOption, Command):
     """Train LoRA adapters on LLaVA, with <SEG> projection and mask decoder, on tabletop scenes.
 
     The defaults are the paper's schedule. A killed run continues when the same command is given
@@ -54,6 +55,7 @@ def run(args: Finetune) -> dict:
     check_training_output(args.run, args.out, args.force)
     data = TabletopDataset(args.data)
     source = BatchSource(data, TASKS, args.config)
+    held_out = args.held_out(data, lambda scenes: BatchSource(scenes, TASKS, args.config))
     torch.manual_seed(args.config.seed)
     why = "a new one would start from other weights"
     device = resolve_device(args.device)
@@ -64,7 +66,9 @@ def run(args: Finetune) -> dict:
         "--quantization": model.config.quantization,
         **options_of(args.lora, "--lora."),
     }
-    seconds = fit(LoraStage(model, args.config).train(), source, args.config, args.run, options)
+    validation = args.validation(held_out, model, 0.0)
+    stage = LoraStage(model, args.config).train()
+    seconds = fit(stage, source, args.config, args.run, options, validation)
     if model.prune_decoder is not None:
         model.inherit()
     save_model(model, args.out, _provenance(args, seconds, len(data)), base=args.init)

@@ -15,6 +15,7 @@ from vltp_ros.checkpoints.model_directory import save_model, sha256
 from vltp_ros.checkpoints.quantization import TrainingQuantization
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.cli.output import ForceOption, check_training_output
+from vltp_ros.cli.validation import ValidationOptions
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
@@ -49,7 +50,7 @@ TRAIN_LLAVA = ("tower", "reasoner", "dense", "attention")
 
 
 @dataclass
-class Train(ForceOption, DeviceOption, Command):
+class Train(ValidationOptions, ForceOption, DeviceOption, Command):
     """Train on tabletop scenes; a killed run continues when the same command is given again."""
 
     stage: Literal["encoder", "tower", "reasoner", "dense", "attention", "prune"]
@@ -86,6 +87,7 @@ def run(args: Train) -> dict:
             f"there: {', '.join((*first_stages, *LATER_STAGES))}"
         )
     source = _source(data, args.config)
+    held_out = args.held_out(data, lambda scenes: _source(scenes, args.config))
     torch.manual_seed(args.config.seed)
     model = _initial_model(args, data.edition)
     stage: nn.Module
@@ -102,7 +104,9 @@ def run(args: Train) -> dict:
         "--heads": [sha256(earlier / CHECKPOINT)[:12] for earlier in args.heads],
         "--quantization": model.config.quantization,
     }
-    seconds = fit(stage.train(), source, args.config, args.run, options)
+    rate = {"dense": 0.0, "prune": args.config.rates[0]}.get(args.stage)
+    validation = args.validation(held_out, model, rate)
+    seconds = fit(stage.train(), source, args.config, args.run, options, validation)
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
     base = None if args.stage in TRAIN_LLAVA else args.init

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,19 @@ import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vltp_ros.network.hardware import has_bfloat16
-from vltp_ros.training.batches import Source
+from vltp_ros.training.batches import Batch, Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.muon import Muon
 from vltp_ros.training.run_directory import LOSSES, begin, learning, options_of, resume, save
+from vltp_ros.training.validation import Validation
+
+log = logging.getLogger(__name__)
+
+LATEST = 0.05
+"""Weight of the latest loss in the mean that the progress bar shows."""
 
 
 def fit(
@@ -27,6 +37,7 @@ def fit(
     config: TrainConfig,
     run: Path,
     options: Mapping[str, Any] | None = None,
+    validation: Validation | None = None,
 ) -> float:
     """Train the parameters of ``stage`` that require gradients, on the device where they are.
 
@@ -38,6 +49,7 @@ def fit(
         config: settings of the run.
         run: its directory, made if missing.
         options: option -> value of what else the result depends on, e.g. the model to start from.
+        validation: what to measure meanwhile; its results are logged, and in losses.jsonl.
 
     Returns:
         Seconds of training, earlier sittings of the same run included.
@@ -47,32 +59,52 @@ def fit(
             weights, or if its checkpoint is damaged.
     """
     begin(run, {**(options or {}), "--data": source.data.identity, **options_of(config)})
-    parameters = list(learning(stage).values())
-    device = parameters[0].device
+    device = next(iter(learning(stage).values())).device
     bfloat16 = has_bfloat16(device) if config.bfloat16 is None else config.bfloat16
+    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=bfloat16)
     optimisers = _optimisers(stage, config, torch.bfloat16 if bfloat16 else torch.float32)
     start, spent = resume(stage, optimisers, run)
     begun = time.monotonic() - spent
-    with (run / LOSSES).open("a") as log:
-        batches = source.batches(start)
-        for step, batch in _progress(batches, start, config.steps):
+    bar = tqdm(source.batches(start), initial=start, total=config.steps, unit="step", mininterval=2)
+    with (run / LOSSES).open("a") as file, bar, logging_redirect_tqdm():
+        mean = None  # of the latest losses
+        for step, batch in bar:
             _set_rates(optimisers, schedule(step, config))
             _seed(config.seed, step)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                losses = stage(batch.to(device), step)
-            stage.zero_grad(set_to_none=True)
-            losses["loss"].backward()
-            norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-            if not torch.isfinite(norm):
-                raise RuntimeError(f"the gradient at step {step} is {norm.item()}; see {log.name}")
-            for optimiser in optimisers:
-                optimiser.step()
-            line = {name: round(value.item(), 5) for name, value in losses.items()}
-            log.write(json.dumps({"step": step, **line}) + "\n")
+            losses = _learn(stage, batch.to(device), step, optimisers, autocast, config.clip)
+            mean = losses["loss"] if mean is None else mean + LATEST * (losses["loss"] - mean)
+            bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
+            if validation is not None and validation.is_due(step):
+                measured = validation(stage, autocast)
+                shown = ", ".join(f"{name} {value:.3f}" for name, value in measured.items())
+                log.info("step %d: %s", step + 1, shown)
+                losses |= measured
+            file.write(json.dumps({"step": step, **losses}) + "\n")
             if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-                log.flush()
+                file.flush()
                 save(stage, optimisers, step + 1, time.monotonic() - begun, run)
     return time.monotonic() - begun
+
+
+def _learn(
+    stage: nn.Module,
+    batch: Batch,
+    step: int,
+    optimisers: list[torch.optim.Optimizer],
+    autocast: Callable[[], AbstractContextManager],
+    clip: float,
+) -> dict[str, float]:
+    """Run one step; return the losses. RuntimeError for a gradient that is not finite."""
+    with autocast():
+        losses = stage(batch, step)
+    stage.zero_grad(set_to_none=True)
+    losses["loss"].backward()
+    norm = nn.utils.clip_grad_norm_(learning(stage).values(), clip)
+    if not torch.isfinite(norm):
+        raise RuntimeError(f"the gradient at step {step} is {norm.item()}; see losses.jsonl")
+    for optimiser in optimisers:
+        optimiser.step()
+    return {name: round(value.item(), 5) for name, value in losses.items()}
 
 
 def schedule(step: int, config: TrainConfig) -> float:
@@ -82,10 +114,6 @@ def schedule(step: int, config: TrainConfig) -> float:
     share = (step - config.warmup) / max(1, config.steps - config.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * share))
     return config.final_share + (1 - config.final_share) * cosine
-
-
-def _progress(batches: Iterable, start: int, steps: int) -> tqdm:
-    return tqdm(batches, initial=start, total=steps, unit="step", mininterval=2)
 
 
 def _seed(seed: int, step: int) -> None:

@@ -2,7 +2,7 @@
 
 run.json         what the run was begun with, by the names of options
 checkpoint.pt    what learns, all buffers, optimisers and step; replaced in one move
-losses.jsonl     the losses, one line a step
+losses.jsonl     the losses, one line a step, in some with what was measured on held-out scenes
 """
 
 from __future__ import annotations

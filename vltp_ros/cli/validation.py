@@ -1,0 +1,72 @@
+"""The options of commands that validate while they train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vltp_ros.data.scenes import TabletopDataset
+from vltp_ros.evaluation.validation import scenes_giou
+from vltp_ros.network.vltp import Vltp
+from vltp_ros.training.batches import Source
+from vltp_ros.training.validation import Validation
+
+
+@dataclass(kw_only=True)
+class ValidationOptions:
+    """Whether and how to validate while training; none of it changes what is learnt."""
+
+    val: Path | None = None
+    """Data set of held-out scenes, e.g. of `vltp scenes --split val`; losses.jsonl gets what is
+    measured on them: the losses and, of stages that draw masks, gIoU on all questions, pruned at
+    the first of --rates in the prune stage."""
+    val_every: int = 500
+    """Steps between validations; there is one after the last step too."""
+    val_count: int = 32
+    """Number of scenes to validate on, the first ones; all of them if there are fewer."""
+
+    def held_out(
+        self, training: TabletopDataset, source_of: Callable[[TabletopDataset], Source]
+    ) -> Source | None:
+        """Return what draws the scenes to validate on, made by ``source_of``; None for none.
+
+        Raises:
+            ValueError: for scenes of another edition, or those to train on.
+        """
+        for name in ("val_every", "val_count"):
+            if getattr(self, name) < 1:
+                option = f"--{name.replace('_', '-')}"
+                raise ValueError(f"{option} is {getattr(self, name)}; it must be at least 1")
+        if self.val is None:
+            return None
+        data = TabletopDataset(self.val)
+        if data.edition != training.edition:
+            raise ValueError(
+                f"--val {self.val} has edition {data.edition}; it must have that of --data, "
+                f"{training.edition}"
+            )
+        if data.identity == training.identity:
+            raise ValueError(f"--val {self.val} has the scenes of --data; give others")
+        return source_of(data)
+
+    def validation(
+        self, source: Source | None, model: Vltp, rate: float | None
+    ) -> Validation | None:
+        """Return what validates a model that is being trained; None for nothing.
+
+        Args:
+            source: what :meth:`held_out` returned.
+            model: of the stage.
+            rate: share of tokens to freeze; None: the stage draws no masks.
+        """
+        if source is None:
+            return None
+        count = min(self.val_count, len(source.data))
+        if rate is None:
+            return Validation(source, self.val_every, count)
+
+        def measure() -> dict[str, float]:
+            return {"giou": scenes_giou(model, source.data, count, rate)}
+
+        return Validation(source, self.val_every, count, measure)
