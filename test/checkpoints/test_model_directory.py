@@ -107,6 +107,7 @@ def test_sizes_that_do_not_fit_the_weights_are_refused(broken):
         ("config: {pixel_std: [0, 1, 1]}\nsha256: {}", "pixel_std is 0; it must be at least"),
         ("config: {threshold: .inf}\nsha256: {}", "threshold is inf; it must be finite"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", r"alias \*a is not allowed"),
+        ("config: {}\nsha256: {}\ntrained_on: 3", "trained_on is 3; it must be text"),
         ("[" * 5000, "not a valid model description"),
     ],
 )

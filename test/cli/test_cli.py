@@ -27,6 +27,20 @@ def picture(tmp_path):
     return str(path)
 
 
+@pytest.mark.parametrize("trained_on", [None, "simulated tabletop scenes"])
+def test_segment_says_once_that_a_model_knows_no_photographs(
+    trained_on, picture, tmp_path, capsys, caplog
+):
+    directory, about = tmp_path / "model", {"trained_on": trained_on} if trained_on else {}
+    save_model(tiny_model(), directory, {"licence": "Apache-2.0", "sources": [], **about})
+    arguments = ["segment", picture, "--task", "cut bread", "--task", "drink"]
+    assert main([*arguments, "--model", str(directory), "--out", str(tmp_path), "--json"]) == 0
+    caveat = f"{directory} was trained on {trained_on} only; answers on photographs mean nothing"
+    said = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert said == ([caveat] if trained_on else [])
+    assert json.loads(capsys.readouterr().out)["caveat"] == (caveat if trained_on else "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -7,10 +7,14 @@ import time
 import pytest
 from bench import values
 from diagnostic_msgs.msg import DiagnosticStatus
+from fake_session import FakeSession
 from rclpy.logging import get_logger
 
 from vltp_ros.node.config import NodeConfig
 from vltp_ros.node.diagnostics import CameraHealth, Health, ModelCounts
+from vltp_ros.node.model import Loading
+from vltp_ros.paths import default_model
+from vltp_ros.runtime.caveat import caveat_of
 
 OK, WARN, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE
 
@@ -65,6 +69,14 @@ def test_the_node_s_limits(limits, message):
     assert (status.message, status.level) == (message, OK if message == "active" else WARN)
     assert values(status)["GPU memory (MiB)"] == "1234"
     assert values(status)["encode p50/p99 (ms)"] == "50.0/50.0"
+
+
+def test_loading_says_that_a_model_knows_no_photographs(monkeypatch):
+    health, said = Health(get_logger("test")), []
+    monkeypatch.setattr(health, "report", said.append)
+    Loading(FakeSession.load, NodeConfig(), health)().close()
+    caveat, loading, *_ = said
+    assert caveat == caveat_of(default_model()) and loading == f"loading {default_model()}"
 
 
 def test_progress_and_failure():

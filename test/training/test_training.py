@@ -18,6 +18,7 @@ from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.losses import attention_loss, dice_loss, mask_loss, pruning_loss
+from vltp_ros.training.provenance import SCENES, provenance
 from vltp_ros.training.stages import AttentionStage, DenseStage
 from vltp_ros.training.start import take_heads
 
@@ -184,6 +185,24 @@ def test_the_model_directory_says_what_it_was_made_of(data, tmp_path):
     trained, start = load_model(out), load_model(tmp_path / "dense")
     assert not torch.equal(trained.prune_decoder.query.weight, start.prune_decoder.query.weight)
     assert torch.equal(trained.mask_decoder.iou_token.weight, start.mask_decoder.iou_token.weight)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [({}, None), ({"trained_on": SCENES}, SCENES), ({"trained_on": "?"}, None)]
+)
+def test_a_model_says_what_all_of_it_was_trained_on(data, tmp_path, before, after):
+    save_model(tiny_model(), tmp_path / "start", {"licence": "", "sources": [], **before})
+    settings, out = config(steps=1, rates=(0.5,), bfloat16=False), tmp_path / "out"
+    run(Train("prune", data.directory, tmp_path / "run", out, tmp_path / "start", settings))
+    assert read_provenance(out).get("trained_on") == after
+
+
+def test_a_model_from_nothing_says_so_too_and_merging_keeps_it(tmp_path):
+    assert provenance(None, "trained", trained_on=SCENES)["trained_on"] == SCENES
+    about = {"licence": "", "sources": [], "trained_on": "photographs"}
+    save_model(tiny_model(), tmp_path, about)
+    assert provenance(tmp_path, "merged")["trained_on"] == "photographs"
+    assert "trained_on" not in provenance(None, "trained", tmp_path, SCENES)
 
 
 def test_what_lies_at_out_is_not_overwritten_unasked(data, base, tmp_path):

@@ -199,6 +199,8 @@ def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
     try:
         description = read_yaml(path)
         config = from_dict(ModelConfig, description["config"], str(path))
+        if not isinstance(trained_on := description.get("trained_on", ""), str):
+            raise ValueError(f"trained_on is {trained_on!r}; it must be text")
         return config, dict(description["sha256"])
     except ModelError:
         raise
@@ -209,11 +211,18 @@ def read_description(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
 def read_provenance(directory: Path) -> dict[str, Any]:
     """Return licence and sources from ``model.yaml``, None and [] where it names none.
 
+    And ``trained_on``, what the model has learnt from in words, where that is known.
+
     Errors are those of :func:`read_description`.
     """
     read_description(directory)
     description = read_yaml(directory / "model.yaml")
-    return {"licence": description.get("licence"), "sources": description.get("sources", [])}
+    known = {name: description[name] for name in ("trained_on",) if name in description}
+    return {
+        "licence": description.get("licence"),
+        "sources": description.get("sources", []),
+        **known,
+    }
 
 
 def weight_files(directory: Path) -> list[Path]:

@@ -21,7 +21,7 @@ from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import FINETUNING, TrainConfig
 from vltp_ros.training.loop import fit
-from vltp_ros.training.provenance import describe_run, identity, provenance
+from vltp_ros.training.provenance import SCENES, describe_run, identity, provenance
 from vltp_ros.training.run_directory import options_of
 from vltp_ros.training.stages import LoraStage
 from vltp_ros.training.start import load_start
@@ -78,4 +78,4 @@ def run(args: Finetune) -> dict:
 def _provenance(args: Finetune, seconds: float, scenes: int) -> dict:
     """Return what the model directory says of where the model comes from."""
     what = describe_run("finetune", args.config, seconds, scenes)
-    return provenance(args.init, f"{what}; LoRA of rank {args.lora.rank}")
+    return provenance(args.init, f"{what}; LoRA of rank {args.lora.rank}", trained_on=SCENES)

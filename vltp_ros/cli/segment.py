@@ -14,6 +14,7 @@ from vltp_ros.cli.options import Command, ModelOptions
 from vltp_ros.imaging.instances import Instance, separate
 from vltp_ros.imaging.sources import Source, find_sources, is_bag
 from vltp_ros.imaging.tracking import Tracker
+from vltp_ros.runtime.caveat import caveat_of
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.types import Segmentation
 
@@ -58,7 +59,10 @@ def run(args: Segment) -> dict:
     if args.frames is not None and args.frames < 1:
         raise ValueError(f"--frames is {args.frames}; it must be at least 1")
     bags = [source for source in args.sources if is_bag(Path(source))]
-    return _segment_bag(bags[0], args) if bags else _segment_pictures(args)
+    answer = _segment_bag(bags[0], args) if bags else _segment_pictures(args)
+    if caveat := caveat_of(args.model_directory):
+        LOG.warning(caveat)
+    return {**answer, "caveat": caveat}
 
 
 def _segment_bag(bag: str, args: Segment) -> dict:

@@ -26,7 +26,7 @@ from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
 from vltp_ros.training.crowded_stages import LookingStage, ReasonerStage, TowerStage
 from vltp_ros.training.loop import fit
 from vltp_ros.training.new_model import new_model
-from vltp_ros.training.provenance import describe_run, identity, provenance
+from vltp_ros.training.provenance import SCENES, describe_run, identity, provenance
 from vltp_ros.training.run_directory import CHECKPOINT
 from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
 from vltp_ros.training.start import load_start, take_heads, take_sam
@@ -111,7 +111,7 @@ def run(args: Train) -> dict:
         model.inherit()
     base = None if args.stage in TRAIN_LLAVA else args.init
     what = describe_run(f"train --stage {args.stage}", args.config, seconds, len(data))
-    save_model(model, args.out, provenance(args.init, what, args.sam), base=base)
+    save_model(model, args.out, provenance(args.init, what, args.sam, SCENES), base=base)
     return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
 
 

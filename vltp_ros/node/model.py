@@ -17,6 +17,7 @@ from vltp_ros.node.parameters import Parameters
 from vltp_ros.node.retries import Retries
 from vltp_ros.node.worker import Slot, Worker
 from vltp_ros.paths import default_model
+from vltp_ros.runtime.caveat import caveat_of
 from vltp_ros.runtime.remote import RemoteSession
 from vltp_ros.runtime.settings import InferenceSettings, Precision
 
@@ -262,6 +263,8 @@ class Loading:
         """Load, configure and warm up; reports progress."""
         began, config = time.monotonic(), self.config
         directory = config.model or str(default_model())
+        if caveat := caveat_of(directory):
+            self.health.report(caveat)
         self.health.report(f"loading {directory}")
         session = self.load(
             directory,

@@ -14,19 +14,34 @@ from vltp_ros.checkpoints.golden import FOLDER
 from vltp_ros.checkpoints.model_directory import read_description, read_provenance
 from vltp_ros.training.config import TrainConfig
 
+SCENES = "simulated tabletop scenes"
+"""What all training here is on."""
 
-def provenance(start: Path | None, line: str, sam: Path | None = None) -> dict[str, Any]:
-    """Return the licence and sources of a model made from others.
+
+def provenance(
+    start: Path | None, line: str, sam: Path | None = None, trained_on: str | None = None
+) -> dict[str, Any]:
+    """Return the licence and sources of a model made from others, and what it was trained on.
+
+    The latter is left out unless it is the same for all that went into the model.
 
     Args:
         start: directory of the model that it goes on from; None: there is none.
         line: what was done, which comes after the other models' sources.
         sam: directory of the model whose SAM it starts with instead; None: there is none.
+        trained_on: what it then learnt from; None: nothing.
     """
     new = {"licence": "Apache-2.0", "sources": []}
     before = new if start is None else read_provenance(start)
     given = [] if sam is None else [f"SAM: {one}" for one in read_provenance(sam)["sources"]]
-    return {**before, "sources": [*before["sources"], *given, line]}
+    data = {read_provenance(one).get("trained_on") for one in (start, sam) if one is not None}
+    data |= {trained_on} if trained_on else set()
+    about = {"trained_on": data.pop()} if len(data) == 1 and None not in data else {}
+    return {
+        "licence": before["licence"],
+        "sources": [*before["sources"], *given, line],
+        **about,
+    }
 
 
 def identity(directory: Path | None) -> str | None:
