@@ -35,7 +35,7 @@ MAY_IMPORT = {
     ),
     "cli": (
         "checkpoints", "data", "evaluation", "imaging", "network", "paths", "rig",
-        "runtime", "simulation", "training",
+        "runtime", "settings", "simulation", "training",
     ),
     "__main__": ("cli",),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -18,7 +19,7 @@ def setting(default: Any, description: str, **metadata: Any) -> Any:
 
     That is ``low`` and ``high``, which are allowed, ``below``, which is not, or ``choices``; each
     also holds for the items of a tuple, and none for None. ``read_only=True`` marks a setting that
-    cannot change while the node runs.
+    cannot change while the node runs; ``commands`` names the only ``vltp`` commands it is for.
     """
     metadata["description"] = description
     if isinstance(default, list | dict):
@@ -58,21 +59,28 @@ def check(config: Any, cls: type | None = None) -> None:
     """
     cls = cls or type(config)
     for spec in dataclasses.fields(cls):
-        value, where = getattr(config, spec.name), f"{cls.__name__}.{spec.name}"
-        low, high, below, choices = map(spec.metadata.get, ("low", "high", "below", "choices"))
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if item is None:
-                continue
-            if isinstance(item, float) and not math.isfinite(item):
-                raise ValueError(f"{where} is {item!r}; it must be finite")
-            if choices is not None and item not in choices:
-                raise ValueError(f"{where} is {item!r}; allowed: {', '.join(map(str, choices))}")
-            if low is not None and not item >= low:
-                raise ValueError(f"{where} is {item!r}; it must be at least {low}")
-            if high is not None and not item <= high:
-                raise ValueError(f"{where} is {item!r}; it must be at most {high}")
-            if below is not None and not item < below:
-                raise ValueError(f"{where} is {item!r}; it must be below {below}")
+        try:
+            check_value(getattr(config, spec.name), spec.metadata)
+        except ValueError as error:
+            raise ValueError(f"{cls.__name__}.{spec.name} {error}") from None
+
+
+def check_value(value: Any, metadata: Mapping[str, Any]) -> None:
+    """Raise ValueError, "is 0; it must be at least 1", for a value out of a setting's range."""
+    low, high, below, choices = map(metadata.get, ("low", "high", "below", "choices"))
+    for item in value if isinstance(value, tuple | list) else (value,):
+        if item is None:
+            continue
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ValueError(f"is {item!r}; it must be finite")
+        if choices is not None and item not in choices:
+            raise ValueError(f"is {item!r}; allowed: {', '.join(map(str, choices))}")
+        if low is not None and not item >= low:
+            raise ValueError(f"is {item!r}; it must be at least {low}")
+        if high is not None and not item <= high:
+            raise ValueError(f"is {item!r}; it must be at most {high}")
+        if below is not None and not item < below:
+            raise ValueError(f"is {item!r}; it must be below {below}")
 
 
 def from_dict(cls: type, values: Any, source: str) -> Any:

@@ -6,9 +6,14 @@ import importlib
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
 
-import tyro
+from vltp_ros.cli import completion
+from vltp_ros.cli.parsing import UsageError, parse, similar
 
 COMMANDS = {
     "segment": ("Segment", "find what serves a task in a picture"),
@@ -33,34 +38,82 @@ COMMANDS = {
 """Name -> class of its arguments in the module of that name, and what it does."""
 
 
+LOG = logging.getLogger("vltp_ros")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; exit status 0 only on success, 1 for a check that fails, 2 for bad input,
     130 when interrupted.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name == "help" and rest:
+        name, rest = rest[0], ["--help"]
+    if name in ("-h", "--help", "help"):
         print(_usage())
         return 0
-    name, *rest = arguments
+    if name == "--version":
+        print(f"vltp {version('vltp_ros')}")
+        return 0
+    if name == "completion":
+        return _complete(rest)
     if name not in COMMANDS:
-        print(f"vltp: unknown command {name!r}; allowed: {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+        close = similar(name, (*COMMANDS, "help", "completion", "--help", "--version"))
+        return _fail(f"vltp: unknown command {name!r}; allowed: {', '.join(COMMANDS)}{close}")
     try:
         module = importlib.import_module(f"vltp_ros.cli.{name}")
-        parsed = tyro.cli(getattr(module, COMMANDS[name][0]), args=rest, prog=f"vltp {name}")
-        answer = module.run(parsed)
+        options = parse(getattr(module, COMMANDS[name][0]), rest, name)
+    except UsageError as error:
+        return _fail(f"vltp {name}: {error}")
+    _set_up_logging(options.quiet, options.verbose)
+    try:
+        answer = module.run(options)
     except KeyboardInterrupt:
-        print(f"vltp {name}: interrupted", file=sys.stderr)
+        _fail(f"vltp {name}: interrupted")
         return 130
     except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
-        print(f"vltp {name}: {error}", file=sys.stderr)
-        return 2
-    if parsed.json:
+        LOG.debug("where it happened:", exc_info=True)
+        return _fail(f"vltp {name}: {_in_one_line(error)}")
+    return _show(module, options, answer)
+
+
+def _show(module: ModuleType, options: Any, answer: dict) -> int:
+    """Print a command's answer and return its exit status."""
+    if options.json:
         print(json.dumps(answer))
     elif hasattr(module, "describe"):
         print(module.describe(answer))
     return module.status(answer) if hasattr(module, "status") else 0
+
+
+def _complete(words: Sequence[str]) -> int:
+    """Print the completion script of a shell."""
+    if len(words) != 1 or words[0] not in completion.SHELLS:
+        given = f"the shell is {' '.join(words)!r}" if words else "the shell is missing"
+        return _fail(f"vltp completion: {given}; allowed: {', '.join(completion.SHELLS)}")
+    print(completion.script(words[0], {name: cls for name, (cls, _) in COMMANDS.items()}))
+    return 0
+
+
+def _set_up_logging(quiet: bool, verbose: bool) -> None:
+    """Log to stderr what our code says, and other libraries' warnings; only errors when quiet."""
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
+    logging.getLogger().setLevel(logging.ERROR if quiet else logging.WARNING)
+    LOG.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    if quiet:
+        warnings.simplefilter("ignore")
+
+
+def _fail(message: str) -> int:
+    """Print a message to stderr and return the exit status of bad input."""
+    print(message, file=sys.stderr)
+    return 2
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return what an error says, the system's own with the file first and without their number."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 def _usage() -> str:
@@ -68,7 +121,15 @@ def _usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
-        ["usage: vltp COMMAND [OPTIONS]", "", *lines, "", "vltp COMMAND --help says more."]
+        [
+            "usage: vltp COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "vltp help COMMAND says more about one, vltp --version which version this is.",
+            "vltp completion SHELL prints what completes commands and options in a shell:",
+            f"{', '.join(completion.SHELLS)}.",
+        ]
     )
 
 

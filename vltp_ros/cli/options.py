@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Command:
-    """The option of every command."""
+    """The options of every command."""
 
     json: bool = False
     """Print one JSON object on stdout."""
+    quiet: bool = False
+    """Print nothing but errors on stderr: no messages, no bars."""
+    verbose: bool = False
+    """Print on stderr what helps to find a fault."""
 
 
 @dataclass(kw_only=True)

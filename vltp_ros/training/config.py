@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from vltp_ros.settings import check, documented, setting
 
+STAGES_ONLY = ("train",)
+EDITION_1 = ("train", "finetune", "baselines")
+PRUNED = ("train", "baselines", "rows")
+"""The commands that a setting is for, where it is not for all that train."""
+
 
 @documented
 @dataclass(frozen=True)
@@ -20,24 +25,35 @@ class TrainConfig:
     batch: int = setting(8, "images per step", low=1)
     tasks_per_image: int = setting(3, "tasks drawn for each image", low=1)
     mosaic: bool = setting(
-        False, "train on pictures of four cuts each, crowded with objects, instead of whole scenes"
+        False,
+        "train on pictures of four cuts each, crowded with objects, instead of whole scenes",
+        commands=EDITION_1,
     )
     cut_share: float = setting(
         0.0,
         "share of steps whose pictures are cuts that hold fewer objects (edition 2)",
         low=0.0,
         high=1.0,
+        commands=STAGES_ONLY,
     )
     further_tasks: int = setting(
-        0, "more tasks for each image that only auxiliary losses see (edition 2)", low=0
+        0,
+        "more tasks for each image that only auxiliary losses see (edition 2)",
+        low=0,
+        commands=STAGES_ONLY,
     )
     naming_tasks: int = setting(
         0,
         "questions for each image that name a kind, which only auxiliary losses see (edition 2)",
         low=0,
+        commands=STAGES_ONLY,
     )
     empty_share: float = setting(
-        0.15, "share of tasks that nothing serves (edition 1)", low=0.0, high=1.0
+        0.15,
+        "share of tasks that nothing serves (edition 1)",
+        low=0.0,
+        high=1.0,
+        commands=EDITION_1,
     )
     optimiser: str = setting(
         "muon",
@@ -57,6 +73,7 @@ class TrainConfig:
         "stage; in edition 2 LLaVA's vision tower in the reasoner stage, LLaVA in the dense one",
         low=0.0,
         high=1.0,
+        commands=PRUNED,
     )
     warmup: int = setting(200, "steps of the learning rates' linear warm-up", low=0)
     final_share: float = setting(
@@ -67,26 +84,38 @@ class TrainConfig:
     )
     clip: float = setting(1.0, "largest norm of the gradient, which is scaled down to it", low=0.0)
     freeze_encoder: bool = setting(
-        False, "leave the image encoder as it is (dense stage, edition 2)"
+        False, "leave the image encoder as it is (dense stage, edition 2)", commands=STAGES_ONLY
     )
     kind_weight: float = setting(
         1.0,
         "weight of the auxiliary losses on kinds of objects (dense and reasoner stages)",
         low=0.0,
+        commands=STAGES_ONLY,
     )
     place_weight: float = setting(
         0.3,
         "weight of the loss on the place that <SEG> says (dense and reasoner stages, edition 2)",
         low=0.0,
+        commands=STAGES_ONLY,
     )
     attention_weight: float = setting(
-        0.3, "weight of the loss on what <SEG> attends to (same stages)", low=0.0
+        0.3,
+        "weight of the loss on what <SEG> attends to (same stages)",
+        low=0.0,
+        commands=STAGES_ONLY,
     )
     seg_weight: float = setting(
-        10.0, "weight of the relative change of <SEG> (attention stage only)", low=0.0
+        10.0,
+        "weight of the relative change of <SEG> (attention stage only)",
+        low=0.0,
+        commands=STAGES_ONLY,
     )
     rates: tuple[float, ...] = setting(
-        (0.5,), "pruning rates, of which each step draws one (prune stage only)", low=0.0, high=0.99
+        (0.5,),
+        "pruning rates, of which each step draws one (prune stage only)",
+        low=0.0,
+        high=0.99,
+        commands=("train", "baselines"),
     )
     bfloat16: bool | None = setting(
         None,
@@ -95,14 +124,20 @@ class TrainConfig:
     )
     gradient_checkpointing: bool = setting(
         False,
-        "run LLaVA's layers twice instead of storing their activations (finetune only)",
+        "run LLaVA's layers twice instead of storing their activations",
+        commands=("finetune",),
         changes_result=False,
     )
     readers: int = setting(
         1, "batches read ahead, each in a thread of its own", low=1, changes_result=False
     )
     save_every: int = setting(200, "steps between checkpoints", low=1, changes_result=False)
-    seed: int = setting(0, "seed of weights, data order and augmentation", low=0)
+    seed: int = setting(
+        0,
+        "seed of weights, data order and augmentation",
+        low=0,
+        commands=("train", "finetune", "baselines"),
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -1,0 +1,106 @@
+"""What the command says about itself, and completes in a shell."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from importlib.metadata import version
+
+import pytest
+
+from vltp_ros.cli.finetune import Finetune
+from vltp_ros.cli.main import COMMANDS, main
+from vltp_ros.cli.parsing import parse
+from vltp_ros.cli.train import Train
+from vltp_ros.training.config import FINETUNING, TrainConfig
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0 and "--json" in capsys.readouterr().out
+
+
+def test_help_and_version(capsys):
+    assert main(["help"]) == 0 and capsys.readouterr().out.startswith("usage: vltp COMMAND")
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"vltp {version('vltp_ros')}\n"
+    with pytest.raises(SystemExit) as stop:
+        main(["help", "flops"])
+    assert stop.value.code == 0 and "usage: vltp flops" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_in_words(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for internal in ("None", "(default: )", "False", "MISSING", "[INT", "Config", "FLOAT", "STR"):
+        assert internal not in text, internal
+
+
+def options_of(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    return set(re.findall(r"--[\w.-]+", capsys.readouterr().out))
+
+
+def test_commands_that_train_have_the_settings_that_they_use(capsys):
+    shown = {name: options_of(name, capsys) for name in ("train", "finetune", "baselines", "rows")}
+    assert all(options >= {"--steps", "--learning-rate"} for options in shown.values())
+    for option, commands in (
+        ("--gradient-checkpointing", {"finetune"}),
+        ("--freeze-encoder", {"train"}),
+        ("--mosaic", {"train", "finetune", "baselines"}),
+        ("--rates", {"train", "baselines"}),
+    ):
+        assert {name for name, options in shown.items() if option in options} == commands
+
+
+def test_what_a_command_does_not_show_keeps_its_default():
+    words = [word for name in ("data", "run", "out") for word in (f"--{name}", "x")]
+    assert parse(Finetune, ["--init", "x", *words], "finetune").config == FINETUNING
+    parsed = parse(
+        Train, ["--stage", "dense", *words, "--no-bfloat16", "--rates", "0", "1e-1"], "train"
+    )
+    assert parsed.config == TrainConfig(bfloat16=False, rates=(0.0, 0.1))
+
+
+def completed(words, script):
+    """What bash offers for the last of some words."""
+    line = f". {script}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _tyro_vltp"
+    done = subprocess.run(
+        ["bash", "-c", f"{line}; echo ${{COMPREPLY[@]}}"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout.split()
+
+
+def test_bash_completes_commands_and_options(tmp_path, capsys):
+    script = tmp_path / "vltp.bash"
+    assert main(["completion", "bash"]) == 0
+    script.write_text(capsys.readouterr().out)
+    subprocess.run(["bash", "-n", script], check=True)
+    assert completed("vltp fl", script) == ["flops"]
+    assert completed("vltp benchmark enc", script) == ["encoder"]
+    assert set(completed("vltp flops --ra", script)) == {"--rates"}
+    assert set(completed("vltp flops --sam vit_h", script)) == {"vit_h"}
+    assert "--gradient-checkpointing" in completed("vltp finetune --gr", script)
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script_too(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for name in COMMANDS) and "--prune-after" in script
+    if shutil.which(shell):
+        checked = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
