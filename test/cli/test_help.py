@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -36,6 +37,32 @@ def test_help_and_version(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["help", "flops"])
     assert stop.value.code == 0 and "usage: vltp flops" in capsys.readouterr().out
+
+
+LARGE = ("torch", "transformers", "segment_anything", "cv2", "PIL", "mujoco")
+EXTRAS = ("bitsandbytes", "google.protobuf", "openvino", "peft", "rosbags", "websockets")
+
+HELP = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        assert name not in sys.argv[1:], f"{name} is imported"
+
+sys.meta_path.insert(0, Missing())
+from vltp_ros.cli.main import COMMANDS, main
+for name in COMMANDS:
+    try:
+        main([name, "--help"])
+    except SystemExit as stop:
+        assert stop.code == 0, name
+"""
+
+
+def test_help_needs_no_library_that_is_large_or_may_be_missing():
+    command = [sys.executable, "-c", HELP, *LARGE, *EXTRAS, "rclpy"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)

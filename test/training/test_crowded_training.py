@@ -10,7 +10,8 @@ import torch
 from builders import tiny_model
 
 from vltp_ros.checkpoints.model_directory import load_model, read_provenance, save_model
-from vltp_ros.cli.train import FIRST_STAGES, LATER_STAGES, Train, run
+from vltp_ros.cli.stages import FIRST_STAGES, LATER_STAGES
+from vltp_ros.cli.train import Train, run
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
 from vltp_ros.training.crowded_stages import PLACES, answer_shares

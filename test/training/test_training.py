@@ -11,7 +11,8 @@ import torch
 from builders import tiny_model
 
 from vltp_ros.checkpoints.model_directory import load_model, read_provenance, save_model
-from vltp_ros.cli.train import FIRST_STAGES, LATER_STAGES, Train, run
+from vltp_ros.cli.stages import FIRST_STAGES, LATER_STAGES
+from vltp_ros.cli.train import Train, run
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.simulation import TASKS, generate_dataset
 from vltp_ros.training.batches import BatchSource

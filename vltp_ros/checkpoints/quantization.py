@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import psutil
 import torch
@@ -18,12 +18,6 @@ from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.network.attention import BIAS_ELEMENTS
 from vltp_ros.network.config import QUANTIZATIONS, EncoderConfig, Quantization
 from vltp_ros.paths import pip_command
-
-TrainingQuantization = Literal["float32", "bfloat16", "nf4"]
-TRAINING_QUANTIZATIONS = get_args(TrainingQuantization)
-"""LLaVA's weights where it is frozen, or only adapters on it learn; int8 computes in float16, whose
-range is too small for training."""
-
 
 log = logging.getLogger(__name__)
 

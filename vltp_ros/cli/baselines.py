@@ -9,14 +9,11 @@ from typing import Annotated
 import tyro
 
 from vltp_ros.cli.options import Command, ModelOption, SplitOption
-from vltp_ros.data.scenes import TabletopDataset
-from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.evaluation.table7 import VLTP_RATES, table7
-from vltp_ros.runtime.session import Session
-from vltp_ros.simulation import TASKS
-from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import PRUNING, TrainConfig
 from vltp_ros.training.provenance import identity
+
+VLTP_RATES = (0.42, 0.76, 0.8)
+"""Those at which VLTP costs a little less than CTS, SViT and DToP."""
 
 
 @dataclass
@@ -40,6 +37,13 @@ class Baselines(ModelOption, SplitOption, Command):
 
 def run(args: Baselines) -> dict:
     """Train and evaluate; ValueError for a bad model, data set, split or count."""
+    from vltp_ros.data.scenes import TabletopDataset
+    from vltp_ros.evaluation.machine import measured_on
+    from vltp_ros.evaluation.table7 import table7
+    from vltp_ros.runtime.session import Session
+    from vltp_ros.simulation import TASKS
+    from vltp_ros.training.batches import BatchSource
+
     session = Session.load(args.model_directory, "cpu")
     source = BatchSource(TabletopDataset(args.data), TASKS, args.config)
     options = {"--model": identity(args.model_directory)}

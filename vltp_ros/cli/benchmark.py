@@ -6,21 +6,33 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import torch
 import tyro
 
 from vltp_ros.cli.options import Command, DeviceOption, ModelOption
-from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
-from vltp_ros.evaluation.reasoner_benchmark import benchmark_reasoner
 from vltp_ros.network.config import Quantization
 from vltp_ros.network.csp import CspName
-from vltp_ros.rig.image_benchmark import benchmark_images
-from vltp_ros.rig.node_benchmark import Outputs, benchmark_node
-from vltp_ros.runtime.device import DTYPES, resolve_device
+from vltp_ros.rig.config import Outputs
+
+
+@dataclass(kw_only=True)
+class ThreadsOption:
+    """How many threads PyTorch uses on a CPU."""
+
+    threads: int = 0
+    """CPU threads; 0 leaves PyTorch's default."""
+
+    def set_threads(self) -> None:
+        """Use as many threads from now on; ValueError for a negative number."""
+        import torch
+
+        if self.threads < 0:
+            raise ValueError(f"--threads is {self.threads}; it must be at least 0")
+        if self.threads:
+            torch.set_num_threads(self.threads)
 
 
 @dataclass
-class Encoder(DeviceOption):
+class Encoder(DeviceOption, ThreadsOption):
     """Time SAM's image encoder at several pruning rates, prune decoder included.
 
     Weights are random. The encoder runs eagerly; on a GPU as captured graphs too, on a
@@ -40,6 +52,10 @@ class Encoder(DeviceOption):
 
     def measure(self) -> dict:
         """Run the benchmark."""
+        from vltp_ros.evaluation.encoder_benchmark import benchmark_encoder
+        from vltp_ros.runtime.device import DTYPES, resolve_device
+
+        self.set_threads()
         return benchmark_encoder(
             self.sam,
             resolve_device(self.device),
@@ -51,7 +67,7 @@ class Encoder(DeviceOption):
 
 
 @dataclass
-class Reasoner(DeviceOption):
+class Reasoner(DeviceOption, ThreadsOption):
     """Time LLaVA, from image and tasks to <SEG>.
 
     Weights are random, of the true shapes. On a GPU LLaVA runs eagerly and as captured graphs.
@@ -72,6 +88,10 @@ class Reasoner(DeviceOption):
 
     def measure(self) -> dict:
         """Run the benchmark."""
+        from vltp_ros.evaluation.reasoner_benchmark import benchmark_reasoner
+        from vltp_ros.runtime.device import resolve_device
+
+        self.set_threads()
         return benchmark_reasoner(
             self.size,
             resolve_device(self.device),
@@ -101,6 +121,9 @@ class Node(ModelOption, DeviceOption):
 
     def measure(self) -> dict:
         """Run the benchmark; RuntimeError when the node does not work."""
+        from vltp_ros.rig.node_benchmark import benchmark_node
+        from vltp_ros.runtime.device import resolve_device
+
         if not self.seconds >= 1:
             raise ValueError(f"--seconds is {self.seconds}; it must be at least 1")
         sizes = [_size(text) for text in self.resolution]
@@ -121,6 +144,8 @@ class Images:
 
     def measure(self) -> dict:
         """Run the benchmark; RuntimeError without ROS 2."""
+        from vltp_ros.rig.image_benchmark import benchmark_images
+
         return benchmark_images(*_size(self.resolution), self.repeats)
 
 
@@ -142,14 +167,10 @@ class Benchmark(Command):
         | Annotated[Node, tyro.conf.subcommand("node")]
         | Annotated[Images, tyro.conf.subcommand("images")]
     )
-    threads: int = 0
-    """CPU threads; 0 leaves PyTorch's default."""
 
 
 def run(args: Benchmark) -> dict:
     """Measure; ValueError for bad rates, device, tasks or repeats."""
-    if args.threads:
-        torch.set_num_threads(args.threads)
     return args.part.measure()
 
 

@@ -6,8 +6,6 @@ import sys
 from dataclasses import dataclass
 
 from vltp_ros.cli.options import Command, DeviceOption
-from vltp_ros.evaluation.check import check_installation
-from vltp_ros.runtime.device import resolve_device
 
 
 @dataclass
@@ -24,9 +22,14 @@ class Check(DeviceOption, Command):
 
 def run(args: Check) -> dict:
     """Check and measure, and say on stderr how far it is; ValueError for a bad device."""
-    return check_installation(
-        resolve_device(args.device), args.quick, lambda line: print(line, file=sys.stderr)
-    )
+    from vltp_ros.evaluation.check import check_installation
+    from vltp_ros.runtime.device import resolve_device
+
+    def tell(line: str) -> None:
+        if not args.quiet:
+            print(line, file=sys.stderr)
+
+    return check_installation(resolve_device(args.device), args.quick, tell)
 
 
 def describe(answer: dict) -> str:

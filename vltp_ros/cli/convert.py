@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from vltp_ros.checkpoints.lisa import convert_lisa
-from vltp_ros.checkpoints.llava import convert_llava
-from vltp_ros.checkpoints.sam import convert_sam
 from vltp_ros.cli.options import Command
 from vltp_ros.cli.output import ForceOption
-from vltp_ros.network.config import ModelConfig
+
+if TYPE_CHECKING:
+    from vltp_ros.network.config import ModelConfig
 
 
 @dataclass
@@ -31,6 +30,8 @@ class Sam:
 
     def convert(self, overwrite: bool) -> ModelConfig:
         """Write the model directory, in place of a model where one may be overwritten."""
+        from vltp_ros.checkpoints.sam import convert_sam
+
         return convert_sam(self.file, self.out, self.sam, self.sha256, overwrite)
 
 
@@ -47,6 +48,8 @@ class Lisa:
 
     def convert(self, overwrite: bool) -> ModelConfig:
         """Write the model directory, in place of a model where one may be overwritten."""
+        from vltp_ros.checkpoints.lisa import convert_lisa
+
         return convert_lisa(self.directory, self.clip, self.out, overwrite=overwrite)
 
 
@@ -63,6 +66,8 @@ class Llava:
 
     def convert(self, overwrite: bool) -> ModelConfig:
         """Write the model directory, in place of a model where one may be overwritten."""
+        from vltp_ros.checkpoints.llava import convert_llava
+
         return convert_llava(self.directory, self.sam, self.out, overwrite)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption
-from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.rig.demo_video import VideoFrame, write_gif, write_video
-from vltp_ros.rig.processes import own_network, running
-from vltp_ros.runtime.device import resolve_device
+
+if TYPE_CHECKING:
+    from vltp_ros.rig.demo_video import VideoFrame
 
 PATIENCE = 120.0  # seconds for the model to load and the first mask to come
 GIF_SECONDS = 10.0
@@ -32,6 +32,11 @@ class Demo(ModelOptions, PrecisionOption, Command):
 
 def run(args: Demo) -> dict:
     """Record, then draw; RuntimeError when ROS 2 is missing, a process ends, or no mask comes."""
+    from vltp_ros.evaluation.machine import measured_on
+    from vltp_ros.rig.demo_video import write_gif, write_video
+    from vltp_ros.rig.processes import own_network, running
+    from vltp_ros.runtime.device import resolve_device
+
     if not args.seconds > 0:
         raise ValueError(f"--seconds is {args.seconds}; it must be above 0")
     machine = measured_on(resolve_device(args.device))

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption, SplitOption
-from vltp_ros.data.scenes import TabletopDataset
-from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.evaluation.questions import Control, Probe, evaluate_questions
-from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
+from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption
+from vltp_ros.evaluation.controls import Control
 from vltp_ros.network.csp import CspName
-from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
+from vltp_ros.simulation import Split
+
+if TYPE_CHECKING:
+    from vltp_ros.evaluation.tabletop import Setting
+    from vltp_ros.runtime.session import Session
+
+
+UNRATED = ("adaptive", "keep_all")
+"""Selectors that no rate is for."""
 
 
 @dataclass
-class Evaluate(ModelOptions, PrecisionOption, SplitOption, Command):
+class Evaluate(ModelOptions, PrecisionOption, Command):
     """Measure gIoU, cIoU and GMACs of a model, dense and pruned, and pruned at random."""
 
     count: int | None = None
@@ -33,26 +38,33 @@ class Evaluate(ModelOptions, PrecisionOption, SplitOption, Command):
         Literal["prune_decoder", "adaptive", "random", "oracle", "attention", "keep_all"], ...
     ] = ()
     """What chooses the image tokens, one or more; the default table if not given."""
-    rate: float = 0.5
-    """Share of tokens frozen at each stage; with --selector only, not for adaptive or keep_all."""
+    rate: float | None = None
+    """Share of tokens frozen at each stage, 0.5 if not given; with --selector only, not for
+    adaptive or keep_all."""
     csp: tuple[CspName, ...] = ("off",)
     """Presets of LVLM_CSP, one or more: which image tokens LLaVA's layers see."""
+    split: Split | None = None
+    """Split of the scenes that are rendered, test if not given; uncommon has looks and phrasings
+    that no other split shows."""
 
 
 def run(args: Evaluate) -> dict:
     """Evaluate; ValueError for a bad model, split, count, selector or rate."""
+    from vltp_ros.evaluation.machine import measured_on
+    from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
+
     if args.data is None and args.control != ("none",):
         raise ValueError(f"--control is {' '.join(args.control)}, which needs --data")
     session = args.load(InferenceSettings(precision=args.precision))
-    chosen = [
-        Setting(name, 0.0 if name in ("adaptive", "keep_all") else args.rate)
-        for name in args.selector
-    ]
+    rate = 0.5 if args.rate is None else args.rate
+    chosen = [Setting(name, 0.0 if name in UNRATED else rate) for name in args.selector]
     settings = [replace(row, csp=csp) for row in chosen or DEFAULT_SETTINGS for csp in args.csp]
     if args.data is not None:
         rows = _questions(args.data, args, session, settings)
     else:
-        rows = evaluate(session, args.split, 300 if args.count is None else args.count, settings)
+        rows = evaluate(
+            session, args.split or "test", 300 if args.count is None else args.count, settings
+        )
     return {
         "model": session.name,
         "quantization": session.model.config.quantization,
@@ -64,6 +76,9 @@ def run(args: Evaluate) -> dict:
 
 def _questions(data: Path, args: Evaluate, session: Session, settings: list[Setting]) -> list[dict]:
     """Return the rows of a data set's questions; nothing ranks where all tokens are kept."""
+    from vltp_ros.data.scenes import TabletopDataset
+    from vltp_ros.evaluation.questions import Probe, evaluate_questions
+
     probes = [
         Probe(setting, control)
         for setting in settings

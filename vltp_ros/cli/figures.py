@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption, SplitOption
-from vltp_ros.evaluation.figures import RATES, draw_figures, draw_picture
-from vltp_ros.imaging.pictures import read_picture, write_png
 from vltp_ros.runtime.settings import InferenceSettings
 
 
@@ -24,8 +22,9 @@ class Figures(ModelOptions, PrecisionOption, SplitOption, Command):
     """Picture to draw instead of scenes."""
     task: str = ""
     """What is to be done with what it shows."""
-    rates: tuple[float, ...] = RATES
-    """Shares of the tokens that are pruned in a row each, of one's own picture; 0 is dense."""
+    rates: tuple[float, ...] | None = None
+    """Shares of the tokens that are pruned in a row each, of one's own picture, where 0 is dense;
+    0, 0.5, 0.7 and 0.8 if not given."""
     count: int = 3
     """Number of scenes, one task each."""
     seed: int = 0
@@ -34,10 +33,13 @@ class Figures(ModelOptions, PrecisionOption, SplitOption, Command):
 
 def run(args: Figures) -> dict:
     """Draw; ValueError for a bad model, picture, rate, split, count or seed."""
+    from vltp_ros.evaluation.figures import RATES, draw_figures, draw_picture
+    from vltp_ros.imaging.pictures import read_picture, write_png
+
     if (args.image is None) != (not args.task):
         given, missing = ("--task", "--image") if args.task else ("--image", "--task")
         raise ValueError(f"{given} is given without {missing}; they belong together")
-    if args.image is None and args.rates != RATES:
+    if args.image is None and args.rates is not None:
         raise ValueError("--rates has an effect only with --image and --task")
     picture = None if args.image is None else read_picture(args.image)
     session = args.load(InferenceSettings(precision=args.precision))
@@ -45,7 +47,7 @@ def run(args: Figures) -> dict:
         paths = draw_figures(session, args.out, args.count, args.split, args.seed)
     else:
         paths = [args.out / f"{args.image.stem}_tokens.png"]
-        write_png(paths[0], draw_picture(session, picture, args.task, args.rates))
+        write_png(paths[0], draw_picture(session, picture, args.task, args.rates or RATES))
     return {"files": [str(path) for path in paths]}
 
 

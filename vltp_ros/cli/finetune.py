@@ -6,25 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
-from vltp_ros.checkpoints.adapters import LoraConfig, add_adapter
-from vltp_ros.checkpoints.model_directory import save_model
-from vltp_ros.checkpoints.quantization import TrainingQuantization
+from vltp_ros.checkpoints.lora import LoraConfig
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.cli.output import ForceOption, check_training_output
 from vltp_ros.cli.validation import ValidationOptions
-from vltp_ros.data.scenes import TabletopDataset
-from vltp_ros.runtime.device import resolve_device
-from vltp_ros.simulation import TASKS
-from vltp_ros.training.batches import BatchSource
+from vltp_ros.network.config import TrainingQuantization
 from vltp_ros.training.config import FINETUNING, TrainConfig
-from vltp_ros.training.loop import fit
-from vltp_ros.training.provenance import SCENES, describe_run, identity, provenance
-from vltp_ros.training.run_directory import options_of
-from vltp_ros.training.stages import LoraStage
-from vltp_ros.training.start import load_start
 
 
 @dataclass
@@ -52,6 +41,20 @@ class Finetune(ValidationOptions, ForceOption, DeviceOption, Command):
 
 def run(args: Finetune) -> dict:
     """Train and write the model directory; ValueError for a model that is no such start."""
+    import torch
+
+    from vltp_ros.checkpoints.adapters import add_adapter
+    from vltp_ros.checkpoints.model_directory import save_model
+    from vltp_ros.data.scenes import TabletopDataset
+    from vltp_ros.runtime.device import resolve_device
+    from vltp_ros.simulation import TASKS
+    from vltp_ros.training.batches import BatchSource
+    from vltp_ros.training.loop import fit
+    from vltp_ros.training.provenance import identity
+    from vltp_ros.training.run_directory import options_of
+    from vltp_ros.training.stages import LoraStage
+    from vltp_ros.training.start import load_start
+
     check_training_output(args.run, args.out, args.force)
     data = TabletopDataset(args.data)
     source = BatchSource(data, TASKS, args.config)
@@ -77,5 +80,7 @@ def run(args: Finetune) -> dict:
 
 def _provenance(args: Finetune, seconds: float, scenes: int) -> dict:
     """Return what the model directory says of where the model comes from."""
+    from vltp_ros.training.provenance import SCENES, describe_run, provenance
+
     what = describe_run("finetune", args.config, seconds, scenes)
     return provenance(args.init, f"{what}; LoRA of rank {args.lora.rank}", trained_on=SCENES)

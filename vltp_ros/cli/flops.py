@@ -7,8 +7,6 @@ from itertools import groupby
 from typing import Literal
 
 from vltp_ros.cli.options import Command
-from vltp_ros.evaluation.flops import image_token_cost, model_gmacs
-from vltp_ros.network.config import model_config
 from vltp_ros.network.csp import CspName
 
 
@@ -16,27 +14,33 @@ from vltp_ros.network.csp import CspName
 class Flops(Command):
     """Count the giga multiply-accumulates of one image and one task."""
 
-    sam: Literal["tabletop", "vit_b", "vit_l", "vit_h"] = "vit_h"
-    """Size of the image encoder."""
+    sam: Literal["tabletop", "vit_b", "vit_l", "vit_h"] | None = None
+    """Size of the image encoder; vit_h if not given."""
     prune_after: tuple[int, ...] | None = None
     """1-based global-attention layers after which tokens are selected; at half and three quarters
     of the depth if not given."""
-    rates: tuple[float, ...] = (0.5,)
-    """Share of tokens frozen at each stage, one value for all stages or one for each."""
+    rates: tuple[float, ...] | None = None
+    """Share of tokens frozen at each stage, one value for all stages or one for each; 0.5 if not
+    given."""
     llava: Literal["tabletop", "1b", "7b"] | None = None
     """Size of LLaVA, to count instead what its language model spends on image tokens."""
-    csp: CspName = "65"
-    """Preset of LVLM_CSP: which image tokens LLaVA's layers see; with --llava only."""
+    csp: CspName | None = None
+    """Preset of LVLM_CSP: which image tokens LLaVA's layers see, 65 if not given; with --llava
+    only."""
 
 
 def run(args: Flops) -> dict:
     """Count; ValueError for stages or rates that are not allowed."""
+    from vltp_ros.evaluation.flops import image_token_cost, model_gmacs
+    from vltp_ros.network.config import model_config
+
     if args.llava is not None:
-        return {"llava": args.llava, "csp": args.csp, **image_token_cost(args.llava, args.csp)}
-    config = model_config(args.sam)
+        csp = args.csp or "65"
+        return {"llava": args.llava, "csp": csp, **image_token_cost(args.llava, csp)}
+    config = model_config(args.sam or "vit_h")
     stages = config.pruning.prune_after if args.prune_after is None else args.prune_after
-    rates = args.rates * len(stages) if len(args.rates) == 1 else args.rates
-    return model_gmacs(config, stages, rates)
+    rates = (0.5,) if args.rates is None else args.rates
+    return model_gmacs(config, stages, rates * len(stages) if len(rates) == 1 else rates)
 
 
 def describe(answer: dict) -> str:

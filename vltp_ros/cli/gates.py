@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vltp_ros.cli.options import Command
-from vltp_ros.data.scenes import TabletopDataset
-from vltp_ros.evaluation.gates import check
 
 
 @dataclass
@@ -22,6 +20,9 @@ class Gates(Command):
 
 def run(args: Gates) -> dict:
     """Measure; ValueError for a data set that is empty or of edition 1."""
+    from vltp_ros.data.scenes import TabletopDataset
+    from vltp_ros.evaluation.gates import check
+
     rows = check(TabletopDataset(args.train), TabletopDataset(args.val))
     return {
         "rows": [{**asdict(row), "passed": row.passed} for row in rows],

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from vltp_ros.checkpoints.golden import Golden, write_golden
 from vltp_ros.cli.options import Command, DeviceOption
-from vltp_ros.imaging.pictures import read_picture
-from vltp_ros.runtime.session import Session
 
 
 @dataclass
@@ -31,6 +28,10 @@ class RecordGolden(DeviceOption, Command):
 
 def run(args: RecordGolden) -> dict:
     """Record; ValueError where nothing was found, as nothing is what a broken model finds."""
+    from vltp_ros.checkpoints.golden import Golden, write_golden
+    from vltp_ros.imaging.pictures import read_picture
+    from vltp_ros.runtime.session import Session
+
     session = Session.load(args.model, args.device)
     image = read_picture(args.image)
     (answer,) = session.segment(image, [args.task])

@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
 
-from vltp_ros.checkpoints.adapters import ADAPTER_FILE, merge_adapter
-from vltp_ros.checkpoints.model_directory import load_model, read_description, save_model
-from vltp_ros.checkpoints.output import check_output
 from vltp_ros.cli.options import Command
 from vltp_ros.cli.output import ForceOption
-from vltp_ros.training.provenance import provenance
 
 
 @dataclass
@@ -35,6 +30,13 @@ class Merge(ForceOption, Command):
 
 def run(args: Merge) -> dict:
     """Merge; ValueError for a model without adapters or an --out that may not be written to."""
+    import torch
+
+    from vltp_ros.checkpoints.adapters import ADAPTER_FILE, merge_adapter
+    from vltp_ros.checkpoints.model_directory import load_model, read_description, save_model
+    from vltp_ros.checkpoints.output import check_output
+    from vltp_ros.training.provenance import provenance
+
     if ADAPTER_FILE not in read_description(args.model)[1]:
         raise ValueError(f"{args.model} has no adapter; there is nothing to merge")
     check_output(args.out, args.force)

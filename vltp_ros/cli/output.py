@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vltp_ros.checkpoints.output import check_output
-
 
 @dataclass(kw_only=True)
 class ForceOption:
@@ -27,6 +25,8 @@ def check_training_output(run: Path, out: Path, force: bool) -> None:
     Raises:
         ValueError: for an ``out`` that may not be written to, or that ``run`` lies in.
     """
+    from vltp_ros.checkpoints.output import check_output
+
     if run.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"--out is {out}, where --run {run} lies; give another --out")
     check_output(out, force)

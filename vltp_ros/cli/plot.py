@@ -8,7 +8,6 @@ from pathlib import Path
 import tyro
 
 from vltp_ros.cli.options import Command
-from vltp_ros.evaluation.plots import draw_plots
 from vltp_ros.paths import pip_command
 
 
@@ -25,6 +24,8 @@ class Plot(Command):
 
 def run(args: Plot) -> dict:
     """Draw; ValueError for a source with nothing to draw, or another kind of picture."""
+    from vltp_ros.evaluation.plots import draw_plots
+
     if args.out.suffix.lower() != ".png":
         raise ValueError(f"--out is {args.out}; it must end in .png")
     try:

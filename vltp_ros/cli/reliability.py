@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from vltp_ros.checkpoints.calibration import write_calibration
 from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption, SplitOption
-from vltp_ros.evaluation.answers import (
-    Answered,
-    ask,
-    fit_odds,
-    instance_rows,
-    reliability_rows,
-    scores_of,
-)
-from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.network.config import CalibrationConfig
 from vltp_ros.runtime.settings import InferenceSettings
+
+if TYPE_CHECKING:
+    from vltp_ros.evaluation.answers import Answered
 
 FEW = 50  # answers of a kind, from which nothing is fitted
 
@@ -38,6 +32,10 @@ def run(args: Reliability) -> dict:
         raise ValueError(f"--count is {args.count}; it must be at least 1")
     if args.fit and args.split != "val":
         raise ValueError(f"--fit is for --split val; it is {args.split!r}")
+    from vltp_ros.checkpoints.calibration import write_calibration
+    from vltp_ros.evaluation.answers import ask, instance_rows, reliability_rows
+    from vltp_ros.evaluation.machine import measured_on
+
     session = args.load(InferenceSettings(precision=args.precision))
     if args.fit:  # to the scores as they come
         session.model.config = replace(session.model.config, calibration=CalibrationConfig())
@@ -57,6 +55,8 @@ def run(args: Reliability) -> dict:
 
 def _fitted(answers: list[Answered]) -> CalibrationConfig:
     """Return the calibration of both kinds of answer; ValueError where one has too few."""
+    from vltp_ros.evaluation.answers import fit_odds, scores_of
+
     odds = {}
     for name, (scores, right) in scores_of(answers).items():
         if name == "instance":  # the same as of whole masks

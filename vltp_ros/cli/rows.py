@@ -9,12 +9,7 @@ from typing import Annotated
 import tyro
 
 from vltp_ros.cli.options import Command, ModelOption
-from vltp_ros.data.scenes import TabletopDataset
-from vltp_ros.evaluation.comparisons import compare
-from vltp_ros.evaluation.machine import measured_on
-from vltp_ros.evaluation.row_runner import RowRunner
 from vltp_ros.evaluation.rows import TableName, paper_rows
-from vltp_ros.runtime.session import Session
 from vltp_ros.training.config import PRUNING, TrainConfig
 
 
@@ -44,6 +39,12 @@ def run(args: Rows) -> dict:
     """Train and measure; ValueError for a bad model, data set or count."""
     if args.count is not None and args.count < 2:
         raise ValueError(f"--count is {args.count}; it must be at least 2, for a standard error")
+    from vltp_ros.data.scenes import TabletopDataset
+    from vltp_ros.evaluation.comparisons import compare
+    from vltp_ros.evaluation.machine import measured_on
+    from vltp_ros.evaluation.row_runner import RowRunner
+    from vltp_ros.runtime.session import Session
+
     session = Session.load(args.model_directory, "cpu", precision="float32")
     data, held_out = TabletopDataset(args.data), TabletopDataset(args.on)
     runner = RowRunner(session.model.eval(), data, held_out, args.config, args.run, args.count)

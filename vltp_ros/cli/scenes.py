@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vltp_ros.cli.options import Command
-from vltp_ros.simulation import EditionNumber, Split, generate_dataset
+from vltp_ros.simulation import EditionNumber, Split
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Scenes(Command):
 
 def run(args: Scenes) -> dict:
     """Render the dataset; ValueError if an argument is out of range."""
+    from vltp_ros.simulation import generate_dataset
+
     start = time.perf_counter()
     generate_dataset(
         args.out, args.count, args.seed, args.split, args.workers, edition=args.edition

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from vltp_ros.cli.options import Command, ModelOptions
-from vltp_ros.imaging.instances import Instance, separate
-from vltp_ros.imaging.sources import Source, find_sources, is_bag
-from vltp_ros.imaging.tracking import Tracker
-from vltp_ros.runtime.caveat import caveat_of
 from vltp_ros.runtime.settings import InferenceSettings
-from vltp_ros.types import Segmentation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vltp_ros.imaging.instances import Instance
+    from vltp_ros.imaging.sources import Source
     from vltp_ros.runtime.session import Session
+    from vltp_ros.types import Segmentation
 
 LOG = logging.getLogger(__name__)
 
@@ -53,6 +52,9 @@ def run(args: Segment) -> dict:
 
     Of several pictures, one that cannot be read costs itself alone.
     """
+    from vltp_ros.imaging.sources import is_bag
+    from vltp_ros.runtime.caveat import caveat_of
+
     if not args.sources or not args.task:
         missing = "--task" if args.sources else "a picture"
         raise ValueError(f"{missing} is missing; give at least one")
@@ -82,6 +84,8 @@ def _segment_pictures(args: Segment) -> dict:
     """Segment pictures and videos, with one model; say what each answer is, and what failed."""
     from tqdm import tqdm
 
+    from vltp_ros.imaging.sources import find_sources
+
     if args.image_topic:
         raise ValueError(f"--image-topic is {args.image_topic}, but {args.sources[0]} is no bag")
     sources = find_sources(args.sources)
@@ -104,6 +108,8 @@ def _segment_pictures(args: Segment) -> dict:
 def _segment(source: Source, session: Session, args: Segment) -> Iterator[dict]:
     """Segment the pictures of a source, write the files, and say what they answer."""
     from vltp_ros.imaging.answer_files import AnswerFiles
+    from vltp_ros.imaging.instances import separate
+    from vltp_ros.imaging.tracking import Tracker
 
     tracker = Tracker()
     with AnswerFiles(source, args.out, args.probability, args.kept) as files:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from vltp_ros.cli.options import Command
-from vltp_ros.evaluation.tables import TABLES, cost_rows
 
 
 @dataclass
@@ -20,6 +19,8 @@ class Tables(Command):
 
 def run(args: Tables) -> dict:
     """Count; ValueError if no column is asked for."""
+    from vltp_ros.evaluation.tables import cost_rows
+
     if not args.costs:
         raise ValueError("no column of the tables is asked for; allowed: --costs")
     return {"rows": [{**dataclasses.asdict(row), "fits": row.fits} for row in cost_rows()]}
@@ -27,6 +28,8 @@ def run(args: Tables) -> dict:
 
 def describe(answer: dict) -> str:
     """Return one block per table, then how many rows fit."""
+    from vltp_ros.evaluation.tables import TABLES
+
     rows = answer["rows"]
     width = max(len(row["label"]) for row in rows)
     lines = ["GMACs of the image encoder and its prune decoder, one image and one task", ""]

@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import tyro
-from torch import nn
 
-from vltp_ros.checkpoints.model_directory import save_model, sha256
-from vltp_ros.checkpoints.quantization import TrainingQuantization
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.cli.output import ForceOption, check_training_output
 from vltp_ros.cli.validation import ValidationOptions
-from vltp_ros.data.scenes import TabletopDataset
-from vltp_ros.network.vltp import Vltp
-from vltp_ros.runtime.device import resolve_device
-from vltp_ros.simulation import TASKS
-from vltp_ros.training.batches import BatchSource, Source
+from vltp_ros.network.config import TrainingQuantization
 from vltp_ros.training.config import TrainConfig
-from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
-from vltp_ros.training.crowded_stages import LookingStage, ReasonerStage, TowerStage
-from vltp_ros.training.loop import fit
-from vltp_ros.training.new_model import new_model
-from vltp_ros.training.provenance import SCENES, describe_run, identity, provenance
-from vltp_ros.training.run_directory import CHECKPOINT
-from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
-from vltp_ros.training.start import load_start, take_heads, take_sam
-
-FIRST_STAGES: dict[int, dict[str, type[nn.Module]]] = {
-    1: {"encoder": EncoderStage, "dense": DenseStage},
-    2: {
-        "encoder": EncoderStage,
-        "tower": TowerStage,
-        "reasoner": ReasonerStage,
-        "dense": LookingStage,
-    },
-}
-"""Edition of the scenes -> the stages that may start from a new model."""
-
-LATER_STAGES = {"attention": AttentionStage, "prune": PrunedStage}
-"""The stages that start from a trained dense model."""
-
-TRAIN_LLAVA = ("tower", "reasoner", "dense", "attention")
-"""The stages that train LLaVA's own weights, which must be whole."""
 
 
 @dataclass
@@ -78,6 +44,22 @@ class Train(ValidationOptions, ForceOption, DeviceOption, Command):
 
 def run(args: Train) -> dict:
     """Train and write the model directory; ValueError for arguments that do not fit together."""
+    import torch
+
+    from vltp_ros.checkpoints.model_directory import save_model, sha256
+    from vltp_ros.cli.stages import (
+        FIRST_STAGES,
+        LATER_STAGES,
+        TRAIN_LLAVA,
+        initial_model,
+        new_source,
+    )
+    from vltp_ros.data.scenes import TabletopDataset
+    from vltp_ros.training.loop import fit
+    from vltp_ros.training.provenance import SCENES, describe_run, identity, provenance
+    from vltp_ros.training.run_directory import CHECKPOINT
+    from vltp_ros.training.start import take_heads
+
     check_training_output(args.run, args.out, args.force)
     data = TabletopDataset(args.data)
     first_stages = FIRST_STAGES[data.edition]
@@ -86,11 +68,11 @@ def run(args: Train) -> dict:
             f"--stage is {args.stage!r} and {data.directory} has edition {data.edition}; allowed "
             f"there: {', '.join((*first_stages, *LATER_STAGES))}"
         )
-    source = _source(data, args.config)
-    held_out = args.held_out(data, lambda scenes: _source(scenes, args.config))
+    source = new_source(data, args.config)
+    held_out = args.held_out(data, lambda scenes: new_source(scenes, args.config))
     torch.manual_seed(args.config.seed)
-    model = _initial_model(args, data.edition)
-    stage: nn.Module
+    model = initial_model(args, data.edition)
+    stage: torch.nn.Module
     if args.stage in LATER_STAGES:
         stage = LATER_STAGES[args.stage](model, args.config)
     else:
@@ -113,59 +95,3 @@ def run(args: Train) -> dict:
     what = describe_run(f"train --stage {args.stage}", args.config, seconds, len(data))
     save_model(model, args.out, provenance(args.init, what, args.sam, SCENES), base=base)
     return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
-
-
-def _source(data: TabletopDataset, config: TrainConfig) -> Source:
-    """Return what draws batches of a data set's edition."""
-    return BatchSource(data, TASKS, config) if data.edition == 1 else CrowdedSource(data, config)
-
-
-def _initial_model(args: Train, edition: int) -> Vltp:
-    """Load or build the model to train."""
-    device = resolve_device(args.device)
-    if args.sam is not None and args.stage in LATER_STAGES:
-        raise ValueError(
-            f"--sam is {args.sam}; the {args.stage} stage starts from a trained dense model"
-        )
-    if args.init is None:
-        model = _new_model(args, edition).to(device)
-    else:
-        model = _loaded(args, args.init, device)
-    if args.sam is not None:
-        take_sam(model, args.sam)
-    return model
-
-
-def _loaded(args: Train, directory: Path, device: torch.device) -> Vltp:
-    """Load the model to go on from."""
-    if args.stage in TRAIN_LLAVA:
-        why = f"the {args.stage} stage trains LLaVA's own weights"
-        return load_start(directory, args.quantization, device, ("float32",), why)
-    model = load_start(directory, args.quantization, device)
-    if args.stage == "prune" and model.prune_decoder is None:
-        _add_pruned_half(model)
-    return model
-
-
-def _new_model(args: Train, edition: int) -> Vltp:
-    """Build a model for a stage that may start from one."""
-    if args.stage in LATER_STAGES:
-        raise ValueError(
-            f"--init is missing; the {args.stage} stage starts from a trained dense model"
-        )
-    if args.quantization not in (None, "float32"):
-        raise ValueError(
-            f"--quantization is {args.quantization!r} and --init is missing; a new model is "
-            "trained in float32"
-        )
-    if edition == 1:
-        sentences = [text for task in TASKS for text in task.phrasings]
-        return new_model(sentences, args.config.seed)
-    return new_model(common_sentences(), args.config.seed, "crowded")
-
-
-def _add_pruned_half(model: Vltp) -> None:
-    """Give a model a pruned half to train; a prune decoder then ranks image tokens, not LLaVA."""
-    model.inherit()
-    pruning = dataclasses.replace(model.config.pruning, selector="prune_decoder")
-    model.config = dataclasses.replace(model.config, pruning=pruning)

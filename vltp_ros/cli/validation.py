@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vltp_ros.data.scenes import TabletopDataset
-from vltp_ros.evaluation.validation import scenes_giou
-from vltp_ros.network.vltp import Vltp
-from vltp_ros.training.batches import Source
-from vltp_ros.training.validation import Validation
+if TYPE_CHECKING:
+    from vltp_ros.data.scenes import TabletopDataset
+    from vltp_ros.network.vltp import Vltp
+    from vltp_ros.training.batches import Source
+    from vltp_ros.training.validation import Validation
 
 
 @dataclass(kw_only=True)
@@ -40,6 +41,8 @@ class ValidationOptions:
                 raise ValueError(f"{option} is {getattr(self, name)}; it must be at least 1")
         if self.val is None:
             return None
+        from vltp_ros.data.scenes import TabletopDataset
+
         data = TabletopDataset(self.val)
         if data.edition != training.edition:
             raise ValueError(
@@ -62,6 +65,9 @@ class ValidationOptions:
         """
         if source is None:
             return None
+        from vltp_ros.evaluation.validation import scenes_giou
+        from vltp_ros.training.validation import Validation
+
         count = min(self.val_count, len(source.data))
         if rate is None:
             return Validation(source, self.val_every, count)

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
+from vltp_ros.evaluation.controls import Control
 from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import Setting, mean_cost, score_of
 from vltp_ros.network.csp import CspName, csp_config
@@ -22,11 +22,6 @@ from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.runtime.masks import finish_masks
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.transfer import upload
-
-Control = Literal["none", "grey", "swapped", "ranking"]
-CONTROLS = get_args(Control)
-"""What is taken from a model, whose SAM sees the right image. grey: LLaVA sees grey; swapped: LLaVA
-sees the next scene; ranking: the prune decoder ranks by the <SEG> of the scene's next question."""
 
 SELECTORS = ("keep_all", "prune_decoder", "random", "oracle")
 """What may choose the tokens here."""

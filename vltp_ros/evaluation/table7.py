@@ -28,8 +28,6 @@ from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import PrunedStage, frozen_inputs, image_mask_loss
 
-VLTP_RATES = (0.42, 0.76, 0.8)
-"""Those that cost a little less than CTS, SViT and DToP."""
 CALIBRATION_BATCHES = 8
 
 Way = tuple[str, float]

@@ -210,6 +210,11 @@ AutoQuantization = Literal["auto", Quantization]
 AUTO_QUANTIZATIONS = get_args(AutoQuantization)
 """Those, and auto: bfloat16 on a GPU where it fits, else nf4; on a CPU what the model says."""
 
+TrainingQuantization = Literal["float32", "bfloat16", "nf4"]
+TRAINING_QUANTIZATIONS = get_args(TrainingQuantization)
+"""LLaVA's weights where it is frozen, or only adapters on it learn; int8 computes in float16, whose
+range is too small for training."""
+
 
 @documented
 @dataclass(frozen=True)

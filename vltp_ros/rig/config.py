@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from vltp_ros.settings import check, documented, setting
 from vltp_ros.simulation import SPLITS, Split
+
+Outputs = Literal["mask", "instances", "all"]
+"""What the benchmark of the node listens to."""
 
 
 @documented

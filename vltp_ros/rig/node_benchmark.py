@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.rig.config import Outputs
 from vltp_ros.rig.processes import own_network, running
 
 if TYPE_CHECKING:
     from vltp_ros.rig.measurement import Measurement
 
 PATIENCE = 180.0  # seconds for the model to load and the first mask to come
-Outputs = Literal["mask", "instances", "all"]
-"""What is listened to."""
-
 OUTSIDE = {"queue", "convert", "publish"}  # stages that are not the model's
 TASK = "something to drive a nail"
 

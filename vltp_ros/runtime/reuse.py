@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from vltp_ros.settings import check, documented, setting
@@ -65,6 +64,8 @@ class CachedSeg:
 
 def view_of(image: np.ndarray, stamp: float) -> View:
     """Return the view of uint8 [H, W, 3] that was taken at ``stamp``, seconds."""
+    import cv2  # not before: commands that only print their help know the settings above
+
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     cells = cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
     return View(stamp, cells.astype(np.float32) / 255)

@@ -2,15 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from vltp_ros.simulation import sampling, shapes, tasks
 from vltp_ros.simulation.crowded import records
 from vltp_ros.simulation.crowded import sampling as crowded_sampling
-from vltp_ros.simulation.splits import Split
-
-EditionNumber = Literal[1, 2]
-"""1: a few objects, tasks that a kind serves; 2: crowded, with tasks that depend on the image."""
+from vltp_ros.simulation.splits import EditionNumber, Split
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Splits of the scenes, and the random numbers that everything in a scene follows from."""
+"""Splits and editions of scenes, and the random numbers that all in a scene follows from."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeVar, get_args
@@ -9,6 +9,9 @@ Split = Literal["train", "val", "test", "uncommon"]
 T = TypeVar("T")
 SPLITS = get_args(Split)
 """Which scenes: "uncommon" has looks and phrasings that the others never show."""
+
+EditionNumber = Literal[1, 2]
+"""1: a few objects, tasks that a kind serves; 2: crowded, with tasks that depend on the image."""
 
 
 def generator(seed: int, split: Split, stream: int) -> np.random.Generator:

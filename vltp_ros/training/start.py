@@ -10,8 +10,7 @@ from torch import nn
 
 from vltp_ros.checkpoints.adapters import ADAPTER_FILE
 from vltp_ros.checkpoints.model_directory import load_model, read_description
-from vltp_ros.checkpoints.quantization import TRAINING_QUANTIZATIONS
-from vltp_ros.network.config import Quantization
+from vltp_ros.network.config import TRAINING_QUANTIZATIONS, Quantization
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.training.run_directory import CHECKPOINT, read_checkpoint
 

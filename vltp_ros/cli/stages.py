@@ -1,0 +1,98 @@
+"""The stages of vltp train: which there are, and the model that each starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from vltp_ros.data.scenes import TabletopDataset
+from vltp_ros.network.vltp import Vltp
+from vltp_ros.runtime.device import resolve_device
+from vltp_ros.simulation import TASKS
+from vltp_ros.training.batches import BatchSource, Source
+from vltp_ros.training.config import TrainConfig
+from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
+from vltp_ros.training.crowded_stages import LookingStage, ReasonerStage, TowerStage
+from vltp_ros.training.new_model import new_model
+from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
+from vltp_ros.training.start import load_start, take_sam
+
+if TYPE_CHECKING:
+    from vltp_ros.cli.train import Train
+
+FIRST_STAGES: dict[int, dict[str, type[nn.Module]]] = {
+    1: {"encoder": EncoderStage, "dense": DenseStage},
+    2: {
+        "encoder": EncoderStage,
+        "tower": TowerStage,
+        "reasoner": ReasonerStage,
+        "dense": LookingStage,
+    },
+}
+"""Edition of the scenes -> the stages that may start from a new model."""
+
+LATER_STAGES = {"attention": AttentionStage, "prune": PrunedStage}
+"""The stages that start from a trained dense model."""
+
+TRAIN_LLAVA = ("tower", "reasoner", "dense", "attention")
+"""The stages that train LLaVA's own weights, which must be whole."""
+
+
+def new_source(data: TabletopDataset, config: TrainConfig) -> Source:
+    """Return what draws batches of a data set's edition."""
+    return BatchSource(data, TASKS, config) if data.edition == 1 else CrowdedSource(data, config)
+
+
+def initial_model(args: Train, edition: int) -> Vltp:
+    """Load or build the model to train."""
+    device = resolve_device(args.device)
+    if args.sam is not None and args.stage in LATER_STAGES:
+        raise ValueError(
+            f"--sam is {args.sam}; the {args.stage} stage starts from a trained dense model"
+        )
+    if args.init is None:
+        model = _new_model(args, edition).to(device)
+    else:
+        model = _loaded(args, args.init, device)
+    if args.sam is not None:
+        take_sam(model, args.sam)
+    return model
+
+
+def _loaded(args: Train, directory: Path, device: torch.device) -> Vltp:
+    """Load the model to go on from."""
+    if args.stage in TRAIN_LLAVA:
+        why = f"the {args.stage} stage trains LLaVA's own weights"
+        return load_start(directory, args.quantization, device, ("float32",), why)
+    model = load_start(directory, args.quantization, device)
+    if args.stage == "prune" and model.prune_decoder is None:
+        _add_pruned_half(model)
+    return model
+
+
+def _new_model(args: Train, edition: int) -> Vltp:
+    """Build a model for a stage that may start from one."""
+    if args.stage in LATER_STAGES:
+        raise ValueError(
+            f"--init is missing; the {args.stage} stage starts from a trained dense model"
+        )
+    if args.quantization not in (None, "float32"):
+        raise ValueError(
+            f"--quantization is {args.quantization!r} and --init is missing; a new model is "
+            "trained in float32"
+        )
+    if edition == 1:
+        sentences = [text for task in TASKS for text in task.phrasings]
+        return new_model(sentences, args.config.seed)
+    return new_model(common_sentences(), args.config.seed, "crowded")
+
+
+def _add_pruned_half(model: Vltp) -> None:
+    """Give a model a pruned half to train; a prune decoder then ranks image tokens, not LLaVA."""
+    model.inherit()
+    pruning = dataclasses.replace(model.config.pruning, selector="prune_decoder")
+    model.config = dataclasses.replace(model.config, pruning=pruning)
