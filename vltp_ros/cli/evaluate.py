@@ -53,8 +53,7 @@ def run(args: Evaluate) -> dict:
     from vltp_ros.evaluation.machine import measured_on
     from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
 
-    if args.data is None and args.control != ("none",):
-        raise ValueError(f"--control is {' '.join(args.control)}, which needs --data")
+    _refuse_what_has_no_effect(args)
     session = args.load(InferenceSettings(precision=args.precision))
     rate = 0.5 if args.rate is None else args.rate
     chosen = [Setting(name, 0.0 if name in UNRATED else rate) for name in args.selector]
@@ -72,6 +71,19 @@ def run(args: Evaluate) -> dict:
         **measured_on(session.device),
         "rows": rows,
     }
+
+
+def _refuse_what_has_no_effect(args: Evaluate) -> None:
+    """Raise ValueError naming an option that would change nothing."""
+    chosen = f"with --selector {' '.join(args.selector)}" if args.selector else "without --selector"
+    if args.data is None and args.control != ("none",):
+        raise ValueError(f"--control is {' '.join(args.control)}, which needs --data")
+    if args.data is not None and args.split is not None:
+        raise ValueError(f"--split is {args.split}; it has no effect with --data")
+    if args.rate is not None and not set(args.selector) - set(UNRATED):
+        raise ValueError(f"--rate is {args.rate}; it has no effect {chosen}")
+    if "ranking" in args.control and args.selector and "prune_decoder" not in args.selector:
+        raise ValueError(f"--control is ranking; it has no effect {chosen}; add prune_decoder")
 
 
 def _questions(data: Path, args: Evaluate, session: Session, settings: list[Setting]) -> list[dict]:

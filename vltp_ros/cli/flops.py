@@ -34,6 +34,7 @@ def run(args: Flops) -> dict:
     from vltp_ros.evaluation.flops import image_token_cost, model_gmacs
     from vltp_ros.network.config import model_config
 
+    _refuse_what_has_no_effect(args)
     if args.llava is not None:
         csp = args.csp or "65"
         return {"llava": args.llava, "csp": csp, **image_token_cost(args.llava, csp)}
@@ -41,6 +42,19 @@ def run(args: Flops) -> dict:
     stages = config.pruning.prune_after if args.prune_after is None else args.prune_after
     rates = (0.5,) if args.rates is None else args.rates
     return model_gmacs(config, stages, rates * len(stages) if len(rates) == 1 else rates)
+
+
+def _refuse_what_has_no_effect(args: Flops) -> None:
+    """Raise ValueError naming an option that would change nothing."""
+    if args.llava is None and args.csp is not None:
+        raise ValueError(f"--csp is {args.csp}, which needs --llava")
+    if args.llava is not None:
+        for option in ("sam", "prune_after", "rates"):
+            if getattr(args, option) is not None:
+                name = option.replace("_", "-")
+                raise ValueError(
+                    f"--{name} is {getattr(args, option)}; it has no effect with --llava"
+                )
 
 
 def describe(answer: dict) -> str:
