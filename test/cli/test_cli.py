@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -126,3 +127,18 @@ def test_flops_prints_json(capsys):
     assert main([*arguments, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["gmacs"] < answer["dense_gmacs"] and len(answer["stages"]) == 3
+
+
+@pytest.fixture
+def logs(caplog):
+    yield caplog
+    logging.disable(logging.NOTSET)  # what --quiet does is for the whole process
+
+
+def test_quiet_and_verbose(model, picture, tmp_path, logs):
+    arguments = ["segment", picture, "--task", "cut", "--model", model, "--out", str(tmp_path)]
+    assert main(arguments) == 0 and f"loading {model}" in logs.text
+    assert main([*arguments, "--image-topic", "x"]) == 2 and "Traceback" not in logs.text
+    assert main([*arguments, "--image-topic", "x", "--verbose"]) == 2 and "Traceback" in logs.text
+    logs.clear()
+    assert main([*arguments, "--quiet"]) == 0 and logs.text == ""

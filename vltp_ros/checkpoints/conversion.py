@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints.errors import ModelError
@@ -33,6 +32,7 @@ from vltp_ros.checkpoints.source_files import TensorLocation, read_tensors
 from vltp_ros.network.config import ModelConfig
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def write_model(
     (partial / "llava").mkdir(parents=True, exist_ok=True)
     _write_json(record, partial / RECORD)
     size = sum(part.bytes for part in parts.values()) + sum(p.stat().st_size for p in sources)
-    with tqdm(total=size, unit="B", unit_scale=True, mininterval=2) as bar:
+    with progress_bar(total=size, unit="B", unit_scale=True, mininterval=2) as bar:
         for name, group in files.items():
             if name in missing:
                 _write_parts(group, partial / name)

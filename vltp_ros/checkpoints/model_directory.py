@@ -27,7 +27,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import set_tqdm_hook
 
 from vltp_ros.checkpoints.adapters import (
     ADAPTER,
@@ -45,9 +45,16 @@ from vltp_ros.checkpoints.text_files import read_yaml
 from vltp_ros.network.config import AutoQuantization, ModelConfig
 from vltp_ros.network.sam import PrunedSam
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.progress import progress_bar
 from vltp_ros.settings import as_plain, from_dict
 
-disable_progress_bar()  # transformers' bars would mix with those of the commands
+
+def _as_ours(_: Any, arguments: tuple, options: dict[str, Any]) -> Any:
+    """Return our bar in place of one of transformers', to be gone when the weights are loaded."""
+    return progress_bar(*arguments, **options, leave=False)
+
+
+set_tqdm_hook(_as_ours)
 
 PARTS = {
     "dense.safetensors": ("image_encoder", "prompt_encoder", "mask_decoder", "reasoner.projection"),
@@ -246,7 +253,7 @@ def verify(directory: Path, checksums: dict[str, str]) -> None:
     for path in weight_files(directory):
         if str(path.relative_to(directory)) not in checksums:
             raise ModelError(f"{path} is not in model.yaml's list of files; remove it")
-    for name, expected in checksums.items():
+    for name, expected in progress_bar(checksums.items(), desc="Checksums", leave=False):
         path = directory / name
         if not path.is_file():
             raise ModelError(f"{path} is missing; model.yaml beside it lists it")

@@ -21,6 +21,9 @@ from vltp_ros.paths import pip_command
 
 log = logging.getLogger(__name__)
 
+# On its import it warns that it could load a faster kernel from the internet.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
 FULL = ("vision_tower", "multi_modal_projector", "lm_head")
 """Modules that stay in 16 bits: small, or hurt by less."""
 

@@ -97,9 +97,9 @@ def _complete(words: Sequence[str]) -> int:
 def _set_up_logging(quiet: bool, verbose: bool) -> None:
     """Log to stderr what our code says, and other libraries' warnings; only errors when quiet."""
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
-    logging.getLogger().setLevel(logging.ERROR if quiet else logging.WARNING)
-    LOG.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
-    if quiet:
+    LOG.setLevel(logging.DEBUG if verbose else logging.INFO)
+    if quiet:  # for good, as some libraries set up their logging when they are imported
+        logging.disable(logging.WARNING)
         warnings.simplefilter("ignore")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from vltp_ros.simulation import Split
 
 if TYPE_CHECKING:
     from vltp_ros.runtime.session import Session
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -58,6 +61,7 @@ class ModelOptions(ModelOption, DeviceOption):
 
     def load(self, settings: InferenceSettings) -> Session:
         """Load the model. Raises ValueError for a bad model, device or setting."""
+        LOG.info("loading %s", self.model_directory)
         from vltp_ros.runtime.session import Session  # not before: its imports take seconds
 
         return Session.load(

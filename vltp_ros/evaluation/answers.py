@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from vltp_ros.imaging.geometry import Pinhole
 from vltp_ros.imaging.instances import DepthView, Instance, separate
+from vltp_ros.progress import progress_bar
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import SceneRenderer, Split, sample_scene
 
@@ -49,7 +49,7 @@ class Answered:
 def ask(session: Session, split: Split, count: int, progress: bool = True) -> Iterator[Answered]:
     """Ask all questions about ``count`` scenes of edition 1, from seed 0 on."""
     with SceneRenderer() as renderer:
-        for seed in tqdm(range(count), disable=not progress, unit="scene"):
+        for seed in progress_bar(range(count), shown=progress, unit="scene"):
             scene = sample_scene(seed, split)
             rendered = renderer.render(scene)
             height, width = rendered.labels.shape

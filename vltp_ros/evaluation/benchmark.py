@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from tqdm import tqdm
 
 from vltp_ros.network.run import Run, eager
+from vltp_ros.progress import progress_bar
 from vltp_ros.runtime import openvino
 from vltp_ros.runtime.graphs import GraphRunner
 
@@ -121,7 +121,7 @@ def _in_turns(
 ) -> list[list[float]]:
     """Return the seconds of each run of each candidate."""
     times: list[list[float]] = [[] for _ in candidates]
-    for _ in tqdm(range(repeats), disable=not progress):
+    for _ in progress_bar(range(repeats), shown=progress):
         for candidate, seconds in zip(candidates, times, strict=True):
             _wait(device)
             start = time.perf_counter()

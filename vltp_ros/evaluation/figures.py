@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
 from vltp_ros.evaluation.drawing import BACKGROUND, FAINT, TEXT, dim
 from vltp_ros.evaluation.metrics import MaskMetrics
@@ -22,6 +21,7 @@ from vltp_ros.imaging.pictures import write_png
 from vltp_ros.network.config import EncoderConfig
 from vltp_ros.network.preprocessing import fitted_size, to_square_frame, valid_grid
 from vltp_ros.network.token_selection import oracle_scores
+from vltp_ros.progress import progress_bar
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import Split
 from vltp_ros.types import Segmentation
@@ -69,7 +69,7 @@ def draw_figures(
     paths = []
     with closing(rendered_samples(split, MOST_SCENES, seed)) as samples:
         answerable = islice((sample for sample in samples if sample.mask.any()), count)
-        for number, sample in enumerate(tqdm(answerable, total=count, disable=not progress), 1):
+        for number, sample in enumerate(progress_bar(answerable, total=count, shown=progress), 1):
             for name, (stages, rates) in figures.items():
                 paths.append(out / f"{name}_{number}.png")
                 sheet = draw_sheet(session, sample.image, sample.text, stages, rates, sample.mask)

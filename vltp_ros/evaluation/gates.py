@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.evaluation.admission import Asked, admission
 from vltp_ros.network.preprocessing import fitted_size
+from vltp_ros.progress import progress_bar
 
 SIDE, TOKEN = 512, 16  # pixels
 CORES = 2  # that the speed is told for: what the workers computed, whatever else the machine did
@@ -142,7 +142,7 @@ def _scenes(data: TabletopDataset) -> Iterator[LabelledScene]:
         )
     if not len(data):
         raise ValueError(f"{data.directory} holds no scenes yet")
-    yield from tqdm((data[i] for i in range(len(data))), total=len(data), unit="scene")
+    yield from progress_bar((data[i] for i in range(len(data))), total=len(data), unit="scene")
 
 
 def to_square(labels: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:

@@ -10,7 +10,6 @@ from functools import cache
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.evaluation.controls import Control
@@ -19,6 +18,7 @@ from vltp_ros.evaluation.tabletop import Setting, mean_cost, score_of
 from vltp_ros.network.csp import CspName, csp_config
 from vltp_ros.network.run import eager
 from vltp_ros.network.token_selection import fixed_budget
+from vltp_ros.progress import progress_bar
 from vltp_ros.runtime.masks import finish_masks
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.transfer import upload
@@ -77,7 +77,7 @@ def evaluate_questions(
     _check(data, probes, count)
     count = len(data) if count is None else count
     results = [Results() for _ in probes]
-    for index in tqdm(range(count), disable=not progress, unit="scene"):
+    for index in progress_bar(range(count), shown=progress, unit="scene"):
         asked = _Asked(session, data[index], data[(index + 1) % len(data)].image, index)
         for probe, result in zip(probes, results, strict=True):
             asked.add(probe, result)

@@ -16,6 +16,7 @@ from vltp_ros.network.llava import text_config
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.sam import PrunedSam
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.progress import progress_bar
 from vltp_ros.training.new_model import llava_config, train_tokenizer
 
 TASKS = (
@@ -63,7 +64,8 @@ def random_reasoner(size: str, quantization: Quantization, device: torch.device)
     layer = language_model.layers[0]
     if quantization == "nf4":
         _quantise(layer)
-    layers = [layer, *(copy.deepcopy(layer) for _ in range(sizes.layers - 1))]
+    copies = progress_bar(range(sizes.layers - 1), desc=f"random LLaVA {size}", unit="layer")
+    layers = [layer, *(copy.deepcopy(layer) for _ in copies)]
     language_model.layers = nn.ModuleList(layers)
     text_config(llava.config).num_hidden_layers = sizes.layers
     with device:

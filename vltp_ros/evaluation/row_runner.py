@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.evaluation.flops import model_gmacs
@@ -25,6 +24,7 @@ from vltp_ros.evaluation.rows import Row, Training
 from vltp_ros.evaluation.table7 import BaselineStage, train_baseline
 from vltp_ros.network.token_selection import Score, fixed_budget, kept_count, top_k
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.progress import progress_bar
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.feature_cache import CachedSource, FeatureCache, describe_inputs, record
 from vltp_ros.training.loop import fit
@@ -124,7 +124,7 @@ class RowRunner:
         metrics: defaultdict[str, MaskMetrics] = defaultdict(MaskMetrics)
         means, costs = [], []
         features = self.held_out_features(self.first)
-        for number in tqdm(range(self.count), desc=row.name, disable=not progress, leave=False):
+        for number in progress_bar(range(self.count), desc=row.name, shown=progress, leave=False):
             shown = _show(features, number)
             torch.manual_seed(number)  # for what is drawn
             logits, gmacs = _answer(row, trained, shown, self.first)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.baselines import BASELINES, Baseline
@@ -20,6 +19,7 @@ from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.tabletop import rendered_samples
 from vltp_ros.network.preprocessing import to_image_frame
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.progress import progress_bar
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.simulation import Split
@@ -122,7 +122,7 @@ def table7(
     ways = _train_all(session, source, config, run, methods, options)
     metrics = {way: MaskMetrics() for way in ways}
     costs: dict[Way, list[float]] = {way: [] for way in ways}
-    for number, sample in enumerate(tqdm(rendered_samples(split, count), total=count)):
+    for number, sample in enumerate(progress_bar(rendered_samples(split, count), total=count)):
         for way, segment in ways.items():
             torch.manual_seed(number)  # for the random selection
             mask, gmacs = segment(sample)

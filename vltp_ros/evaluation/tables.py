@@ -14,6 +14,7 @@ from vltp_ros.evaluation.baselines import BASELINES
 from vltp_ros.evaluation.flops import count_gmacs, model_gmacs
 from vltp_ros.network.config import DEFAULT_PRUNE_AFTER, model_config
 from vltp_ros.network.sam import PrunedSam
+from vltp_ros.progress import progress_bar
 
 COCO_KINDS = 80
 
@@ -51,13 +52,13 @@ def cost_rows() -> list[CostRow]:
     That takes some seconds.
     """
     paper = json.loads(PAPER.read_text())
+    entries = [(number, entry) for number, table in TABLES.items() for entry in paper[table.key]]
     rows = []
-    for number, table in TABLES.items():
-        for entry in paper[table.key]:
-            label, gmacs = table.count(entry)
-            printed = entry["gmacs"]
-            lowest = min(printed) if isinstance(printed, list) else printed
-            rows.append(CostRow(number, label, lowest, gmacs, "note" in entry))
+    for number, entry in progress_bar(entries, unit="row"):
+        label, gmacs = TABLES[number].count(entry)
+        printed = entry["gmacs"]
+        lowest = min(printed) if isinstance(printed, list) else printed
+        rows.append(CostRow(number, label, lowest, gmacs, "note" in entry))
     return rows
 
 

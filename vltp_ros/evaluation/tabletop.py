@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.flops import model_gmacs
@@ -21,6 +20,7 @@ from vltp_ros.network.token_selection import (
     oracle_scores,
     random_scores,
 )
+from vltp_ros.progress import progress_bar
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import ResolvedSettings
 from vltp_ros.simulation import Split, edition_of
@@ -86,7 +86,7 @@ def evaluate(
     metrics = [MaskMetrics() for _ in settings]
     tokens: list[list[tuple[int, ...]]] = [[] for _ in settings]
     samples = rendered_samples(split, count)
-    for number, sample in enumerate(tqdm(samples, total=count, disable=not progress)):
+    for number, sample in enumerate(progress_bar(samples, total=count, shown=progress)):
         for setting, metric, ran in zip(settings, metrics, tokens, strict=True):
             session.configure(_settings(session, setting))
             score = score_of(session, setting.selector, sample.mask[None], number)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from vltp_ros.imaging.images import ConversionError, decompress, to_grey, to_rgb
 from vltp_ros.imaging.instances import Instance, separate
@@ -23,6 +22,7 @@ from vltp_ros.imaging.messages import (
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.imaging.tracking import Tracker
 from vltp_ros.paths import pip_command, shipped
+from vltp_ros.progress import progress_bar
 from vltp_ros.types import Segmentation
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class _Images:
         total = sum(connection.msgcount for connection in self._connections)
         try:
             messages = self._reader.messages(self._connections)
-            yield from tqdm(messages, total=total, unit="image")
+            yield from progress_bar(messages, total=total, unit="image")
         except Exception as error:
             self.broken_off = f"{type(error).__name__}: {error}"
             LOG.warning("%s: the bag breaks off: %s", self._topic, self.broken_off)

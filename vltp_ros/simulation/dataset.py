@@ -12,8 +12,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from vltp_ros.progress import progress_bar
 from vltp_ros.simulation.editions import Edition, edition_of
 from vltp_ros.simulation.splits import Split, generator
 
@@ -58,7 +58,7 @@ def generate_dataset(
     _describe(out, count, seed, split, edition, content)
     seeds = range(seed, seed + count)
     missing = [number for number in seeds if not _scene_path(out, number).exists()]
-    bar = tqdm(total=count, initial=count - len(missing), unit="scene", disable=not progress)
+    bar = progress_bar(total=count, initial=count - len(missing), unit="scene", shown=progress)
     start, seconds = time.perf_counter(), 0.0
     with bar:
         for spent in _render_all(out, split, edition, missing, min(workers, len(missing))):

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.progress import progress_bar
 from vltp_ros.training.batches import CachedBatch, Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.crowded_batches import (
@@ -71,7 +71,7 @@ class FeatureCache:
     def fill(self, indices: Iterable[int], progress: bool = True) -> None:
         """Compute what is missing of some scenes."""
         missing = [i for i in indices if not (self.directory / f"{i:06d}.npz").is_file()]
-        for index in tqdm(missing, disable=not progress, unit="scene"):
+        for index in progress_bar(missing, shown=progress, unit="scene"):
             self._write(self.directory / f"{index:06d}.npz", self.data[index])
 
     @torch.inference_mode()

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vltp_ros.network.hardware import has_bfloat16
+from vltp_ros.progress import progress_bar
 from vltp_ros.training.batches import Batch, Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.muon import Muon
@@ -65,7 +65,8 @@ def fit(
     optimisers = _optimisers(stage, config, torch.bfloat16 if bfloat16 else torch.float32)
     start, spent = resume(stage, optimisers, run)
     begun = time.monotonic() - spent
-    bar = tqdm(source.batches(start), initial=start, total=config.steps, unit="step", mininterval=2)
+    batches, steps = source.batches(start), config.steps
+    bar = progress_bar(batches, initial=start, total=steps, unit="step", mininterval=2)
     with (run / LOSSES).open("a") as file, bar, logging_redirect_tqdm():
         mean = None  # of the latest losses
         for step, batch in bar:
