@@ -76,5 +76,5 @@ def test_a_tokenizer_model_that_is_none_is_refused(sentencepiece):
 def test_a_missing_package_is_named_with_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(source_files, "is_sentencepiece_available", lambda: False)
     (tmp_path / "tokenizer.model").write_bytes(b"any")
-    with pytest.raises(ModelError, match=r"model needs .*; pip install sentencepiece protobuf$"):
+    with pytest.raises(ModelError, match=r"model needs .*: pip install '.*\[lisa\]'$"):
         source_files.read_tokenizer(tmp_path)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -142,3 +145,27 @@ def test_quiet_and_verbose(model, picture, tmp_path, logs):
     assert main([*arguments, "--image-topic", "x", "--verbose"]) == 2 and "Traceback" in logs.text
     logs.clear()
     assert main([*arguments, "--quiet"]) == 0 and logs.text == ""
+
+
+WITHOUT = """
+from importlib.machinery import PathFinder
+find_spec = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name == "{missing}" else find_spec(name, *rest)
+"""
+
+
+@pytest.mark.parametrize("edition", ["1", "2"])
+def test_what_an_extra_lacks_is_said_with_what_brings_it(edition, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT.format(missing="mujoco"))
+    path = os.pathsep.join((str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "vltp_ros", "scenes", "--count", "1", "--workers", "1"),
+            *("--edition", edition, "--out", tmp_path / "out"),
+        ],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "No module named 'mujoco'" in done.stderr and "[simulation]'\n" in done.stderr

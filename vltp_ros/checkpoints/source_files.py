@@ -19,6 +19,7 @@ from transformers.utils import is_protobuf_available, is_sentencepiece_available
 
 from vltp_ros.checkpoints.errors import ModelError
 from vltp_ros.checkpoints.text_files import check_size
+from vltp_ros.paths import pip_command
 
 Config = TypeVar("Config", bound=PreTrainedConfig)
 
@@ -146,8 +147,8 @@ def _read_sentencepiece(directory: Path) -> PreTrainedTokenizerFast:
     """Read LLaMA's tokenizer in its first form: each text begins with the start of a word."""
     if not (is_sentencepiece_available() and is_protobuf_available()):
         raise ModelError(
-            f"{directory / 'tokenizer.model'} needs two packages that are missing; "
-            "pip install sentencepiece protobuf"
+            f"{directory / 'tokenizer.model'} needs two packages that are missing: "
+            + pip_command("lisa")
         )
     from sentencepiece import SentencePieceProcessor
 

@@ -7,8 +7,6 @@ computation becomes pictures, with SceneRenderer.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vltp_ros.paths import pip_command
-
 if TYPE_CHECKING:
     from vltp_ros.simulation.dataset import generate_dataset
     from vltp_ros.simulation.editions import EDITIONS, edition_of
@@ -43,11 +41,4 @@ def __getattr__(name: str) -> Any:
     module = next((module for module, names in MODULES.items() if name in names), None)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    except ModuleNotFoundError as error:
-        if module != "render":
-            raise
-        raise ModuleNotFoundError(
-            f"scenes cannot be rendered ({error}): {pip_command('simulation')}"
-        ) from error
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-
-os.environ.setdefault("MUJOCO_GL", "egl")  # offscreen, on a GPU or on Mesa's software renderer
-import mujoco
 from numpy.typing import ArrayLike
 
+from vltp_ros.paths import pip_command
 from vltp_ros.simulation.camera import Camera, Light, Vector
 from vltp_ros.simulation.meshes import (
     corner_normals,
@@ -23,6 +21,14 @@ from vltp_ros.simulation.meshes import (
     wrapped_coordinates,
 )
 from vltp_ros.simulation.parts import Part
+
+os.environ.setdefault("MUJOCO_GL", "egl")  # offscreen, on a GPU or on Mesa's software renderer
+try:
+    import mujoco
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"scenes cannot be rendered ({error}): {pip_command('simulation')}"
+    ) from error
 
 NEAR, FAR = 0.1, 12.0  # clipping planes, metres from the camera
 MAPPINGS = {"wrapped label": wrapped_coordinates, "flat label": spread_coordinates}
