@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from vltp_ros.cli import completion
-from vltp_ros.cli.parsing import UsageError, parse, similar
+from vltp_ros.cli.parsing import parse, similar
 
 COMMANDS = {
     "segment": ("Segment", "find what serves a task in a picture"),
@@ -62,10 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         module = importlib.import_module(f"vltp_ros.cli.{name}")
         options = parse(getattr(module, COMMANDS[name][0]), rest, name)
-    except UsageError as error:
-        return _fail(f"vltp {name}: {error}")
-    _set_up_logging(options.quiet, options.verbose)
-    try:
+        _set_up_logging(options.quiet, options.verbose)
         answer = module.run(options)
     except KeyboardInterrupt:
         _fail(f"vltp {name}: interrupted")

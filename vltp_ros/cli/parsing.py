@@ -246,10 +246,14 @@ def _message(event: events.ParseErrorEvent, names: Sequence[str]) -> str | None:
 
 
 def _unknown(word: str, names: Sequence[str]) -> str:
-    """Return what is said of a word that is no option or one too many."""
-    word = word.partition("=")[0] if word.startswith("-") else word
-    what = f"unknown option {word}" if word.startswith("-") else f"unexpected word {word!r}"
-    return what + similar(word, names)
+    """Return what is said of a word that is no option, none of this subcommand or one too many."""
+    if not word.startswith("-"):
+        return f"unexpected word {word!r}" + ("" if word in names else similar(word, names))
+    option = word.partition("=")[0]
+    if option in names:
+        subcommands = ", ".join(name for name in names if not name.startswith("-"))
+        return f"{option} is out of place; it goes after the one of {subcommands} that has it"
+    return f"unknown option {option}{similar(option, names)}"
 
 
 def _name(argument: Any) -> str:
