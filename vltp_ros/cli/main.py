@@ -22,6 +22,7 @@ COMMANDS = {
     "flops": ("Flops", "count the encoder's multiply-accumulates"),
     "tables": ("Tables", "compare the paper's costs with those counted here"),
     "figures": ("Figures", "draw which image tokens are kept, as in the paper's Figures 4 and 5"),
+    "plot": ("Plot", "draw losses of trainings and results as a picture"),
     "check": ("Check", "test an installation, and measure its device"),
     "benchmark": ("Benchmark", "measure time and memory against the official code"),
     "train": ("Train", "train on tabletop scenes"),

@@ -82,16 +82,15 @@ def _segment_bag(bag: str, args: Segment) -> dict:
 
 def _segment_pictures(args: Segment) -> dict:
     """Segment pictures and videos, with one model; say what each answer is, and what failed."""
-    from tqdm import tqdm
-
     from vltp_ros.imaging.sources import find_sources
+    from vltp_ros.progress import progress_bar
 
     if args.image_topic:
         raise ValueError(f"--image-topic is {args.image_topic}, but {args.sources[0]} is no bag")
     sources = find_sources(args.sources)
     session = args.load(args.settings)
     answer: dict = {"model": session.name, "results": [], "failed": {}}
-    with tqdm(unit="picture", disable=None, leave=False) as bar:
+    with progress_bar(unit="picture", leave=False) as bar:
         for source in sources:
             try:
                 for found in _segment(source, session, args):
