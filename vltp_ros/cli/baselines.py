@@ -10,7 +10,6 @@ import tyro
 
 from vltp_ros.cli.options import Command, ModelOption, SplitOption
 from vltp_ros.training.config import PRUNING, TrainConfig
-from vltp_ros.training.provenance import identity
 
 VLTP_RATES = (0.42, 0.76, 0.8)
 """Those at which VLTP costs a little less than CTS, SViT and DToP."""
@@ -43,6 +42,7 @@ def run(args: Baselines) -> dict:
     from vltp_ros.runtime.session import Session
     from vltp_ros.simulation import TASKS
     from vltp_ros.training.batches import BatchSource
+    from vltp_ros.training.provenance import identity
 
     session = Session.load(args.model_directory, "cpu")
     source = BatchSource(TabletopDataset(args.data), TASKS, args.config)

@@ -21,7 +21,7 @@ class ValidationOptions:
     val: Path | None = None
     """Data set of held-out scenes, e.g. of `vltp scenes --split val`; losses.jsonl gets what is
     measured on them: the losses and, of stages that draw masks, gIoU on all questions, pruned at
-    the first of --rates in the prune stage."""
+    the prune stage's first rate."""
     val_every: int = 500
     """Steps between validations; there is one after the last step too."""
     val_count: int = 32

@@ -1,0 +1,120 @@
+"""The commands that README, documents and scripts print do what they say, as they are printed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shlex
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from vltp_ros.cli.main import COMMANDS, main
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/**/*.md")])
+
+RUN = ("segment docs/", "figures", "flops", "reliability --count", "evaluate --split test")
+"""What the commands begin with that are run here, on fewer scenes than printed."""
+
+NOT_RUN = {
+    "baselines": "trains; see test_baselines.py",
+    "benchmark": "takes minutes, some on a GPU; see test_benchmark.py",
+    "check": "takes minutes; see test_check.py",
+    "convert": "needs public weights; see test/checkpoints",
+    "evaluate": "takes minutes, some on scenes to be rendered; one of them is run",
+    "finetune": "needs public weights; see test_finetuning.py",
+    "golden": "needs a model of one's own; see test_golden.py",
+    "merge": "needs a model of one's own; see test_adapters.py",
+    "plot": "needs a training run; see test_plots.py",
+    "reliability": "takes minutes; a shorter one is run",
+    "rows": "trains; see test_rows.py",
+    "scenes": "takes minutes; see test_dataset.py",
+    "segment": "needs pictures of one's own; see test_segment.py",
+    "tables": "takes half a minute; see test_tables.py",
+    "train": "trains; see test_training.py",
+}
+"""Why the others are not."""
+
+
+def printed(document: Path) -> list[str]:
+    """The vltp commands in the code blocks of a document, without what the shell does."""
+    text = document.read_text().replace("\\\n", " ")
+    lines = re.findall(r"^ {4}(?:\S+=\S+ )*vltp (.*)$", text, re.MULTILINE)
+    return [re.split(r"\s+#\s|\s+>\s", line)[0].strip() for line in lines]
+
+
+ALL = sorted({line for document in DOCUMENTS for line in printed(document)})
+
+
+class ParsedError(Exception):
+    """Says that a command was understood."""
+
+
+def is_understood(words: list[str], monkeypatch) -> bool:
+    """Whether a command's words are its own, without running it."""
+    if words[0] in COMMANDS:
+        module = importlib.import_module(f"vltp_ros.cli.{words[0]}")
+
+        def stop(options):
+            raise ParsedError
+
+        monkeypatch.setattr(module, "run", stop)
+    try:
+        main(words)
+    except ParsedError:
+        return True
+    except SystemExit as stopped:  # --help
+        return stopped.code == 0
+    return False
+
+
+def test_there_are_commands_to_check():
+    assert len(ALL) > 40
+    assert {line.split()[0] for line in ALL} - NOT_RUN.keys() <= {"figures", "flops", "gates"}
+
+
+@pytest.mark.parametrize("line", ALL)
+def test_a_printed_command_is_understood(line, monkeypatch, capsys):
+    assert is_understood(shlex.split(line), monkeypatch), capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [line for line in ALL if line.startswith(RUN)])
+def test_a_printed_command_does_its_work(line, monkeypatch, tmp_path, capsys):
+    if line.startswith(("figures", "evaluate", "reliability")) and "--image" not in line:
+        if find_spec("mujoco") is None:  # not imported: that is for whoever chooses its OpenGL
+            pytest.skip("MuJoCo is missing: pip install mujoco")
+        line = re.sub(r" --count \d+", "", line) + " --count 2"
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(line)) == 0
+    answer = capsys.readouterr().out
+    named = re.findall(r"\S+\.png", answer)
+    assert answer.strip() and all(Path(path).is_file() for path in named)
+    assert named or line.startswith(("flops", "evaluate", "reliability"))
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("train_*.sh")), ids=str)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_script_s_commands_are_understood(script, device, monkeypatch, tmp_path, capsys):
+    """A stand-in for vltp notes how it is called."""
+    called = tmp_path / "called"
+    stand_in = tmp_path / "bin" / "vltp"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        '#!/usr/bin/env python3\nimport json, sys\nprint(json.dumps(sys.argv[1:]), file=open("'
+        f'{called}", "a"))\n'
+    )
+    stand_in.chmod(0o755)
+    path = f"{stand_in.parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "DEVICE": device, "WORK": str(tmp_path / "work")}
+    subprocess.run(["bash", str(script)], env=environment, check=True, cwd=ROOT)
+    calls = [json.loads(line) for line in called.read_text().splitlines()]
+    assert len(calls) > 3
+    for words in calls:
+        assert is_understood(words, monkeypatch), (words, capsys.readouterr().err)
