@@ -35,8 +35,8 @@ MAY_IMPORT = {
         "types",
     ),
     "cli": (
-        "checkpoints", "data", "evaluation", "imaging", "network", "paths", "rig",
-        "runtime", "settings", "simulation", "training",
+        "checkpoints", "data", "evaluation", "imaging", "network", "paths", "progress", "rig",
+        "runtime", "settings", "simulation", "training", "types",
     ),
     "__main__": ("cli",),
 }  # fmt: skip

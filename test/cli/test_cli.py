@@ -102,7 +102,7 @@ def test_segment_says_once_that_a_model_knows_no_photographs(
             "--control is ranking; it has no effect with --selector random",
         ),
         (["evaluate", "--control", "grey"], "--control is grey, which needs --data"),
-        (["segment"], "IMAGE is missing"),
+        (["segment"], "a picture is missing"),
         (["train", "--stage", "dense", "--dat", "x"], "unknown option --dat; did you mean --data?"),
         (["train", "--data", "x", "--run", "r"], "--stage is missing; allowed: encoder, tower"),
         (["train", "--data", "x", "--run"], "--run has too few values; it needs PATH"),
