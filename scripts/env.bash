@@ -14,6 +14,7 @@ ros_is_sourced || export AMENT_PREFIX_PATH=$vltp_venv CMAKE_PREFIX_PATH=$vltp_ve
 . "$vltp_venv/bin/activate"
 if [ -f "$vltp_setup" ]; then
     . "$vltp_setup"
+    ros_is_sourced || PATH=$(dirname "$vltp_setup")/vltp_ros/lib/vltp_ros:$PATH # for want of ros2
 fi
 
 eval "$vltp_options"

@@ -35,19 +35,22 @@ def same_as(cls: type, name: str, **metadata: Any) -> Any:
 
 def documented(cls: type) -> type:
     """List a class's fields in its docstring, which ``--help`` and pydoc show; a decorator."""
-    lines = []
-    for spec in dataclasses.fields(cls):
-        bounds = [
-            f"{word} {spec.metadata[key]}"
-            for key, word in (("low", "at least"), ("high", "at most"), ("below", "below"))
-            if key in spec.metadata
-        ]
-        if "choices" in spec.metadata:
-            bounds.append("one of " + ", ".join(map(str, spec.metadata["choices"])))
-        allowed = f" ({', '.join(bounds)})" if bounds else ""
-        lines.append(f"    {spec.name}: {spec.metadata['description']}{allowed}")
+    lines = [f"    {spec.name}: {described(spec)}" for spec in dataclasses.fields(cls)]
     cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:", *lines])
     return cls
+
+
+def described(spec: dataclasses.Field) -> str:
+    """Return the description of a setting, with what is allowed."""
+    bounds = [
+        f"{word} {spec.metadata[key]}"
+        for key, word in (("low", "at least"), ("high", "at most"), ("below", "below"))
+        if key in spec.metadata
+    ]
+    if "choices" in spec.metadata:
+        bounds.append("one of " + ", ".join(map(str, spec.metadata["choices"])))
+    allowed = f" ({', '.join(bounds)})" if bounds else ""
+    return f"{spec.metadata['description']}{allowed}"
 
 
 def check(config: Any, cls: type | None = None) -> None:

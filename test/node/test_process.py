@@ -174,6 +174,22 @@ def test_what_keeps_ros_from_starting_is_said_in_a_line(tmp_path, arguments, env
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        ("vltp_node", "max_image_age: "),
+        ("sim_camera", "rate: 8.0"),
+        ("planner", "period: 2.0"),
+        ("live_view", 'address: "127.0.0.1:8765"'),
+    ],
+)
+def test_every_executable_lists_its_parameters(name, parameter):
+    command = [str(INSTALLED / name), "--help"]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert printed.returncode == 0 and printed.stdout.startswith(f"usage: {name} ")
+    assert f"\n  {parameter}" in printed.stdout
+
+
 class Vanishing(Waitable):
     """Destroyed between an executor's look at it and its wait, as a subscription's events are."""
 

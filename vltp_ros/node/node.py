@@ -297,6 +297,7 @@ def main(load: Load | str = SESSION) -> int:
     """Run the node until SIGINT or SIGTERM; return the exit status."""
     return run(
         lambda: VltpNode(load),
+        NodeConfig,
         start=VltpNode.autostart,
         status=lambda node: node.exit_status,
         threads=THREADS,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import textwrap
 import typing
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -15,6 +17,8 @@ from rcl_interfaces.msg import (
 )
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+
+from vltp_ros.settings import described
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -120,3 +124,17 @@ def _descriptor(spec: dataclasses.Field, kind: Parameter.Type) -> ParameterDescr
 def _plain(value: Any) -> Any:
     """Return a parameter's value as the dataclasses have it: arrays are tuples."""
     return value if isinstance(value, bool | int | float | str) else tuple(value)
+
+
+def usage(name: str, cls: type[Config]) -> str:
+    """Return what an executable says of itself, with the parameters that a config class makes."""
+    lines = [
+        f"usage: {name} --ros-args [-p PARAMETER:=VALUE ...] [-r NAME:=NEW_NAME ...] "
+        "[--params-file FILE]",
+        "",
+        "parameters, with their defaults:",
+    ]
+    for spec in dataclasses.fields(cls):
+        lines.append(f"  {spec.name}: {json.dumps(spec.default)}")
+        lines += textwrap.indent(textwrap.fill(described(spec), 84), " " * 6).splitlines()
+    return "\n".join(lines)

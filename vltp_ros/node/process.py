@@ -28,6 +28,7 @@ from rclpy.node import Node
 from rclpy.qos_overriding_options import InvalidQosOverridesError
 
 from vltp_ros.node.executor import ThreadsExecutor
+from vltp_ros.node.parameters import usage
 from vltp_ros.node.worker import MODEL_THREAD
 from vltp_ros.paths import shipped
 from vltp_ros.runtime.allocator import keep_freed_memory
@@ -51,16 +52,21 @@ TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 
 def run(
     make_node: Callable[[], AnyNode],
+    config: type,
     start: Callable[[AnyNode], None] | None = None,
     status: Callable[[AnyNode], int] = lambda node: 0,
     threads: int = 1,
 ) -> int:
     """Run one node until SIGINT or SIGTERM, its callbacks in so many threads.
 
-    ``start`` is called before the node spins. Returns the exit status: what ``status`` says of the
-    node once it is destroyed, or 2 when the node cannot be made of its arguments and parameters, or
-    of what is installed, with one line that says why.
+    With ``--help`` it prints the parameters, which are those of the dataclass ``config``. ``start``
+    is called before the node spins. Returns the exit status: what ``status`` says of the node once
+    it is destroyed, or 2 when the node cannot be made of its arguments and parameters, or of what
+    is installed, with one line that says why.
     """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(usage(Path(sys.argv[0]).name, config))
+        return 0
     keep_freed_memory()
     make_room_for_images()
     # rclpy's own handlers, which end the executor, come on top of this. Without it a second SIGINT

@@ -161,7 +161,7 @@ def _collect(package: str, message: str, texts: dict[str, str]) -> None:
 
 def main() -> int:
     """Run the server until SIGINT or SIGTERM; return the exit status."""
-    return run(LiveView)
+    return run(LiveView, LiveViewConfig)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class Planner(Node):
 
 def main() -> int:
     """Run the planner until SIGINT or SIGTERM; return the exit status."""
-    return run(Planner)
+    return run(Planner, PlannerConfig)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class SimCamera(Node):
 
 def main() -> int:
     """Run the camera until SIGINT or SIGTERM; return the exit status."""
-    return run(SimCamera)
+    return run(SimCamera, CameraConfig)
 
 
 if __name__ == "__main__":

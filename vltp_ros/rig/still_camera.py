@@ -56,7 +56,7 @@ class StillCamera(Node):
 
 def main() -> int:
     """Run the camera until SIGINT or SIGTERM; return the exit status."""
-    return run(StillCamera)
+    return run(StillCamera, StillCameraConfig)
 
 
 if __name__ == "__main__":
