@@ -131,3 +131,10 @@ def test_other_shells_get_a_script_too(shell, capsys):
     if shutil.which(shell):
         checked = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
         assert checked.returncode == 0, checked.stderr
+
+
+def test_a_reader_that_has_gone_ends_the_command_quietly():
+    for words in ("help", "segment --help", "flops --sam vit_h"):
+        command = f"{sys.executable} -m vltp_ros.cli.main {words} | true"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+        assert done.stderr == ""

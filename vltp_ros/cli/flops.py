@@ -81,7 +81,7 @@ def _describe_llava(answer: dict) -> str:
         f"dense {answer['dense_image_token_gmacs']:.1f} ({-answer['image_token_reduction']:+.1%}); "
         f"{answer['average_tokens']:.1f} of them in a layer on average"
     ]
-    first = 0
+    first = 1  # as with SAM's layers
     for tokens, layers in groupby(answer["tokens_per_layer"]):
         count = len(list(layers))
         lines.append(f"  layers {first} to {first + count - 1}: {tokens} tokens")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -43,9 +44,21 @@ LOG = logging.getLogger("vltp_ros")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; exit status 0 only on success, 1 for a check that fails, 2 for bad input,
-    130 when interrupted.
+    """Run one command; exit status 0 only on success, 1 for a check that fails, or where nobody
+    reads what is printed any more, 2 for bad input, 130 when interrupted.
     """
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # as by `| head`; nor is Python to complain when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    """Run one command; return its exit status."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name == "help" and rest:
         name, rest = rest[0], ["--help"]
@@ -68,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _fail(f"vltp {name}: interrupted")
         return 130
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
         LOG.debug("where it happened:", exc_info=True)
         return _fail(f"vltp {name}: {_in_one_line(error)}")

@@ -41,8 +41,8 @@ def describe(answer: dict) -> str:
     counted = [row for row in rows if not row["exempt"]]
     fitting = sum(row["fits"] for row in counted)
     lines += [
-        f"ours is at or below the paper's figure in {fitting} of {len(counted)} rows; "
-        f"{len(rows) - len(counted)} exempt"
+        f"ok: ours is at or below the paper's figure, {fitting} of {len(counted)} rows",
+        f"exempt: the paper's figure follows from no cost model, {len(rows) - len(counted)} rows",
     ]
     return "\n".join(lines)
 
