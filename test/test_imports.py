@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "runtime": ("checkpoints", "network", "paths", "settings", "types"),
     "imaging": ("paths", "progress", "runtime", "types"),
     "simulation": ("paths", "progress"),
-    "data": (),
+    "data": ("imaging", "paths", "progress"),
     "training": ("checkpoints", "data", "network", "progress", "settings", "simulation"),
     "evaluation": (
         "checkpoints", "data", "imaging", "kernels", "network", "progress", "runtime", "simulation",
