@@ -25,6 +25,7 @@ NOT_RUN = {
     "baselines": "trains; see test_baselines.py",
     "benchmark": "takes minutes, some on a GPU; see test_benchmark.py",
     "check": "takes minutes; see test_check.py",
+    "data": "needs public data; see test/data",
     "convert": "needs public weights; see test/checkpoints",
     "evaluate": "takes minutes, some on scenes to be rendered; one of them is run",
     "finetune": "needs public weights; see test_finetuning.py",

@@ -34,6 +34,7 @@ COMMANDS = {
     "baselines": ("Baselines", "train and compare the methods of the paper's Table 7"),
     "convert": ("Convert", "convert public checkpoints to model directories"),
     "scenes": ("Scenes", "render a data set of tabletop scenes"),
+    "data": ("Data", "check the public data sets on this disk"),
     "gates": ("Gates", "check that data sets of crowded scenes make a model look"),
     "demo": ("Demo", "record camera, planner and node over ROS 2 as a video"),
 }
