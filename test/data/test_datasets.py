@@ -117,6 +117,7 @@ def test_a_pickle_that_names_code_is_not_run(tmp_path):
     ("change", "reason"),
     [
         ({"expressions": " "}, "entry 1: the expression is ' '; it must be a sentence"),
+        ({"expressions": "cut\x1b[2J"}, "entry 1: .* must not hold control characters"),
         ({"mask_list": [[[4, 4, 80, 4, 80, 20]]]}, r"entry 1: .* corner at \(80, 4\), outside"),
         ({"mask_list": [[[4, 4, 8, 8]]]}, "entry 1: a polygon has 2 corners"),
         ({"mask_list": [["a", "b"]]}, "entry 1: a polygon is no list of pairs of numbers"),

@@ -1,4 +1,4 @@
-"""vltp evaluate: accuracy and cost on tabletop scenes."""
+"""vltp evaluate: accuracy and cost on tabletop scenes and public data sets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.simulation import Split
 
 if TYPE_CHECKING:
+    from vltp_ros.data.registry import Dataset
     from vltp_ros.evaluation.tabletop import Setting
     from vltp_ros.runtime.session import Session
 
@@ -27,13 +28,20 @@ class Evaluate(ModelOptions, PrecisionOption, Command):
 
     count: int | None = None
     """Number of scenes: of 300, one task each, drawn from the seeds 0, 1, 2, … of the split; or the
-    first ones of --data, of all of them, all questions each."""
+    first ones of --data, of all of them, all questions each. With --dataset: number of expressions,
+    spread over the data set, all of them if not given."""
     data: Path | None = None
     """Data set of `vltp scenes --edition 2` to use instead of scenes that are rendered; all its
-    questions are asked, and each family has a row."""
+    questions are asked, and each family has a row. With --dataset: folder of the data sets."""
+    dataset: str | None = None
+    """Public data set in --data to use instead of scenes, e.g. rio-common or coco-tasks-test;
+    docs/reproduce.md has all names, and says where the files belong."""
+    skip_bad: bool = False
+    """With --dataset: leave out bad entries and missing images; the JSON names them."""
     control: tuple[Control, ...] = ("none",)
-    """With --data: what is taken from the model, one or more. grey: LLaVA sees grey; swapped: LLaVA
-    sees another scene; ranking: tokens are ranked by another question's <SEG>; none: nothing."""
+    """With --data of scenes: what is taken from the model, one or more. grey: LLaVA sees grey;
+    swapped: LLaVA sees another scene; ranking: tokens are ranked by another question's <SEG>; none:
+    nothing."""
     selector: tuple[
         Literal["prune_decoder", "adaptive", "random", "oracle", "attention", "keep_all"], ...
     ] = ()
@@ -54,28 +62,34 @@ def run(args: Evaluate) -> dict:
     from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
 
     _refuse_what_has_no_effect(args)
+    public = _public(args)
     session = args.load(InferenceSettings(precision=args.precision))
     rate = 0.5 if args.rate is None else args.rate
     chosen = [Setting(name, 0.0 if name in UNRATED else rate) for name in args.selector]
     settings = [replace(row, csp=csp) for row in chosen or DEFAULT_SETTINGS for csp in args.csp]
-    if args.data is not None:
-        rows = _questions(args.data, args, session, settings)
+    if public is not None:
+        measured = _expressions(public, args, session, settings)
+    elif args.data is not None:
+        measured = {"rows": _questions(args.data, args, session, settings)}
     else:
-        rows = evaluate(
-            session, args.split or "test", 300 if args.count is None else args.count, settings
-        )
+        count = 300 if args.count is None else args.count
+        measured = {"rows": evaluate(session, args.split or "test", count, settings)}
     return {
         "model": session.name,
         "quantization": session.model.config.quantization,
         "precision": session.precision,
         **measured_on(session.device),
-        "rows": rows,
+        **measured,
     }
 
 
 def _refuse_what_has_no_effect(args: Evaluate) -> None:
     """Raise ValueError naming an option that would change nothing."""
     chosen = f"with --selector {' '.join(args.selector)}" if args.selector else "without --selector"
+    if args.dataset is None and args.skip_bad:
+        raise ValueError("--skip-bad is given; it has no effect without --dataset")
+    if args.dataset is not None and args.control != ("none",):
+        raise ValueError(f"--control is {' '.join(args.control)}; it has no effect with --dataset")
     if args.data is None and args.control != ("none",):
         raise ValueError(f"--control is {' '.join(args.control)}, which needs --data")
     if args.data is not None and args.split is not None:
@@ -84,6 +98,36 @@ def _refuse_what_has_no_effect(args: Evaluate) -> None:
         raise ValueError(f"--rate is {args.rate}; it has no effect {chosen}")
     if "ranking" in args.control and args.selector and "prune_decoder" not in args.selector:
         raise ValueError(f"--control is ranking; it has no effect {chosen}; add prune_decoder")
+
+
+def _public(args: Evaluate) -> Dataset | None:
+    """Return the public data set; None for scenes."""
+    from vltp_ros.data.registry import load_dataset
+
+    if args.dataset is None:
+        return None
+    if args.data is None:
+        raise ValueError(f"--dataset is {args.dataset}, which needs --data: the folder it lies in")
+    return load_dataset(args.dataset, args.data, args.skip_bad)
+
+
+def _expressions(
+    public: Dataset, args: Evaluate, session: Session, settings: list[Setting]
+) -> dict:
+    """Return the rows of a public data set, and what it takes to repeat them."""
+    from vltp_ros.evaluation.expressions import evaluate_dataset
+    from vltp_ros.evaluation.machine import code_commit
+    from vltp_ros.training.provenance import identity
+
+    options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
+    used = {"prune_after": session.settings.prune_after, "threshold": session.settings.threshold}
+    return {
+        **evaluate_dataset(session, public, settings, args.count, args.skip_bad),
+        "commit": code_commit(),
+        "configuration": options | used,
+        "weights": identity(args.model_directory),
+        "data": {"name": public.name, "root": str(args.data), "annotations_sha256": public.digest},
+    }
 
 
 def _questions(data: Path, args: Evaluate, session: Session, settings: list[Setting]) -> list[dict]:
@@ -104,11 +148,21 @@ def describe(answer: dict) -> str:
     """Return a table."""
     families = any("family" in row for row in answer["rows"])
     head = "control family " if families else ""
-    lines = [f"{head}selector        rate  csp   gIoU   cIoU   GMACs"]
+    tasks = any(row.get("task_ciou") is not None for row in answer["rows"])
+    timed = any("median_ms" in row for row in answer["rows"])
+    lines = [
+        f"{head}selector        rate  csp   gIoU   cIoU   GMACs"
+        + ("      ms" if timed else "")
+        + ("  gIoU and cIoU, means over tasks" if tasks else "")
+    ]
     lines += [
         (f"{r['control']:7} {r['family']:6} " if families else "")
         + f"{r['selector']:14} {r['rate']:5.2f} {r['csp']:>4} "
         f"{r['giou']:6.3f} {r['ciou']:6.3f} {r['gmacs']:7.2f}"
+        + (f" {r['median_ms']:7.1f}" if timed else "")
+        + (f"  {r['task_giou']:.3f} {r['task_ciou']:.3f} over {len(r['tasks'])}" if tasks else "")
         for r in answer["rows"]
     ]
+    if answer.get("skipped", {}).get("count"):
+        lines.append(f"{answer['skipped']['count']} entries were left out; --json names them")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from vltp_ros.cli.parsing import parse, similar
 
 COMMANDS = {
     "segment": ("Segment", "find what serves a task in a picture"),
-    "evaluate": ("Evaluate", "measure accuracy and cost on tabletop scenes"),
+    "evaluate": ("Evaluate", "measure accuracy and cost on tabletop scenes and public data sets"),
     "reliability": ("Reliability", "measure whether answers are as sure as they say"),
     "flops": ("Flops", "count the encoder's multiply-accumulates"),
     "tables": ("Tables", "compare the paper's costs with those counted here"),

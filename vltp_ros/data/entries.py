@@ -113,10 +113,13 @@ def coco_image(root: Path, file_name: str) -> Path:
 
 
 def expression(text: Any) -> str:
-    """Return a sentence without space around it; ValueError for what is none."""
+    """Return a sentence in one line, without space around it; ValueError for what is none."""
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"the expression is {text!r}; it must be a sentence")
-    return text.strip()
+    line = " ".join(text.split())
+    if not line.isprintable():
+        raise ValueError(f"the expression is {line!r}; it must not hold control characters")
+    return line
 
 
 def stated_size(record: dict) -> Size:

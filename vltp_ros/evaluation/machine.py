@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -25,6 +26,24 @@ def measured_on(device: torch.device) -> dict:
             **({"cudnn": str(torch.backends.cudnn.version())} if device.type == "cuda" else {}),
         },
     }
+
+
+def code_commit() -> str | None:
+    """Return the commit of the checkout that runs, with "-dirty" after it where files differ.
+
+    None where there is no git, or this module lies in no checkout of its own.
+    """
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        described = subprocess.run(
+            [*command, "--exclude=*"], capture_output=True, text=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()
 
 
 def _is_installed(name: str) -> bool:

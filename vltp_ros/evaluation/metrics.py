@@ -13,15 +13,33 @@ class MaskMetrics:
         self.intersection = 0
         self.union = 0
 
-    def add(self, predicted: np.ndarray, truth: np.ndarray) -> None:
-        """Count one pair of bool masks [H, W]; an empty union counts as an IoU of 1."""
+    def add(
+        self, predicted: np.ndarray, truth: np.ndarray, ignored: np.ndarray | None = None
+    ) -> None:
+        """Count one pair of masks; an empty union counts as an IoU of 1.
+
+        Args:
+            predicted: bool [H, W].
+            truth: bool [H, W].
+            ignored: bool [H, W], the pixels that do not count; None: all do.
+
+        Raises:
+            ValueError: for masks of different shapes.
+        """
         if predicted.shape != truth.shape:
             raise ValueError(f"masks differ in shape: {predicted.shape} and {truth.shape}")
+        if ignored is not None:
+            predicted, truth = predicted & ~ignored, truth & ~ignored
         intersection = int(np.logical_and(predicted, truth).sum())
         union = int(np.logical_or(predicted, truth).sum())
         self.ious.append(intersection / union if union else 1.0)
         self.intersection += intersection
         self.union += union
+
+    @property
+    def count(self) -> int:
+        """Return the number of pairs so far."""
+        return len(self.ious)
 
     @property
     def giou(self) -> float:

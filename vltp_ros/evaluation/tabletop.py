@@ -24,6 +24,7 @@ from vltp_ros.progress import progress_bar
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import ResolvedSettings
 from vltp_ros.simulation import Split, edition_of
+from vltp_ros.types import Segmentation
 
 
 @dataclass(frozen=True)
@@ -80,24 +81,20 @@ def evaluate(
     """
     if count < 1:
         raise ValueError(f"count is {count}; it must be at least 1")
-    for setting in settings:
-        if setting.selector not in SELECTORS:
-            raise ValueError(f"selector is {setting.selector!r}; allowed: {', '.join(SELECTORS)}")
+    check_settings(settings)
     metrics = [MaskMetrics() for _ in settings]
     tokens: list[list[tuple[int, ...]]] = [[] for _ in settings]
     samples = rendered_samples(split, count)
     for number, sample in enumerate(progress_bar(samples, total=count, shown=progress)):
         for setting, metric, ran in zip(settings, metrics, tokens, strict=True):
-            session.configure(_settings(session, setting))
-            score = score_of(session, setting.selector, sample.mask[None], number)
-            result = session.segment(sample.image, [sample.text], score)[0]
+            result = answer(session, setting, sample, number)
             metric.add(result.mask, sample.mask)
             ran.append(result.tokens)
     return [
         {
             "split": split,
             "selector": setting.selector,
-            "rate": _mean_rate(session, ran) if setting.selector == "adaptive" else setting.rate,
+            "rate": mean_rate(session, ran) if setting.selector == "adaptive" else setting.rate,
             "csp": setting.csp,
             "giou": metric.giou,
             "ciou": metric.ciou,
@@ -106,6 +103,27 @@ def evaluate(
         }
         for setting, metric, ran in zip(settings, metrics, tokens, strict=True)
     ]
+
+
+def check_settings(settings: Sequence[Setting]) -> None:
+    """Raise ValueError for an unknown selector."""
+    for setting in settings:
+        if setting.selector not in SELECTORS:
+            raise ValueError(f"selector is {setting.selector!r}; allowed: {', '.join(SELECTORS)}")
+
+
+def answer(session: Session, setting: Setting, sample: Sample, seed: int) -> Segmentation:
+    """Answer a sample in a setting, which stays the session's.
+
+    Args:
+        session: its stages are used, its rates are replaced.
+        setting: a row of a table.
+        sample: its mask is what an oracle knows.
+        seed: of what is drawn.
+    """
+    session.configure(_settings(session, setting))
+    score = score_of(session, setting.selector, sample.mask[None], seed)
+    return session.segment(sample.image, [sample.text], score)[0]
 
 
 def _settings(session: Session, setting: Setting) -> ResolvedSettings:
@@ -139,7 +157,7 @@ def score_of(session: Session, selector: str, masks: np.ndarray, seed: int) -> S
     return None
 
 
-def _mean_rate(session: Session, ran: list[tuple[int, ...]]) -> float:
+def mean_rate(session: Session, ran: list[tuple[int, ...]]) -> float:
     """Return the share of tokens frozen, mean over samples and stages."""
     return 1 - float(np.mean(ran)) / session.model.config.encoder.grid**2
 
