@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from tables.markdown import RESULTS, device, measured, mib, ms, read, table
-
-SELECTORS = {
-    "keep_all": "all tokens (dense)",
-    "prune_decoder": "VLTP",
-    "random": "random",
-    "adaptive": "VLTP, adaptive",
-    "oracle": "ground truth (oracle)",
-    "attention": "LLaVA's attention",
-}
+from vltp_ros.evaluation.words import SELECTORS
 
 
 def accuracy() -> str:

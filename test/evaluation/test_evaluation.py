@@ -42,6 +42,17 @@ def test_dense_costs_are_the_official_ones_less_the_pads(size, official):
     assert cost["prune_decoder_gmacs"] < 6
 
 
+def test_the_standard_error_of_the_mean():
+    metrics = MaskMetrics()
+    whole, half = np.ones((2, 2), bool), np.array([[True, True], [False, False]])
+    metrics.add(whole, whole)
+    assert metrics.giou_error is None
+    for predicted in (half, half, whole):
+        metrics.add(predicted, whole)
+    # IoUs of 1, .5, .5 and 1: a standard deviation of sqrt(4 x .25^2 / 3), over the root of 4.
+    assert metrics.giou_error == pytest.approx(0.144, abs=0.001)
+
+
 def test_pruned_cost_falls_with_the_rate_and_adds_up():
     for rate, share in ((0.5, 0.75), (0.8, 0.60)):  # of the dense cost: half the depth is pruned
         cost = model_gmacs(model_config("vit_h"), (16, 24), (rate, rate))

@@ -97,7 +97,7 @@ def test_a_model_is_measured_on_coco_tasks(model, tmp_path, capsys):
     assert len(answer["data"]["annotations_sha256"]) == 64
     assert answer["weights"].startswith("tiny (") and answer["hardware"]
     assert answer["commit"] is None or len(answer["commit"].removesuffix("-dirty")) == 40
-    assert describe(answer).splitlines()[1].endswith("over 14")
+    assert describe(answer).endswith("means over 14 tasks")
     expected = MaskMetrics()
     session = Session.load(model, rates=(0.0,))
     for entry in load_dataset("coco-tasks-test", tmp_path).entries[::2]:

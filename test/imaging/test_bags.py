@@ -91,7 +91,8 @@ def test_a_bag_of_answers(bag, tmp_path, model, capsys, caplog):
     options = ("--image-topic", "/camera", "--task", "cut", "--task", "drink")
     assert segment(bag, out, model, *options) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer == {"bag": str(out), "images": 3, "answered": 2, "broken_off": ""}
+    counts = {"images": 3, "answered": 2, "broken_off": ""}
+    assert answer == {"bag": str(out), **counts, "caveat": ""}
     assert "'h264'" in caplog.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "out"]
     assert {p.suffix for p in out.iterdir()} == {p.suffix for p in bag.iterdir()}

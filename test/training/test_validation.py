@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 
 import pytest
 import torch
@@ -37,8 +38,9 @@ def lines(run):
 
 
 def test_losses_and_giou_are_stored_and_the_weights_are_the_same(
-    data, base, held_out, tmp_path, caplog, capsys
+    data, base, held_out, tmp_path, caplog, capsys, monkeypatch
 ):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # bars are drawn on a terminal only
     weights = []
     for name, options in (("with", {"val": held_out, "val_every": 2}), ("without", {})):
         run, out = tmp_path / name, tmp_path / f"{name} out"

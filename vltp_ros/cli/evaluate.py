@@ -146,23 +146,32 @@ def _questions(data: Path, args: Evaluate, session: Session, settings: list[Sett
 
 def describe(answer: dict) -> str:
     """Return a table."""
-    families = any("family" in row for row in answer["rows"])
-    head = "control family " if families else ""
-    tasks = any(row.get("task_ciou") is not None for row in answer["rows"])
-    timed = any("median_ms" in row for row in answer["rows"])
+    from vltp_ros.evaluation.words import SELECTORS
+
+    rows = answer["rows"]
+    families = any("family" in row for row in rows)
+    tasks = any(row.get("task_ciou") is not None for row in rows)
+    timed = any("median_ms" in row for row in rows)
+    width = max(map(len, SELECTORS.values()))
     lines = [
-        f"{head}selector        rate  csp   gIoU   cIoU   GMACs"
+        ("control    family " if families else "")
+        + f"{'image tokens':{width}} frozen  csp   gIoU          cIoU   GMACs"
         + ("      ms" if timed else "")
         + ("  gIoU and cIoU, means over tasks" if tasks else "")
     ]
-    lines += [
-        (f"{r['control']:7} {r['family']:6} " if families else "")
-        + f"{r['selector']:14} {r['rate']:5.2f} {r['csp']:>4} "
-        f"{r['giou']:6.3f} {r['ciou']:6.3f} {r['gmacs']:7.2f}"
-        + (f" {r['median_ms']:7.1f}" if timed else "")
-        + (f"  {r['task_giou']:.3f} {r['task_ciou']:.3f} over {len(r['tasks'])}" if tasks else "")
-        for r in answer["rows"]
-    ]
+    for row in rows:
+        error = "" if row["giou_error"] is None else f"+- {row['giou_error']:.3f}"
+        lines.append(
+            (f"{row['control']:10} {row['family']:6} " if families else "")
+            + f"{SELECTORS[row['selector']]:{width}} {row['rate']:6.0%} {row['csp']:>4} "
+            f"{row['giou']:6.3f} {error:8} {row['ciou']:6.3f} {row['gmacs']:7.3g}"
+            + (f" {row['median_ms']:7.1f}" if timed else "")
+            + (f"  {row['task_giou']:.3f} {row['task_ciou']:.3f}" if tasks else "")
+        )
+    what = "expressions" if timed else "questions" if families else "scenes"
+    lines.append(f"{max(row['count'] for row in rows)} {what}; +- is one standard error")
+    if tasks:
+        lines.append(f"means over {len(rows[0]['tasks'])} tasks")
     if answer.get("skipped", {}).get("count"):
         lines.append(f"{answer['skipped']['count']} entries were left out; --json names them")
     return "\n".join(lines)

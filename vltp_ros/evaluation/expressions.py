@@ -36,7 +36,7 @@ class Results:
         self.times_ms.append(sum(answered.times_ms.values()))
 
     def accuracy(self) -> dict:
-        """Return ``{"giou", "ciou", "task_giou", "task_ciou", "tasks", "count"}``.
+        """Return ``{"giou", "giou_error", "ciou", "task_giou", "task_ciou", "tasks", "count"}``.
 
         ``task_giou`` and ``task_ciou`` are means over the tasks, None where there are none; the
         latter is what VLTP's authors call the mIoU of COCO-Tasks.
@@ -44,6 +44,7 @@ class Results:
         tasks = self.by_task.values()
         return {
             "giou": self.metrics.giou,
+            "giou_error": self.metrics.giou_error,
             "ciou": self.metrics.ciou,
             "task_giou": float(np.mean([task.giou for task in tasks])) if tasks else None,
             "task_ciou": float(np.mean([task.ciou for task in tasks])) if tasks else None,

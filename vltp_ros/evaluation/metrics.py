@@ -47,6 +47,11 @@ class MaskMetrics:
         return float(np.mean(self.ious)) if self.ious else float("nan")
 
     @property
+    def giou_error(self) -> float | None:
+        """Return the standard error of the mean IoU; None before the second image."""
+        return float(np.std(self.ious, ddof=1) / self.count**0.5) if self.count > 1 else None
+
+    @property
     def ciou(self) -> float:
         """Return the cumulative IoU, 0..1; 1 when no image has any positive pixel."""
         return self.intersection / self.union if self.union else 1.0

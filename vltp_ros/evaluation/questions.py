@@ -68,8 +68,9 @@ def evaluate_questions(
         progress: show a bar on stderr.
 
     Returns:
-        Rows of ``{"split", "family", "selector", "rate", "csp", "control", "giou", "ciou",
-        "gmacs", "seg_change", "count"}``, of each family and of all; ``count`` is of questions.
+        Rows of ``{"split", "family", "selector", "rate", "csp", "control", "giou", "giou_error",
+        "ciou", "gmacs", "seg_change", "count"}``, of each family and of all; ``count`` is of
+        questions, the error a standard one over them.
 
     Raises:
         ValueError: for a data set of edition 1 or with too few scenes, or an unknown selector.
@@ -91,6 +92,7 @@ def evaluate_questions(
             "csp": probe.setting.csp,
             "control": probe.control,
             "giou": metrics.giou,
+            "giou_error": metrics.giou_error,
             "ciou": metrics.ciou,
             "gmacs": mean_cost(session, probe.setting.selector, result.tokens),
             "seg_change": float(np.mean(result.changes)),

@@ -74,7 +74,8 @@ def evaluate(
         progress: show a bar on stderr.
 
     Returns:
-        Rows of ``{"split", "selector", "rate", "csp", "giou", "ciou", "gmacs", "count"}``.
+        Rows of ``{"split", "selector", "rate", "csp", "giou", "giou_error", "ciou", "gmacs",
+        "count"}``; the error is a standard one over the scenes, None for one scene.
 
     Raises:
         ValueError: for an unknown split or selector, or a count below 1.
@@ -97,6 +98,7 @@ def evaluate(
             "rate": mean_rate(session, ran) if setting.selector == "adaptive" else setting.rate,
             "csp": setting.csp,
             "giou": metric.giou,
+            "giou_error": metric.giou_error,
             "ciou": metric.ciou,
             "gmacs": mean_cost(session, setting.selector, ran),
             "count": count,
