@@ -26,8 +26,8 @@ class Demo(ModelOptions, PrecisionOption, Command):
     """Time to record from the first mask on, in seconds."""
     out: Path = Path("demo_out")
     """Folder for demo.mp4 and demo.gif."""
-    seed: int = 0
-    """Seed of the first scene."""
+    seed: int = 6
+    """Seed of the first scene; in that of 6, three things serve one task."""
 
 
 def run(args: Demo) -> dict:
