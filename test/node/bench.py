@@ -119,6 +119,21 @@ class Bench:
         # The graph knows a client a moment before DDS answers it; other processes tell nothing.
         time.sleep(0.1 if nodes else 0.5)
 
+    def wait_until_answered(self, client, request):
+        """Send a request that changes nothing until one is answered: both sides know each other.
+
+        Of a process that tells nothing there is no other way to know, and on a busy machine it may
+        take long.
+        """
+        answers = []
+
+        def ask():
+            if not answers or len(answers) < (time.monotonic() - began):
+                answers.append(client.call_async(request))
+
+        began = time.monotonic()
+        self.wait(lambda: any(answer.done() for answer in answers), meanwhile=ask)
+
     def close(self):
         for executor, thread, node in self._spinning:
             executor.shutdown()

@@ -38,8 +38,9 @@ class Manager:
         self._change = bench.node.create_client(ChangeState, f"{name}/change_state")
         self._get = bench.node.create_client(GetState, f"{name}/get_state")
         bench.wait(lambda: self._get.wait_for_service(2.0))
-        bench.wait_until_known(self._get.srv_name)
-        bench.wait_until_known(self._change.srv_name)
+        bench.wait_until_answered(self._get, GetState.Request())
+        no_transition = ChangeState.Request(transition=Transition(id=255))
+        bench.wait_until_answered(self._change, no_transition)
 
     def go(self, steps) -> bool:
         return all(self._change_state(*step) for step in steps)
