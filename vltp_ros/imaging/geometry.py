@@ -19,6 +19,7 @@ from vltp_ros.types import Box
 MIN_POINTS = 10  # fewer say nothing about a shape
 SPREAD = 4.5  # median absolute deviations (3 standard deviations) from the median depth
 MIN_SPREAD = 0.02  # metres that are never cut off
+SAMPLED = 4096  # points, evenly among all, of which median and deviations are taken
 
 
 LARGEST_SIDE = 2**16
@@ -80,7 +81,8 @@ class Pinhole:
         if self.distortion:
             x, y = _rays(self)[rows, columns].T
             return x, y
-        return (columns - self.cx) / self.fx, (rows - self.cy) / self.fy
+        cx, cy, fx, fy = np.array((self.cx, self.cy, self.fx, self.fy), np.float32)
+        return (columns.astype(np.float32) - cx) / fx, (rows.astype(np.float32) - cy) / fy
 
 
 @lru_cache(16)  # of each camera one, which takes a good part of a second to make
@@ -145,7 +147,9 @@ def back_project(
     rows, columns = np.nonzero(usable)
     z = seen[usable]
     near = _near_the_rest(z)
-    rows, columns, z = rows[near] + top, columns[near] + left, z[near]
+    if not near.all():
+        rows, columns, z = rows[near], columns[near], z[near]
+    rows, columns = rows + top, columns + left
     x, y = camera.resized(depth.shape[1], depth.shape[0]).rays(rows, columns)
     points = np.empty((len(z), 3), np.float32)
     points[:, 0], points[:, 1], points[:, 2] = x * z, y * z, z
@@ -194,8 +198,10 @@ def _near_the_rest(z: np.ndarray) -> np.ndarray:
     """Return bool [N]: which depths are not outliers."""
     if not len(z):
         return np.zeros(0, bool)
-    distance = np.abs(z - np.median(z))
-    return distance <= max(SPREAD * np.median(distance), MIN_SPREAD)
+    some = z[:: -(-len(z) // SAMPLED)]
+    middle = np.median(some)
+    limit = max(SPREAD * np.median(np.abs(some - middle)), MIN_SPREAD)
+    return np.abs(z - middle) <= limit
 
 
 def place(points: np.ndarray) -> Placement | None:
@@ -206,18 +212,19 @@ def place(points: np.ndarray) -> Placement | None:
     """
     if len(points) < MIN_POINTS:
         return None
-    rows = np.ascontiguousarray(points.T, np.float64)  # [3, N]: sums along rows are fast
-    mean = rows.mean(1)
-    rows -= mean[:, None]
+    rows = np.ascontiguousarray(points.T)  # [3, N]: sums along rows are fast
+    mean = rows.mean(1, dtype=np.float64)
+    rows = rows - mean[:, None].astype(rows.dtype)
     away = mean / np.linalg.norm(mean)
     across = np.eye(3) - np.outer(away, away)
-    scatter = across @ (rows @ rows.T) @ across
+    scatter = across @ (rows @ rows.T).astype(np.float64) @ across
     _, directions = np.linalg.eigh(scatter)  # ascending: away has nothing left
     along = directions[:, 2]
     if tuple(np.round(along[:2], 6)) < (0.0, 0.0):
         along = -along
     axes = np.stack((along, np.cross(away, along), away), 1)
-    return Placement(mean, axes, np.ptp(axes.T @ rows, axis=1), len(points))
+    extent = np.ptp(axes.T.astype(rows.dtype) @ rows, axis=1).astype(np.float64)
+    return Placement(mean, axes, extent, len(points))
 
 
 def quaternion(axes: np.ndarray) -> tuple[float, float, float, float]:

@@ -107,7 +107,7 @@ def tint(
     mixed = (1 - alpha) * np.arange(256)[:, None] + alpha * colour  # of each level and channel
     inside = np.ascontiguousarray(mask).view(np.uint8)
     cv2.copyTo(cv2.LUT(region, mixed.astype(np.uint8)[:, None]), inside, region)
-    outline, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=corner)
+    outline, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE, offset=corner)
     width = max(1, round(LINE_SHARE * min(painted.shape[:2])))
     cv2.drawContours(painted, outline, -1, DARK, 3 * width)
     cv2.drawContours(painted, outline, -1, colour.tolist(), width)
