@@ -24,7 +24,7 @@ CONTRAST = 45.0
 """Distance in CIELAB between a colour and what it is painted on, from which it stands out."""
 
 LINE_SHARE = 1 / 300  # width of the outline's inner line, of the image's shorter side
-TEXT_SHARE, LEAST_TEXT = 0.03, 10  # size of letters, of the image's height; at least, pixels
+TEXT_SHARE, LEAST_TEXT = 0.04, 10  # size of letters, of the image's height; at least, pixels
 
 
 def to_lab(colours: np.ndarray) -> np.ndarray:

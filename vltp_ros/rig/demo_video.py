@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vltp_ros.evaluation.drawing import BACKGROUND, FAINT, TEXT, dim
+from vltp_ros.imaging.overlay import COLOURS
 
 PANEL = (480, 360)  # width and height of each of the three pictures, pixels
 MARGIN = 60  # height of the strips above and below them, pixels
@@ -102,6 +103,9 @@ def _save_gif(path: Path, pictures: Sequence[np.ndarray], width: int) -> None:
     # One palette for all frames: what stands still then stays the same, and costs nothing.
     sample = Image.fromarray(np.vstack(small[:: max(1, len(small) // 8)]))
     palette = sample.quantize(GIF_COLOURS, dither=Image.Dither.NONE)
+    # What marks things is too rare to be among the colours otherwise, and is to be told apart.
+    marks = np.concatenate((COLOURS, COLOURS // 2))
+    palette.putpalette([*(palette.getpalette() or ())[: 3 * GIF_COLOURS], *marks.ravel().tolist()])
     quantised = [
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in small
