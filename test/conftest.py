@@ -40,6 +40,12 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def model(base):
+    """The same as one gives it on the command line."""
+    return str(base)
+
+
+@pytest.fixture(scope="session")
 def adapted(base):
     """The same with a random adapter; not to be changed."""
     directory = base.with_name("adapted")

@@ -17,13 +17,6 @@ from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.main import main
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model") / "tiny"
-    save_model(tiny_model(), directory, {"licence": "Apache-2.0", "sources": []})
-    return str(directory)
-
-
 @pytest.fixture
 def picture(tmp_path):
     path = tmp_path / "table.jpg"

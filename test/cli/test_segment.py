@@ -12,22 +12,13 @@ import cv2
 import imageio.v2 as imageio
 import numpy as np
 import pytest
-from builders import tiny_model
 from PIL import Image
 
-from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.main import main
 from vltp_ros.cli.options import ModelOptions
 from vltp_ros.imaging.sources import find_sources
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model") / "tiny"
-    save_model(tiny_model(), directory, {"licence": "Apache-2.0", "sources": []})
-    return str(directory)
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from builders import tiny_model
 
-from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.main import main
 from vltp_ros.imaging.instances import separate
 from vltp_ros.paths import shipped
@@ -21,13 +19,6 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore  # noqa: E
 
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model") / "tiny"
-    save_model(tiny_model(), directory, {"licence": "Apache-2.0", "sources": []})
-    return str(directory)
 
 
 def header(second: int):

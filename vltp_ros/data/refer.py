@@ -74,12 +74,12 @@ def _entries(
         root: folder of all data sets.
         place: of the thing, for errors.
     """
-    found = []
+    records = []
     for table, key in zip(tables, ("image_id", "ann_id", "category_id"), strict=True):
         if ref[key] not in table:
             raise ValueError(f"{key} is {ref[key]!r}, which instances.json does not have")
-        found.append(table[ref[key]])
-    image, annotation, _ = found
+        records.append(table[ref[key]])
+    image, annotation, _ = records
     return [
         Entry(
             coco_image(root, image["file_name"]),

@@ -82,8 +82,8 @@ def find_sources(names: Sequence[str]) -> list[Source]:
     Raises:
         ValueError: for a name that stands for nothing.
     """
-    found = [source for name in names for source in _find(name)]
-    return [Source(name) for name in dict.fromkeys(found)]
+    each_once = dict.fromkeys(itertools.chain.from_iterable(map(_find, names)))
+    return [Source(name) for name in each_once]
 
 
 def _find(name: str) -> list[str]:
