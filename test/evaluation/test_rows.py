@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from builders import crowded_scenes, tiny_model
 
-from vltp_ros.cli.rows import Rows, describe, run
+from vltp_ros.cli.main import main
+from vltp_ros.cli.tables import describe
 from vltp_ros.evaluation.comparisons import HYPOTHESES, compare
 from vltp_ros.evaluation.flops import model_gmacs
 from vltp_ros.evaluation.questions import Probe, evaluate_questions
 from vltp_ros.evaluation.row_runner import RowRunner
 from vltp_ros.evaluation.rows import (
+    PAPER,
     RIVAL_RATES,
     TABLE_NAMES,
     Row,
     Training,
     clustering_alone,
     mean_share,
+    other_rows,
     paper_rows,
     pruning_alone,
+    trained_at,
+    trained_on,
 )
 from vltp_ros.evaluation.tabletop import Setting
 from vltp_ros.network.config import model_config
@@ -34,7 +41,7 @@ from vltp_ros.training.feature_cache import CachedSource, FeatureCache
 CONFIG = TrainConfig(
     steps=2, batch=2, tasks_per_image=2, warmup=1, bfloat16=False, optimiser="adamw"
 )
-STAGES = 2, 3  # of the tiny model
+LATE_HALF, RATES = (2, 3), (0.5, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +84,14 @@ def test_a_cache_is_computed_once_and_keeps_to_its_model(model, train, tmp_path,
 
 
 def test_rows_are_trained_and_measured_once(model, train, held_out, tmp_path, monkeypatch):
-    own = Training(stages=STAGES, rate=0.5)
+    own = Training(rates=RATES)
     rows = [
         Row("3", "dense"),
-        Row("3", "both", own, STAGES, 0.5),
-        Row("7", "another", own, STAGES, 0.5, another=True),
-        Row("6", "stay", own, STAGES, 0.5, returns=False),
-        Row("7", "SViT", Training("SViT", STAGES)),
+        Row("3", "both", own, LATE_HALF, RATES),
+        Row("8", "the same", own, LATE_HALF, RATES),
+        Row("7", "another", own, LATE_HALF, RATES, another=True),
+        Row("6", "stay", own, LATE_HALF, RATES, returns=False),
+        Row("7", "SViT", Training("SViT")),
         Row("csp", "preset 65", csp=CSP_PRESETS["65"]),
     ]
     runner = RowRunner(model, train, held_out, CONFIG, tmp_path)
@@ -92,7 +100,9 @@ def test_rows_are_trained_and_measured_once(model, train, held_out, tmp_path, mo
     assert all(len(answer["scenes"]) == 2 and answer["gmacs"] > 0 for answer in answers)
     assert answers[1]["gmacs"] != answers[0]["gmacs"] and answers[1]["seed"] == 0
     trained = sorted(path.name for path in (tmp_path / "trainings").iterdir())
-    assert trained == ["SViT 2-3 seed 0", "VLTP 2-3 0.5 seed 0"]
+    assert trained == ["SViT 2-3 seed 0", "VLTP 2-3 0.5-0.25 seed 0"]
+    files = {path.stem for path in (tmp_path / "results val").glob("*.json")}
+    assert files == {"settings", *(row.name for row in rows)} and len(files) == len(rows)
     monkeypatch.setattr(runner, "_train", None)
     assert runner.run(rows, progress=False) == answers
 
@@ -132,14 +142,13 @@ def test_tokens_that_may_not_return_do_not():
     from vltp_ros.evaluation.row_runner import _without_return
 
     scores = torch.tensor([[4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
-    rank = _without_return(lambda stage, tokens: scores if stage == 0 else -scores, 0.5)
+    rank = _without_return(lambda stage, tokens: scores if stage == 0 else -scores, (0.5, 0.5))
     rank(0, torch.zeros(2, 4, 1))
     assert rank(1, torch.zeros(2, 4, 1)).topk(2).indices.sort().values.tolist() == [[0, 1], [2, 3]]
 
 
 def test_a_training_goes_on_from_another(model, train, held_out, tmp_path):
-    first = Training(stages=STAGES, rate=0.5)
-    on = dataclasses.replace(first, rate=0.8, start=first)
+    first, on = trained_at(0.5), trained_on(0.8)
     runner = RowRunner(model, train, held_out, CONFIG, tmp_path)
     before, after = runner._train(first), runner._train(on)
     assert first.name != on.name
@@ -152,31 +161,76 @@ def test_a_training_goes_on_from_another(model, train, held_out, tmp_path):
     assert model.prune_decoder is not None  # that of the caller is as it was
 
 
-def test_every_row_has_a_name_of_its_own_and_fits_the_model():
-    rows = paper_rows(TABLE_NAMES)
-    assert len({row.name for row in rows}) == len(rows)
+def test_rows_are_the_papers_with_its_figures():
+    rows = paper_rows(TABLE_NAMES, size="vit_h")
     trainings = {row.training for row in rows if row.training}
     assert len({training.name for training in trainings}) == len(trainings)
-    encoder = model_config("tabletop").encoder
-    for row in rows:
-        assert set(row.stages) <= {layer + 1 for layer in encoder.global_attn_indexes}
+    for size in ("tabletop", "vit_b", "vit_l", "vit_h"):
+        encoder = model_config(size).encoder
+        stages = {encoder.depth * q // 4 for row in rows for q in row.quarters}
+        assert stages <= {layer + 1 for layer in encoder.global_attn_indexes}
+    paper = json.loads(PAPER.read_text())
+    count = Counter(row.table for row in rows if row.paper)
+    tables = {key[len("table")]: len(entries) for key, entries in paper.items()
+              if key.startswith("table") and key[5] in "345"}  # fmt: skip
+    assert {table: count[table] for table in tables} == tables
+    figures = {(row.table, row.label): dict(row.paper) for row in rows}
+    assert figures["4", "80% untrained"] == {"common": 52.1, "uncommon": 32.2}
+    assert figures["5", "after 1/4, 1/2 at 20%, 60%"] == {"common": 53.7}
+    assert figures["6", "two stages at 70%"] == {"common": 59.6}
+    assert figures["7", "DToP"] == {"common": 36.3}
+    assert figures["8", "VLTP at 80%"] == {"common": 59.4, "uncommon": 37.6, "coco-tasks": 43.2}
+
+
+def test_hypotheses_are_about_rows():
+    rows = paper_rows(TABLE_NAMES)
     labels = {(row.table, row.label) for row in rows}
     for one in HYPOTHESES:
         other = one.against_table or ("3" if one.against == "dense" else one.table)
-        assert (one.table, one.row) in labels and (other, one.against) in labels
+        assert {(one.table, one.row), (other, one.against)} <= labels
     assert {row.label for row in rows if row.table == "7"} >= set(RIVAL_RATES)
 
 
+def test_other_models_keep_their_figures():
+    others = {row.label: dict(row.paper) for row in other_rows("2", ["vit_h", None])}
+    assert others["SAM ViT-B"] == {"common": 50.9, "uncommon": 27.9} and "MDETR" in others
+    assert "SAM ViT-H" not in others and other_rows("4", []) == []
+
+
 @pytest.mark.slow
-def test_the_command_prints_rows_and_hypotheses(train, held_out, tmp_path):
-    answer = run(
-        Rows(data=train.directory, on=held_out.directory, run=tmp_path, table=("csp",), count=2)
-    )
-    printed = describe(answer)
-    assert "preset 65" in printed and len(answer["rows"]) == 11
-    assert printed.count("holds: ") + printed.count("FAILS: ") == len(answer["hypotheses"]) == 6
-    with pytest.raises(ValueError, match="--count is 1; it must be at least 2"):
-        run(Rows(data=train.directory, on=held_out.directory, run=tmp_path, count=1))
+def test_the_command_fills_tables_and_prints_them_again(train, held_out, tmp_path, capsys):
+    arguments = ["--train-on", str(train.directory), "--on", str(held_out.directory)]
+    arguments += ["--run", str(tmp_path), "--table", "8", "csp", "--count", "2", "--steps", "2"]
+    assert main(["tables", *arguments, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert len(answer["hypotheses"]) == 6 and {row["split"] for row in answer["rows"]} == {"val"}
+    (tmp_path / "tables.json").write_text(json.dumps(answer))
+    assert main(["tables", "--results", str(tmp_path / "tables.json")]) == 0
+    printed = capsys.readouterr().out
+    assert printed == describe(answer) + "\n"
+    assert "preset 65" in printed and "Table 8: sizes and rates" in printed
+    assert printed.count("holds: ") + printed.count("FAILS: ") == 6
+    own = next(line for line in printed.splitlines() if "tabletop, VLTP at 80%" in line)
+    theirs = next(line for line in printed.splitlines() if "SAM ViT-H at 80%" in line)
+    assert own.count(".") == 3 and theirs.split()[-3:] == ["59.4", "37.6", "43.2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--train-on, --on, --run: missing"),
+        (["--on", "x", "--run", "y"], "--train-on: missing"),
+        (["--costs", "--run", "y"], "--costs is given; it does not go with --run"),
+        (["--costs", "--results", "y"], "--costs is given; it does not go with --results"),
+        (["--results", "/nowhere.json"], "--results is /nowhere.json: No such file"),
+        (["--results", str(PAPER)], "it holds no rows of tables"),
+        (["--train-on", "a", "--on", "b", "--run", "c", "--count", "1"], "--count is 1; it must"),
+        (["--train-on", "a", "--on", "b", "--run", "c", "--seeds", "0"], "--seeds is 0; it must"),
+    ],
+)
+def test_what_does_not_go_together_is_named(arguments, message, capsys):
+    assert main(["tables", *arguments]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", CSP_PRESETS)

@@ -87,21 +87,25 @@ class RowRunner:
 
     def run(self, rows: Sequence[Row], progress: bool = True) -> list[dict]:
         """Return what is measured of each row; those without a file are measured now."""
-        missing = [row for row in rows if not self._path(row).is_file()]
+        missing = {row.name: row for row in rows if not self._path(row).is_file()}.values()
         by_training = sorted(missing, key=lambda row: row.training.name if row.training else "")
         for training, group in groupby(by_training, key=lambda row: row.training):
             trained = self.model if training is None else self._train(training)
             for row in group:
                 self._measure(row, trained, progress)
-        return [json.loads(self._path(row).read_text()) for row in rows]
+        return [{**_heading(row), **json.loads(self._path(row).read_text())} for row in rows]
 
     def _path(self, row: Row) -> Path:
-        return self.results / f"{row.name.replace('/', ' ')}.json"
+        return self.results / f"{row.name}.json"
+
+    def _stages(self, quarters: Sequence[int]) -> tuple[int, ...]:
+        """Return the layers of the image encoder that end some quarters of its depth."""
+        return tuple(self.model.config.encoder.depth * quarter // 4 for quarter in quarters)
 
     def _train(self, training: Training) -> Trained:
         """Train, or read what was trained."""
-        config = replace(self.config, rates=(training.rate,), seed=training.seed)
-        source = CachedSource(self.train_features(training.stages[0]), config)
+        config, stages = replace(self.config, seed=training.seed), self._stages(training.quarters)
+        source = CachedSource(self.train_features(stages[0]), config)
         run = self.directory / "trainings" / training.name
         if training.method != "VLTP":
             source.fill()
@@ -109,10 +113,10 @@ class RowRunner:
         start = self.model if training.start is None else self._train(training.start)
         assert isinstance(start, Vltp)
         torch.manual_seed(training.seed)
-        model = _with_pruned_half(start, training.stages, fresh=training.start is None)
+        model = _with_pruned_half(start, stages, fresh=training.start is None)
         if training.scheme != "direct":
             source.fill()
-            stage = PrunedStage(model, config)
+            stage = PrunedStage(model, config, training.rates)
             if training.scheme == "prune decoder":
                 train_only(model, ("prune_decoder",))
             fit(stage.train(), source, config, run)
@@ -127,15 +131,13 @@ class RowRunner:
         for number in progress_bar(range(self.count), desc=row.name, shown=progress, leave=False):
             shown = _show(features, number)
             torch.manual_seed(number)  # for what is drawn
-            logits, gmacs = _answer(row, trained, shown, self.first)
+            logits, gmacs = _answer(row, self._stages(row.quarters), trained, shown, self.first)
             costs.append(gmacs)
             means.append(self._add(metrics, shown.scene, logits))
         answer = {
-            "table": row.table,
-            "label": row.label,
-            "seed": row.training.seed if row.training else None,
             "split": features.data.description["split"],
             "giou": metrics[ALL].giou,
+            "giou_error": float(np.std(means, ddof=1) / len(means) ** 0.5),
             "ciou": metrics[ALL].ciou,
             "gmacs": float(np.mean(costs)),
             "count": len(metrics[ALL].ious),
@@ -151,6 +153,12 @@ class RowRunner:
         config = self.model.config
         count_answers(metrics, scene, logits, config.encoder.img_size, config.threshold)
         return float(np.mean(metrics[ALL].ious[-len(scene.queries) :]))
+
+
+def _heading(row: Row) -> dict:
+    """Return what is known of a row before it is measured."""
+    seed = row.training.seed if row.training else None
+    return {"table": row.table, "label": row.label, "seed": seed, "paper": dict(row.paper)}
 
 
 def _copy(model: Vltp) -> Vltp:
@@ -182,8 +190,18 @@ def _show(features: FeatureCache, number: int) -> SceneFeatures:
     return SceneFeatures(scene, pixels, stored.tokens.float()[None], stored.segs.unsqueeze(1))
 
 
-def _answer(row: Row, trained: Trained, shown: SceneFeatures, first: int) -> tuple[Tensor, float]:
-    """Return mask logits [Q, S/4, S/4] of a scene's questions and the GMACs of one of them."""
+def _answer(
+    row: Row, stages: tuple[int, ...], trained: Trained, shown: SceneFeatures, first: int
+) -> tuple[Tensor, float]:
+    """Return mask logits [Q, S/4, S/4] of a scene's questions and the GMACs of one of them.
+
+    Args:
+        row: says how they are answered.
+        stages: layers after which it selects.
+        trained: for it.
+        shown: the scene.
+        first: layer whose tokens are stored.
+    """
     if isinstance(trained, BaselineStage):
         return trained.draw(shown.pixels, shown.segs)
     model, segs = trained, shown.segs
@@ -192,16 +210,16 @@ def _answer(row: Row, trained: Trained, shown: SceneFeatures, first: int) -> tup
         features = model.reasoner.encode_image(shown.pixels, cls=row.csp.selector == "cls")
         segs = model.reasoner.reason(features, [texts], csp=row.csp).seg.float()
     score = model.score(segs.roll(1, 0) if row.another else segs)
-    rates = [row.rate] * len(row.stages)
     if not row.returns:
-        score = _without_return(score, row.rate)
-    stored = row.stages[:1] == (first,)
-    tokens = shown.tokens if stored else model.stem(model.preprocess(shown.pixels), row.stages)
-    encoded = model.encode(tokens.expand(len(segs), -1, -1), row.stages, fixed_budget(rates), score)
-    return model.draw(encoded, segs), model_gmacs(model.config, row.stages, rates)["gmacs"]
+        score = _without_return(score, row.rates)
+    stored = stages[:1] == (first,)
+    tokens = shown.tokens if stored else model.stem(model.preprocess(shown.pixels), stages)
+    budget = fixed_budget(row.rates)
+    encoded = model.encode(tokens.expand(len(segs), -1, -1), stages, budget, score)
+    return model.draw(encoded, segs), model_gmacs(model.config, stages, row.rates)["gmacs"]
 
 
-def _without_return(score: Score, rate: float) -> Score:
+def _without_return(score: Score, rates: Sequence[float]) -> Score:
     """Return a ranking in which what a stage has left out is last at the next."""
     left: list[Tensor] = []
 
@@ -209,7 +227,7 @@ def _without_return(score: Score, rate: float) -> Score:
         scores = score(stage, tokens)
         if left:
             scores = scores.masked_fill(left[-1], float("-inf"))
-        best = top_k(scores, kept_count(scores.shape[1], rate))
+        best = top_k(scores, kept_count(scores.shape[1], rates[stage]))
         left.append(torch.ones_like(scores, dtype=torch.bool).scatter(1, best, False))
         return scores
 

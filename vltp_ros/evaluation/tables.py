@@ -6,19 +6,17 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import torch
 
 from vltp_ros.evaluation.baselines import BASELINES
 from vltp_ros.evaluation.flops import count_gmacs, model_gmacs
+from vltp_ros.evaluation.rows import PAPER
 from vltp_ros.network.config import DEFAULT_PRUNE_AFTER, model_config
 from vltp_ros.network.sam import PrunedSam
 from vltp_ros.progress import progress_bar
 
 COCO_KINDS = 80
-
-PAPER = Path(__file__).with_name("paper_tables.json")
 
 
 @dataclass(frozen=True)

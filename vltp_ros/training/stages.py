@@ -172,9 +172,16 @@ class PrunedStage(nn.Module):
     finetuned = ("pruned_mask_decoder",)
     """Starts from the dense decoder: at full rates it would lose what that has learnt."""
 
-    def __init__(self, model: Vltp, config: TrainConfig) -> None:
+    def __init__(self, model: Vltp, config: TrainConfig, rates: Sequence[float] = ()) -> None:
+        """Let the pruned half learn, and nothing else.
+
+        Args:
+            model: with a pruned half.
+            config: settings of the run.
+            rates: of each stage, in all steps; (): each step draws one of the settings' for all.
+        """
         super().__init__()
-        self.model, self.config = model, config
+        self.model, self.config, self.rates = model, config, tuple(rates)
         self.prune_after = model.config.pruning.prune_after
         train_only(model, self.trained)
 
@@ -189,8 +196,8 @@ class PrunedStage(nn.Module):
         model, side = self.model, self.model.config.encoder.img_size
         tokens, seg = frozen_inputs(model, batch, self.prune_after)
         tokens = tokens.repeat_interleave(len(batch.tasks[0]), 0)
-        rate = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
-        budget = fixed_budget([rate] * len(self.prune_after))
+        drawn = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
+        budget = fixed_budget(self.rates or (drawn,) * len(self.prune_after))
         encoded = model.encode(tokens, self.prune_after, budget, model.score(seg))
         mask = image_mask_loss(model.draw(encoded, seg), batch.masks, side)
         grid = (model.config.encoder.grid,) * 2
