@@ -81,7 +81,9 @@ def options_of(name, capsys):
 
 
 def test_commands_that_train_have_the_settings_that_they_use(capsys):
-    shown = {name: options_of(name, capsys) for name in ("train", "finetune", "baselines", "rows")}
+    shown = {
+        name: options_of(name, capsys) for name in ("train", "finetune", "baselines", "tables")
+    }
     assert all(options >= {"--steps", "--learning-rate"} for options in shown.values())
     for option, commands in (
         ("--gradient-checkpointing", {"finetune"}),

@@ -8,7 +8,7 @@ from vltp_ros.settings import check, documented, setting
 
 STAGES_ONLY = ("train",)
 EDITION_1 = ("train", "finetune", "baselines")
-PRUNED = ("train", "baselines", "rows")
+PRUNED = ("train", "baselines", "tables")
 """The commands that a setting is for, where it is not for all that train."""
 
 
