@@ -22,7 +22,10 @@ COMMANDS = {
     "reliability": ("Reliability", "measure whether answers are as sure as they say"),
     "flops": ("Flops", "count the encoder's multiply-accumulates"),
     "tables": ("Tables", "fill the papers' tables, and compare the paper's costs with those here"),
-    "figures": ("Figures", "draw which image tokens are kept, as in the paper's Figures 4 and 5"),
+    "figures": (
+        "Figures",
+        "draw kept tokens and answers, as in the paper's Figures 4, 5 and 6",
+    ),
     "plot": ("Plot", "draw losses of trainings and results as a picture"),
     "check": ("Check", "test an installation, and measure its device"),
     "benchmark": ("Benchmark", "measure time and memory against the official code"),

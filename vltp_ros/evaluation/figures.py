@@ -1,4 +1,4 @@
-"""Which image tokens a model keeps, drawn as in the paper's Figures 4 and 5."""
+"""Which image tokens a model keeps, and what it answers: the paper's Figures 4, 5 and 6."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from vltp_ros.evaluation.drawing import BACKGROUND, FAINT, TEXT, dim
-from vltp_ros.evaluation.metrics import MaskMetrics
+from vltp_ros.data.registry import Dataset
+from vltp_ros.data.samples import Sample
+from vltp_ros.evaluation.drawing import (
+    BACKGROUND,
+    EDGE,
+    FAINT,
+    GAP,
+    PANEL_WIDTH,
+    TEXT,
+    dim,
+    shrink,
+    verdict,
+)
+from vltp_ros.evaluation.results_sheet import draw_results
 from vltp_ros.evaluation.tabletop import rendered_samples
 from vltp_ros.imaging.overlay import tint
 from vltp_ros.imaging.pictures import write_png
@@ -30,51 +41,72 @@ RATES = (0.0, 0.5, 0.7, 0.8)  # of Figure 4, and dense
 RATES_EVERYWHERE = (0.7,)  # of Figure 5
 MOST_SCENES = 10**6  # looked through for answerable tasks
 
-PANEL_WIDTH = 192  # pixels, of each picture
-GAP = 6  # pixels between pictures
-LEFT, TOP, EDGE = 106, 70, 12  # pixels around them: row labels, task and column titles, margins
+LEFT, TOP = 106, 70  # pixels around the pictures: row labels, task and column titles
 
 
 def draw_figures(
-    session: Session,
-    out: Path,
-    count: int,
-    split: Split = "test",
-    seed: int = 0,
-    progress: bool = True,
+    session: Session, out: Path, samples: Sequence[Sample], progress: bool = True
 ) -> list[Path]:
-    """Write figure4_1.png, figure5_1.png, figure4_2.png, …: two for each scene.
+    """Write figure4_1.png, figure5_1.png, figure4_2.png, …, two for each sample, and figure6.png.
 
     Figure 4 shows the model's own stages at several rates, Figure 5 a stage after every
-    global-attention layer but the last block.
+    global-attention layer but the last block, Figure 6 the answers to all samples.
 
     Args:
         session: its stages and rates are replaced.
         out: directory, made if missing.
-        count: number of scenes; those whose task nothing serves are passed over.
-        split: of the scenes.
-        seed: of the first scene.
+        samples: one or more.
         progress: show a bar on stderr.
-
-    Raises:
-        ValueError: for an unknown split, a negative seed or a count below 1.
     """
-    if count < 1:
-        raise ValueError(f"count is {count}; it must be at least 1")
     config = session.model.config
+    paths = [out / "figure6.png"]
+    write_png(paths[0], draw_results(session, samples))
     figures = {
         "figure4": (config.pruning.prune_after, RATES),
         "figure5": (every_stage(config.encoder), RATES_EVERYWHERE),
     }
-    paths = []
+    for number, sample in enumerate(progress_bar(samples, shown=progress), 1):
+        for name, (stages, rates) in figures.items():
+            paths.append(out / f"{name}_{number}.png")
+            sheet = draw_sheet(session, sample.image, sample.text, stages, rates, sample.mask)
+            write_png(paths[-1], sheet)
+    return sorted(paths)
+
+
+def served_scenes(count: int, split: Split, seed: int = 0) -> list[Sample]:
+    """Render scenes until ``count`` have a task that something serves, from a seed on.
+
+    Raises:
+        ValueError: for an unknown split, a negative seed or a count below 1.
+    """
+    check_count(count)
     with closing(rendered_samples(split, MOST_SCENES, seed)) as samples:
-        answerable = islice((sample for sample in samples if sample.mask.any()), count)
-        for number, sample in enumerate(progress_bar(answerable, total=count, shown=progress), 1):
-            for name, (stages, rates) in figures.items():
-                paths.append(out / f"{name}_{number}.png")
-                sheet = draw_sheet(session, sample.image, sample.text, stages, rates, sample.mask)
-                write_png(paths[-1], sheet)
-    return paths
+        return list(islice((sample for sample in samples if sample.mask.any()), count))
+
+
+def served_entries(datasets: Sequence[Dataset], count: int) -> list[Sample]:
+    """Return ``count`` samples that something serves of each data set, spread evenly over it.
+
+    Raises:
+        ValueError: for a count that a data set does not have.
+        DataError: for an image that cannot be read.
+    """
+    check_count(count)
+    samples = []
+    for dataset in datasets:
+        served = [entry for entry in dataset.entries if not entry.truth.is_empty]
+        if len(served) < count:
+            raise ValueError(
+                f"count is {count}; {dataset.name} has {len(served)} expressions that are served"
+            )
+        samples += [served[n * len(served) // count].sample() for n in range(count)]
+    return samples
+
+
+def check_count(count: int) -> None:
+    """Raise ValueError for a count below 1."""
+    if count < 1:
+        raise ValueError(f"count is {count}; it must be at least 1")
 
 
 def draw_picture(
@@ -125,21 +157,12 @@ def draw_sheet(
         session.configure(settings)
         result = session.segment(image, [task])[0]
         name = f"{rate:.0%} pruned" if rate else "dense"
-        labels.append((name, _verdict(result, truth)))
+        labels.append((name, verdict(result, truth)))
         panels = _panels(image, result, len(stages), session.model.config.encoder)
         if truth is not None:
             panels.insert(1, _true_tokens(image, truth, session.model.config.encoder))
         rows.append(panels)
     return _lay_out(task, titles, labels, rows)
-
-
-def _verdict(result: Segmentation, truth: np.ndarray | None) -> str:
-    """Return how good an answer is, or, where nobody knows, how sure."""
-    if truth is None:
-        return f"score {result.score:.2f}"
-    metrics = MaskMetrics()
-    metrics.add(result.mask, truth)
-    return f"IoU {metrics.giou:.2f}"
 
 
 def light_patches(image: np.ndarray, patches: np.ndarray, config: EncoderConfig) -> np.ndarray:
@@ -153,7 +176,7 @@ def light_patches(image: np.ndarray, patches: np.ndarray, config: EncoderConfig)
     Returns:
         uint8 [h, PANEL_WIDTH, 3].
     """
-    panel = _shrink(image)
+    panel = shrink(image)
     # A patch at the lower or right end may hold less of the image than the others.
     height, width = image.shape[:2]
     fitted = fitted_size(height, width, config.img_size)
@@ -174,7 +197,7 @@ def _panels(
     painted = image.copy()
     tint(painted, result.mask)
     lit = [light_patches(image, patches, config) for patches in kept]
-    return [_shrink(image), *lit, _shrink(painted)]
+    return [shrink(image), *lit, shrink(painted)]
 
 
 def _true_tokens(image: np.ndarray, truth: np.ndarray, config: EncoderConfig) -> np.ndarray:
@@ -185,12 +208,6 @@ def _true_tokens(image: np.ndarray, truth: np.ndarray, config: EncoderConfig) ->
     height, width = truth.shape
     rows, columns = valid_grid((height, width), config.img_size, config.patch_size)
     return light_patches(image, scores[:rows, :columns] > 0, config)
-
-
-def _shrink(image: np.ndarray) -> np.ndarray:
-    """Scale an image to PANEL_WIDTH."""
-    height = round(image.shape[0] * PANEL_WIDTH / image.shape[1])
-    return cv2.resize(image, (PANEL_WIDTH, height), interpolation=cv2.INTER_AREA)
 
 
 def _lay_out(
