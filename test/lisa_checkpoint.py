@@ -1,9 +1,9 @@
-"""A tiny LISA in the layout of LISA-7B-v1, with values that bfloat16 holds exactly."""
+"""Tiny LISAs in the published layouts, with values that bfloat16 holds exactly."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from checkpoints import (
     INNER,
     LAYERS,
     SAM,
+    SENTENCE,
     VISION,
     WIDTH,
     exact,
@@ -26,11 +27,32 @@ from vltp_ros.checkpoints.lisa import convert_lisa
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How a published checkpoint is stored and asked."""
+
+    tokens: tuple[str, ...]  # beside LLaMA's, in the order of their rows
+    in_tokenizer: bool = True  # whether the stored tokenizer has them
+    further_files: bool = False  # whether SAM and projection lie in files of their own
+    sentence: str = SENTENCE.replace("<im_patch>", "")
+
+
+BY_CODE = ("[SEG]", "<im_patch>", "<im_start>", "<im_end>")  # in which order v0's code adds them
+USER = SENTENCE.replace("<im_patch>", "").replace("human", "user")
+LAYOUTS = {
+    "7B-v1": Layout(("<im_patch>", "<im_start>", "<im_end>", "[SEG]")),
+    "13B-llama2-v1": Layout(("[SEG]", "<im_start>", "<im_end>")),
+    "13B-llama2-v0": Layout(BY_CODE, further_files=True, sentence=USER),
+    "13B-llama2-v0, tokens in code": Layout(BY_CODE, False, further_files=True, sentence=USER),
+}
+
+
+@dataclass(frozen=True)
 class LisaCheckpoint:
     """A checkpoint on disk."""
 
     root: Path  # the folder of lisa/ and clip/
     tensors: dict[str, Tensor]  # LISA's
+    layout: Layout = field(default=LAYOUTS["7B-v1"])
 
     @property
     def directory(self) -> Path:
@@ -86,13 +108,27 @@ def save_shards(tensors, directory):
     (directory / "pytorch_model.bin.index.json").write_text(json.dumps(index))
 
 
-def save_lisa(root):
+def save_further_files(tensors, directory):
+    """Write SAM and projection as v0 does, and return the other tensors."""
+    rest = dict(tensors)
+    for part in ("visual_model", "text_hidden_fcs"):
+        prefix = f"model.{part}."
+        own = {key: rest.pop(key) for key in tensors if key.startswith(prefix)}
+        own = {key.removeprefix("model."): value for key, value in own.items()}
+        torch.save(own, directory / f"pytorch_model-{part}.bin")
+    return rest
+
+
+def save_lisa(root, layout=LAYOUTS["7B-v1"]):
     """Write lisa/ and clip/ to a folder."""
     torch.manual_seed(0)
-    tokenizer = new_tokenizer("<im_patch>", "<im_start>", "<im_end>", "[SEG]")
-    lisa = LisaCheckpoint(root, lisa_tensors(len(tokenizer)))
-    tokenizer.save_pretrained(lisa.directory)
-    save_shards(lisa.tensors, lisa.directory)
+    vocabulary = len(new_tokenizer(*layout.tokens))
+    lisa = LisaCheckpoint(root, lisa_tensors(vocabulary), layout)
+    new_tokenizer(*(layout.tokens if layout.in_tokenizer else ())).save_pretrained(lisa.directory)
+    tensors = lisa.tensors
+    if layout.further_files:
+        tensors = save_further_files(tensors, lisa.directory)
+    save_shards(tensors, lisa.directory)
     config = {
         "model_type": "llava",
         "hidden_size": WIDTH,
@@ -100,7 +136,7 @@ def save_lisa(root):
         "num_hidden_layers": LAYERS,
         "num_attention_heads": HEADS,
         "rms_norm_eps": 1e-05,
-        "vocab_size": len(tokenizer),
+        "vocab_size": vocabulary,
         "mm_vision_select_layer": -2,
         "mm_use_im_start_end": True,
         "out_dim": 256,
@@ -115,7 +151,7 @@ def save_lisa(root):
 
 def change_tensors(directory, change):
     """Rewrite both shards and the index after ``change(all tensors)``."""
-    files = sorted(directory.glob("*.bin"))
+    files = sorted(directory.glob("pytorch_model-0*.bin"))
     tensors = {k: v for path in files for k, v in torch.load(path, weights_only=True).items()}
     change(tensors)
     save_shards(tensors, directory)

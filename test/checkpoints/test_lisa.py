@@ -11,8 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
-from checkpoints import HEADS, LAYERS, SAM, SENTENCE, TASK, WIDTH, names, sam_tensors, whole
-from transformers import CLIPVisionModel, LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from checkpoints import HEADS, LAYERS, SAM, TASK, WIDTH, names, new_tokenizer, sam_tensors, whole
+from lisa_checkpoint import LAYOUTS, convert, save_lisa
+from transformers import CLIPVisionModel, LlavaForConditionalGeneration
 
 from vltp_ros.checkpoints import lisa as lisa_conversion
 from vltp_ros.checkpoints.lisa import convert_lisa
@@ -60,32 +61,60 @@ def llama(tensors, x):
 
 @torch.inference_mode()
 def lisa_seg(lisa, image):
-    """LISA's <SEG> embedding [256] for SENTENCE, straight from its files."""
+    """LISA's <SEG> embedding [256] for its sentence, straight from its files."""
     tensors = {key: value.float() for key, value in lisa.tensors.items()}
     clip = CLIPVisionModel.from_pretrained(lisa.clip, local_files_only=True)
     states = clip(llava_input(image, 56, "crop"), output_hidden_states=True).hidden_states
     patches = F.linear(
         states[-2][0, 1:], tensors["model.mm_projector.weight"], tensors["model.mm_projector.bias"]
     )
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(lisa.directory)
-    ids = tokenizer(SENTENCE).input_ids
-    index = ids.index(tokenizer.convert_tokens_to_ids("<im_patch>"))
+    tokenizer = new_tokenizer(*lisa.layout.tokens)
+    ids = tokenizer(lisa.layout.sentence).input_ids
+    index = ids.index(tokenizer.convert_tokens_to_ids("<im_end>"))
     text = F.embedding(torch.tensor(ids), tensors["model.embed_tokens.weight"])
-    states = llama(tensors, torch.cat([text[:index], patches, text[index + 1 :]]))
-    seg = ids.index(tokenizer.convert_tokens_to_ids("[SEG]")) + len(patches) - 1
+    states = llama(tensors, torch.cat([text[:index], patches, text[index:]]))
+    seg = ids.index(tokenizer.convert_tokens_to_ids("[SEG]")) + len(patches)
     first, second = "model.text_hidden_fcs.0.0", "model.text_hidden_fcs.0.2"
     hidden = F.linear(states[seg - 1], tensors[f"{first}.weight"], tensors[f"{first}.bias"])
     return F.linear(hidden.relu(), tensors[f"{second}.weight"], tensors[f"{second}.bias"])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @torch.inference_mode()
-def test_seg_is_what_lisa_computes(lisa, converted_lisa):
+def test_seg_is_what_lisa_computes_in_every_published_layout(layout, tmp_path):
+    lisa = save_lisa(tmp_path, LAYOUTS[layout])
+    convert(lisa.root, tmp_path / "out")
     image = torch.randint(0, 256, (1, 3, 48, 64), dtype=torch.uint8)
     expected = lisa_seg(lisa, image)
-    seg = whole(converted_lisa).reasoner(image, [[TASK]])[0, 0]
+    reasoner = whole(tmp_path / "out").reasoner
+    seg = reasoner(image, [[TASK]])[0, 0]
     assert (seg - expected).norm() < 1e-4 * expected.norm()
-    other = whole(converted_lisa).reasoner(255 - image, [[TASK]])[0, 0]
+    other = reasoner(255 - image, [[TASK]])[0, 0]
     assert (other - expected).norm() > 1e-2 * expected.norm()  # it depends on the image
+
+
+def test_a_vocabulary_without_a_token_for_the_image_gets_one(tmp_path):
+    lisa = save_lisa(tmp_path, LAYOUTS["13B-llama2-v1"])
+    convert(lisa.root, tmp_path / "out")
+    reasoner = whole(tmp_path / "out").reasoner
+    rows = len(lisa.tensors["lm_head.weight"])
+    assert reasoner.prompts.image_token == "<im_patch>"
+    assert reasoner.llava.config.image_token_id == rows == len(reasoner.tokenizer) - 1
+    head = reasoner.llava.lm_head.weight
+    assert len(head) == rows + 1 and torch.equal(
+        head[:rows], lisa.tensors["lm_head.weight"].float()
+    )
+
+
+def test_sam_and_projection_of_v0_are_named_among_the_sources(tmp_path):
+    lisa = save_lisa(tmp_path, LAYOUTS["13B-llama2-v0"])
+    convert(lisa.root, tmp_path / "out")
+    description = yaml.safe_load((tmp_path / "out" / "model.yaml").read_text())
+    sources = {source["file"] for source in description["sources"]}
+    assert {
+        f"lisa/pytorch_model-{part}.bin" for part in ("visual_model", "text_hidden_fcs")
+    } <= sources
+    assert "curious user and" in description["config"]["prompt"]
 
 
 def test_every_tensor_comes_through_unchanged(lisa, converted_lisa):

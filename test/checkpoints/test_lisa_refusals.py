@@ -8,7 +8,7 @@ from collections import namedtuple
 import pytest
 import torch
 from checkpoints import VISION, change_json, cut, names, new_tokenizer
-from lisa_checkpoint import change_tensors, convert
+from lisa_checkpoint import change_tensors, convert, lisa_tensors, save_further_files
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from vltp_ros.checkpoints.model_directory import ModelError
@@ -67,6 +67,22 @@ BREAKS = {
             root / "lisa"
         ),
         r"lisa's tokenizer has no token <im_end>",
+    ),
+    "another kind of model": (
+        lambda root: change_json(root / "lisa" / "config.json", model_type="llava_mpt"),
+        r"lisa/config\.json has model_type 'llava_mpt'; every public LISA has 'llava'$",
+    ),
+    "LLaVA-1.5's projector": (
+        lambda root: change_json(root / "lisa" / "config.json", mm_projector_type="mlp2x_gelu"),
+        r"lisa/config\.json has mm_projector_type 'mlp2x_gelu'; every public LISA has 'linear'$",
+    ),
+    "half of v0's files": (
+        lambda root: torch.save({}, root / "lisa" / "pytorch_model-visual_model.bin"),
+        r"pytorch_model-text_hidden_fcs\.bin is missing; a LISA of v0 has it and pytorch_model-vis",
+    ),
+    "v0's files beside v1's": (
+        lambda root: save_further_files(lisa_tensors(8), root / "lisa"),
+        r"lisa has \S*visual_model\.\S+ twice, also as \S*visual_model\.",
     ),
     "no tokenizer": (
         lambda root: (root / "lisa" / "tokenizer.json").unlink(),

@@ -48,6 +48,9 @@ RECORD = "conversion.json"
 LLAVA = "reasoner.llava."
 """Start of the names of LLaVA's parameters in the whole network."""
 
+TABLES = ("embed_tokens.weight", "lm_head.weight")
+"""Plain names of what has a row for each token."""
+
 Read = Callable[[Path], dict[str, Tensor]]
 """Path -> the file's tensors, mapped."""
 
@@ -71,6 +74,26 @@ def copied(location: TensorLocation, dtype: torch.dtype | None = None) -> Tensor
     return TensorRecipe(
         location.shape, dtype or location.dtype, lambda read: read(location.path)[location.name]
     )
+
+
+def grown(location: TensorLocation, new: range, dtype: torch.dtype | None = None) -> TensorRecipe:
+    """Return the recipe of a table whose new tokens start as the mean of the known ones.
+
+    Args:
+        location: of the table, one of :data:`TABLES`.
+        new: rows of the new tokens, if any; beyond the stored rows or among those to spare.
+        dtype: to write; None: the stored one.
+    """
+    shape = torch.Size((max(location.shape[0], new.stop), location.shape[1]))
+
+    def make(read: Read) -> Tensor:
+        old = read(location.path)[location.name]
+        table = old.new_zeros(shape)
+        table[: len(old)] = old
+        table[new.start : new.stop] = old[: new.start].float().mean(0)
+        return table
+
+    return TensorRecipe(shape, dtype or location.dtype, make)
 
 
 def empty_model(config: ModelConfig, reasoner: Reasoner) -> Vltp:

@@ -1,8 +1,8 @@
 """Conversion of the public LISA checkpoints (LLaVA, [SEG] and SAM in one) to model directories.
 
-LISA-7B-v1 holds LLaMA, one linear projector, the <SEG> projection and SAM, its mask decoder
-fine-tuned; CLIP, which it left as it was, comes from a directory of its own. Nobody has trained a
-prune decoder for it.
+They hold LLaMA, one linear projector, the <SEG> projection and SAM, its mask decoder fine-tuned, in
+7B and 13B and in the forms of :mod:`vltp_ros.checkpoints.lisa_forms`; CLIP, which they left as it
+was, comes from a directory of its own. Nobody has trained a prune decoder for them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,20 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, PreTrainedT
 
 from vltp_ros.checkpoints.conversion import (
     LLAVA,
+    TABLES,
     TensorRecipe,
     copied,
     empty_model,
+    grown,
     whole_config,
     write_model,
+)
+from vltp_ros.checkpoints.lisa_forms import (
+    IMAGE_TOKEN,
+    LisaForm,
+    locate_lisa,
+    read_lisa_tokenizer,
+    recognise,
 )
 from vltp_ros.checkpoints.llava_files import by_plain_name, empty_llava, plain
 from vltp_ros.checkpoints.model_directory import ModelError
@@ -30,33 +39,15 @@ from vltp_ros.checkpoints.source_files import (
     locate,
     make_config,
     read_json,
-    read_tokenizer,
 )
 from vltp_ros.network.config import ModelConfig, model_config
 from vltp_ros.network.llava import token_id, vision_config
-from vltp_ros.network.prompts import SEG_TOKEN
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vltp import Vltp
 
-SYSTEM = (
-    "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
-    "helpful, detailed, and polite answers to the human's questions."
-)
-"""How LLaVA's first versions open a conversation."""
-
-REQUEST = "Please output segmentation mask."
-
-# LISA's tokenizer swallowed the space on both sides of an added token; today's keep it. The one
-# after <im_end> is the start of a word, which the old one put there by itself.
-PROMPT = f"{SYSTEM} USER:<im_start>{{image}}<im_end> {{task}} {REQUEST} ASSISTANT:{SEG_TOKEN}."
-
-IMAGE_TOKEN = "<im_patch>"
-TOKENS = (IMAGE_TOKEN, "<im_start>", "<im_end>", SEG_TOKEN)
-"""What LISA added to LLaMA's vocabulary."""
-
 LICENCE = (
-    "LLaMA's and Vicuna's terms, from which LISA's weights derive: non-commercial research; "
-    "SAM Apache-2.0, CLIP MIT"
+    "LLaMA's and Vicuna's terms, from which LISA's weights derive: non-commercial research; where "
+    "that is LLaMA 2, its community license; SAM Apache-2.0, CLIP MIT"
 )
 
 SIZES = (
@@ -116,49 +107,53 @@ def convert_lisa(
     """
     directory, clip, out = (Path(path).absolute() for path in (directory, clip, out))
     check_output(out, overwrite)
-    config = whole_config(sam or model_config("vit_h"), directory.name, PROMPT, "crop")
-    model = _empty_lisa(directory, clip, config)
-    tensors = _locate_tensors(model, directory, clip)
-    parts = {name: _part(name, value, tensors) for name, value in model.state_dict().items()}
+    path = directory / "config.json"
+    values = _read_config(path)
+    form = recognise(directory, values)
+    rows = values["vocab_size"]
+    tokenizer = read_lisa_tokenizer(directory, form, rows)
+    config = whole_config(sam or model_config("vit_h"), directory.name, form.prompt, "crop")
+    llava = empty_llava(_llava_config(values, _read_vision(clip), tokenizer, path))
+    with torch.device("meta"):
+        reasoner = Reasoner(llava, tokenizer, config.prompt, config.framing)
+    model = empty_model(config, reasoner)
+    tensors = _locate_tensors(model, directory, clip, form, rows)
+    new = range(rows, len(tokenizer))
+    parts = {name: _part(name, value, tensors, new) for name, value in model.state_dict().items()}
     files = sorted({location.path for location in tensors.values()})
     write_model(out, model, parts, files, LICENCE, overwrite)
     return config
 
 
-def _empty_lisa(directory: Path, clip: Path, config: ModelConfig) -> Vltp:
-    """Build the network without memory, in LISA's and CLIP's sizes, with LISA's tokenizer."""
-    path = directory / "config.json"
+def _read_config(path: Path) -> dict:
+    """Read LISA's config.json; ModelError unless it has all of :data:`SIZES`."""
     values = read_json(path)
-    vision = _read_vision(clip)
-    tokenizer = _read_tokenizer(directory)
-    llava = empty_llava(_llava_config(values, vision, tokenizer, path))
-    with torch.device("meta"):
-        reasoner = Reasoner(llava, tokenizer, config.prompt, config.framing)
-    return empty_model(config, reasoner)
+    missing = [name for name in SIZES if name not in values]
+    if missing:
+        raise ModelError(f"{path} does not say {', '.join(missing)}; LISA's does")
+    return values
 
 
-def _locate_tensors(model: Vltp, directory: Path, clip: Path) -> dict[str, TensorLocation]:
-    """Locate LISA's and CLIP's tensors by plain name; ModelError unless they fit the model."""
-    lisa, tower = by_plain_name(locate(directory), directory), _clip_tensors(clip)
+def _locate_tensors(
+    model: Vltp, directory: Path, clip: Path, form: LisaForm, rows: int
+) -> dict[str, TensorLocation]:
+    """Locate LISA's and CLIP's tensors by plain name; ModelError unless they fit the model.
+
+    Args:
+        model: may have more tokens than the checkpoint.
+        directory: of the checkpoint.
+        clip: directory of the vision tower.
+        form: of the checkpoint.
+        rows: how many tokens it has.
+    """
+    lisa, tower = by_plain_name(locate_lisa(directory, form), directory), _clip_tensors(clip)
     expected = {_origin(name): p for name, p in model.state_dict().items() if IDENTITY not in name}
+    expected |= {name: expected[name][:rows] for name in TABLES}
     of_clip = {name: expected.pop(name) for name in list(expected) if name.startswith(TOWER)}
     _check_width(lisa, vision_config(model.reasoner.llava.config).hidden_size, directory, clip)
     check_tensors(tower, of_clip, f"{clip} does not hold the vision tower in its config.json")
     check_tensors(lisa, expected, f"{directory} is not a LISA of its config.json's sizes")
     return lisa | tower
-
-
-def _read_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
-    """Read LISA's tokenizer; ModelError unless it has all of :data:`TOKENS`."""
-    tokenizer = read_tokenizer(directory)
-    for token in TOKENS:
-        try:
-            token_id(tokenizer, token)
-        except ValueError as error:
-            raise ModelError(
-                f"{directory}'s tokenizer has no token {token}; LISA's has one"
-            ) from error
-    return tokenizer
 
 
 def _read_vision(clip: Path) -> CLIPVisionConfig:
@@ -172,15 +167,8 @@ def _llava_config(
     values: dict, vision: CLIPVisionConfig, tokenizer: PreTrainedTokenizerFast, path: Path
 ) -> LlavaConfig:
     """Translate LISA's config.json at ``path`` to transformers' configuration."""
-    missing = [name for name in SIZES if name not in values]
-    if missing:
-        raise ModelError(f"{path} does not say {', '.join(missing)}; LISA's does")
-    if values["vocab_size"] != len(tokenizer):
-        raise ModelError(
-            f"{path} has vocab_size {values['vocab_size']}, but the tokenizer beside it has "
-            f"{len(tokenizer)} tokens; they must be equal"
-        )
     known = {name: values[name] for name in (*SIZES, *OPTIONS) if name in values}
+    known["vocab_size"] = len(tokenizer)
     return LlavaConfig(
         vision_config=vision,
         text_config=make_config(LlamaConfig, known, path),
@@ -220,12 +208,17 @@ def _check_width(lisa: dict[str, TensorLocation], width: int, directory: Path, c
         )
 
 
-def _part(name: str, parameter: Tensor, tensors: dict[str, TensorLocation]) -> TensorRecipe:
+def _part(
+    name: str, parameter: Tensor, tensors: dict[str, TensorLocation], new: range
+) -> TensorRecipe:
     """Return what to write for a parameter: LLaVA in bfloat16, the rest as it is."""
     if IDENTITY in name:
         make = torch.eye if name.endswith("weight") else torch.zeros
         return TensorRecipe(parameter.shape, torch.bfloat16, lambda read: make(*parameter.shape))
-    return copied(tensors[_origin(name)], torch.bfloat16 if name.startswith(LLAVA) else None)
+    origin = _origin(name)
+    if origin in TABLES:
+        return grown(tensors[origin], new, torch.bfloat16)
+    return copied(tensors[origin], torch.bfloat16 if name.startswith(LLAVA) else None)
 
 
 def _origin(name: str) -> str:

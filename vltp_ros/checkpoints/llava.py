@@ -13,14 +13,15 @@ from transformers import LlavaConfig, PreTrainedTokenizerFast
 
 from vltp_ros.checkpoints.conversion import (
     LLAVA,
-    Read,
+    TABLES,
     TensorRecipe,
     copied,
     empty_model,
+    grown,
     whole_config,
     write_model,
 )
-from vltp_ros.checkpoints.lisa import REQUEST, SYSTEM
+from vltp_ros.checkpoints.lisa_forms import REQUEST, SYSTEM
 from vltp_ros.checkpoints.llava_files import by_plain_name, empty_llava, plain
 from vltp_ros.checkpoints.model_directory import SAM_FILE, ModelError
 from vltp_ros.checkpoints.output import check_output
@@ -46,9 +47,6 @@ LICENCE = (
     "LLaMA 2 Community License, from whose model LLaVA-1.5's weights derive; CLIP MIT; SAM as its "
     "source"
 )
-
-TABLES = ("embed_tokens.weight", "lm_head.weight")
-"""Plain names of what has a row for each token."""
 
 SEED = 0
 """Of the <SEG> projection."""
@@ -141,18 +139,4 @@ def _part(
     if name.startswith("reasoner.projection."):
         return TensorRecipe(parameter.shape, parameter.dtype, lambda read: parameter)
     origin = plain(name.removeprefix(LLAVA))
-    return _grown(tensors[origin], new) if origin in TABLES else copied(tensors[origin])
-
-
-def _grown(location: TensorLocation, new: range) -> TensorRecipe:
-    """Return the recipe of a table whose new tokens start as the mean of the known ones."""
-    shape = torch.Size((max(location.shape[0], new.stop), location.shape[1]))
-
-    def make(read: Read) -> Tensor:
-        old = read(location.path)[location.name]
-        table = old.new_zeros(shape)
-        table[: len(old)] = old
-        table[new.start : new.stop] = old[: new.start].float().mean(0)
-        return table
-
-    return TensorRecipe(shape, location.dtype, make)
+    return grown(tensors[origin], new) if origin in TABLES else copied(tensors[origin])

@@ -40,7 +40,8 @@ class Lisa:
     """Convert a LISA checkpoint (LLaVA, [SEG], SAM ViT-H) to a model without a prune decoder."""
 
     directory: tyro.conf.Positional[Path]
-    """Directory of a LISA checkpoint, e.g. of xinlai/LISA-7B-v1."""
+    """Directory of a LISA checkpoint, e.g. of xinlai/LISA-7B-v1; 7B and 13B, v0 and v1, explanatory
+    or not, are told apart by their files."""
     clip: Path
     """Directory of LISA's vision tower, openai/clip-vit-large-patch14."""
     out: Path
