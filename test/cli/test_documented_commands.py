@@ -34,6 +34,7 @@ NOT_RUN = {
     "finetune": "needs public weights; see test_finetuning.py",
     "golden": "needs a model of one's own; see test_golden.py",
     "merge": "needs a model of one's own; see test_adapters.py",
+    "rehearse": "takes minutes and many GiB; see test_rehearsal.py",
     "reliability": "--fit changes the model; see test_reliability.py",
     "segment": "needs pictures of one's own; see test_segment.py",
     "tables": "trains; see test_rows.py",

@@ -73,8 +73,8 @@ class Reasoner(DeviceOption, ThreadsOption):
     Weights are random, of the true shapes. On a GPU LLaVA runs eagerly and as captured graphs.
     """
 
-    size: Literal["tabletop", "1b", "7b"] = "7b"
-    """Size of the language model; 7b is LISA-7B's."""
+    size: Literal["tabletop", "1b", "7b", "13b"] = "7b"
+    """Size of the language model; 7b and 13b are LISA's."""
     quantization: Quantization = "nf4"
     """Quantization of the language model's weights."""
     csp: tuple[CspName, ...] = ("off", "65", "70")

@@ -22,7 +22,7 @@ class Flops(Command):
     rates: tuple[float, ...] | None = None
     """Share of tokens frozen at each stage, one value for all stages or one for each; 0.5 if not
     given."""
-    llava: Literal["tabletop", "1b", "7b"] | None = None
+    llava: Literal["tabletop", "1b", "7b", "13b"] | None = None
     """Size of LLaVA, to count instead what its language model spends on image tokens."""
     csp: CspName | None = None
     """Preset of LVLM_CSP: which image tokens LLaVA's layers see, 65 if not given; with --llava

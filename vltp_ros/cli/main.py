@@ -29,6 +29,7 @@ COMMANDS = {
     "plot": ("Plot", "draw losses of trainings and results as a picture"),
     "check": ("Check", "test an installation, and measure its device"),
     "benchmark": ("Benchmark", "measure time and memory against the official code"),
+    "rehearse": ("Rehearse", "measure what training and evaluation at true size take, no weights"),
     "train": ("Train", "train on tabletop scenes"),
     "finetune": ("Finetune", "train LoRA adapters on LLaVA"),
     "merge": ("Merge", "add a model's adapters to its weights"),

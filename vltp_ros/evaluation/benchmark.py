@@ -142,20 +142,37 @@ def watched(work: Callable[[], Answer], device: torch.device) -> tuple[Answer, f
 
     Garbage that ``work`` may reuse hides growth: the caller collects it before, once for many runs.
     """
+    answer, memory = with_memory(work, device)
+    return answer, None if memory is None else round(memory.peak - memory.before, 1)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the process held of a device's memory, MiB."""
+
+    before: float
+    peak: float
+
+
+def with_memory(work: Callable[[], Answer], device: torch.device) -> tuple[Answer, Memory | None]:
+    """Return what ``work`` returns and the memory held; None where nobody tells.
+
+    On a GPU that is what PyTorch has allocated, on a CPU what of the process is resident.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-        before = torch.cuda.memory_allocated(device)
+        held = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         answer = work()
-        return answer, round((torch.cuda.max_memory_allocated(device) - before) / 2**20, 1)
+        return answer, Memory(held / 2**20, torch.cuda.max_memory_allocated(device) / 2**20)
     try:
         ctypes.CDLL(None).malloc_trim(0)  # what the allocator holds back would hide the growth
         Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     except (OSError, AttributeError):
         return work(), None
-    before = _status_kib("VmRSS")
+    resident = _status_kib("VmRSS")
     answer = work()
-    return answer, round((_status_kib("VmHWM") - before) / 1024, 1)
+    return answer, Memory(resident / 1024, _status_kib("VmHWM") / 1024)
 
 
 def _status_kib(key: str) -> int:

@@ -52,6 +52,7 @@ def random_reasoner(size: str, quantization: Quantization, device: torch.device)
     sizes: LlavaSizes = LLAVA_SIZES[size]
     tokenizer = train_tokenizer([PROMPT, *TASKS])
     config = llava_config(replace(sizes, layers=2), tokenizer)
+    config.tie_word_embeddings = text_config(config).tie_word_embeddings = False  # as LISA's are
     dtype = torch.float32 if quantization == "float32" else torch.bfloat16
     with device:
         llava = LlavaForConditionalGeneration._from_config(config, dtype=dtype)

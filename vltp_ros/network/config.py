@@ -196,10 +196,11 @@ LLAVA_SIZES = {
     "crowded": LlavaSizes(192, 384, 8, 6, 1024, 512, 320, 20, 192, 512, 2, 6, -1, CROWDED_STEM),
     "1b": LlavaSizes(2048, 5632, 22, 32),
     "7b": LlavaSizes(),
+    "13b": LlavaSizes(5120, 13824, 40, 40, context=4096),
 }
-"""Name -> sizes: LISA-7B's, those of a language model of 1.1 billion parameters behind the same
-vision tower, the model that ships, and one for the crowded scenes of edition 2, where the answer
-depends on the image: 256 image tokens, and twice the weights to compare what they show."""
+"""Name -> sizes: LISA-7B's and -13B's, those of a language model of 1.1 billion parameters behind
+the same vision tower, the model that ships, and one for the crowded scenes of edition 2, where the
+answer depends on the image: 256 image tokens, and twice the weights to compare what they show."""
 
 
 Quantization = Literal["float32", "bfloat16", "int8", "nf4"]
