@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from tables import models, node
+from tables import hours, models, node
 from tables.markdown import ROOT
 
 DOCUMENTS = (
@@ -19,6 +19,7 @@ DOCUMENTS = (
     "docs/benchmarks/README.md",
     "docs/reasoner.md",
     "docs/reliability.md",
+    "docs/reproduce.md",
     "docs/ros.md",
     "models/crowded/README.md",
     "models/tabletop/README.md",
@@ -44,6 +45,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "instances": models.instances,
     "chaos": node.chaos,
     "memory": node.memory,
+    "unit_times": hours.unit_times,
+    "hours": hours.hours,
 }
 
 
