@@ -19,7 +19,8 @@ def setting(default: Any, description: str, **metadata: Any) -> Any:
 
     That is ``low`` and ``high``, which are allowed, ``below``, which is not, or ``choices``; each
     also holds for the items of a tuple, and none for None. ``read_only=True`` marks a setting that
-    cannot change while the node runs; ``commands`` names the only ``vltp`` commands it is for.
+    cannot change while the node runs; ``commands`` names the only ``vltp`` commands it is for;
+    ``changes_result=False`` marks one that may differ where a run goes on.
     """
     metadata["description"] = description
     if isinstance(default, list | dict):
@@ -84,6 +85,16 @@ def check_value(value: Any, metadata: Mapping[str, Any]) -> None:
             raise ValueError(f"is {item!r}; it must be at most {high}")
         if below is not None and not item < below:
             raise ValueError(f"is {item!r}; it must be below {below}")
+
+
+def decisive(settings: Any) -> dict[str, Any]:
+    """Return the settings that change a result, by name."""
+    specs = dataclasses.fields(settings)
+    return {
+        spec.name: getattr(settings, spec.name)
+        for spec in specs
+        if spec.metadata.get("changes_result", True)
+    }
 
 
 def from_dict(cls: type, values: Any, source: str) -> Any:

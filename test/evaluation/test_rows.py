@@ -109,7 +109,8 @@ def test_rows_are_trained_and_measured_once(model, train, held_out, tmp_path, mo
 
 def test_results_of_other_settings_are_not_taken(model, train, held_out, tmp_path):
     RowRunner(model, train, held_out, CONFIG, tmp_path)
-    RowRunner(model, train, held_out, CONFIG, tmp_path)
+    readers = dataclasses.replace(CONFIG, readers=3, save_every=7)  # change no result
+    RowRunner(model, train, held_out, readers, tmp_path)
     with pytest.raises(ValueError, match=r"settings\.json: count is 2; it is 1 now"):
         RowRunner(model, train, held_out, CONFIG, tmp_path, count=1)
     more = dataclasses.replace(CONFIG, steps=3)

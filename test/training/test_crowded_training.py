@@ -151,12 +151,17 @@ def test_the_crowded_model_keeps_to_its_budget_and_takes_a_trained_sam(tmp_path)
 
 def test_stages_and_starts_that_do_not_fit_are_refused(data, crowded, tmp_path):
     def train(stage, source, **more):
-        run(Train(stage, source.directory, tmp_path / "run", tmp_path / "out", **more))
+        own = {"config": TrainConfig(batch=2), **more}
+        run(Train(stage, source.directory, tmp_path / "run", tmp_path / "out", **own))
 
     with pytest.raises(ValueError, match=r"--stage is 'tower' and .* has edition 1; allowed there"):
         train("tower", data)
     with pytest.raises(ValueError, match="--sam is a; the prune stage starts from a trained"):
-        train("prune", crowded, sam=Path("a"), init=Path("b"), config=SETTINGS)
+        train("prune", crowded, sam=Path("a"), init=Path("b"))
+    with pytest.raises(ValueError, match="--heads is a; the attention stage has no heads"):
+        train("attention", crowded, heads=(Path("a"),), init=Path("b"))
+    with pytest.raises(ValueError, match="--mosaic is True; it has no effect in the dense stage"):
+        train("dense", crowded, config=TrainConfig(mosaic=True))
     assert not (tmp_path / "run").exists()
 
 

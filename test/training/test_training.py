@@ -282,6 +282,25 @@ def test_a_stage_without_the_model_it_starts_from_is_refused(data, tmp_path, sta
         run(Train(stage, data.directory, tmp_path / "run", tmp_path / "out", config=config()))
 
 
+@pytest.mark.parametrize(
+    ("stage", "changes", "reason"),
+    [
+        ("encoder", {"rates": (0.3,)}, r"--rates is \(0\.3,\); it has no effect in the encoder"),
+        ("prune", {"kind_weight": 2.0}, "but in dense on edition 1; reasoner, dense on edition 2"),
+        ("dense", {"seg_weight": 1.0}, "--seg-weight is 1.0"),
+        ("dense", {"finetune_share": 0.2}, "--finetune-share is 0.2"),
+        ("dense", {"freeze_encoder": True}, "--freeze-encoder is True.* but in dense on edition 2"),
+        ("dense", {"cut_share": 0.5}, "--cut-share is 0.5"),
+        ("encoder", {"empty_share": 0.5}, "--empty-share is 0.5"),
+        ("prune", {"naming_tasks": 1}, "--naming-tasks is 1"),
+    ],
+)
+def test_a_setting_that_a_stage_does_not_use_is_refused(data, tmp_path, stage, changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        settings = config(**changes)
+        run(Train(stage, data.directory, tmp_path / "run", tmp_path / "out", config=settings))
+
+
 def test_a_directory_without_scenes_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"dataset\.json does not exist"):
         TabletopDataset(tmp_path)

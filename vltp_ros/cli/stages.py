@@ -50,10 +50,13 @@ def new_source(data: TabletopDataset, config: TrainConfig) -> Source:
 def initial_model(args: Train, edition: int) -> Vltp:
     """Load or build the model to train."""
     device = resolve_device(args.device)
-    if args.sam is not None and args.stage in LATER_STAGES:
-        raise ValueError(
-            f"--sam is {args.sam}; the {args.stage} stage starts from a trained dense model"
-        )
+    if args.stage in LATER_STAGES:
+        if args.sam is not None:
+            raise ValueError(
+                f"--sam is {args.sam}; the {args.stage} stage starts from a trained dense model"
+            )
+        if args.heads:
+            raise ValueError(f"--heads is {args.heads[0]}; the {args.stage} stage has no heads")
     if args.init is None:
         model = _new_model(args, edition).to(device)
     else:

@@ -68,6 +68,7 @@ def run(args: Train) -> dict:
             f"--stage is {args.stage!r} and {data.directory} has edition {data.edition}; allowed "
             f"there: {', '.join((*first_stages, *LATER_STAGES))}"
         )
+    args.config.check_stage(args.stage, data.edition)
     source = new_source(data, args.config)
     held_out = args.held_out(data, lambda scenes: new_source(scenes, args.config))
     torch.manual_seed(args.config.seed)

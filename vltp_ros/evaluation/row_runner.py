@@ -7,7 +7,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +25,7 @@ from vltp_ros.evaluation.table7 import BaselineStage, train_baseline
 from vltp_ros.network.token_selection import Score, fixed_budget, kept_count, top_k
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.progress import progress_bar
+from vltp_ros.settings import decisive
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.feature_cache import CachedSource, FeatureCache, describe_inputs, record
 from vltp_ros.training.loop import fit
@@ -74,7 +75,7 @@ class RowRunner:
         split = held_out.description["split"]
         self.results = directory / f"results {split}"
         self.results.mkdir(parents=True, exist_ok=True)
-        settings = {**describe_inputs(model, held_out), "count": self.count, **asdict(config)}
+        settings = {**describe_inputs(model, held_out), "count": self.count, **decisive(config)}
         record(self.results / "settings.json", settings)
 
         def features(data: TabletopDataset, name: str) -> Callable[[int], FeatureCache]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from vltp_ros.settings import check, documented, setting
@@ -10,6 +11,11 @@ STAGES_ONLY = ("train",)
 EDITION_1 = ("train", "finetune", "baselines")
 PRUNED = ("train", "baselines", "tables")
 """The commands that a setting is for, where it is not for all that train."""
+
+ALL_1 = {1: ("encoder", "dense", "attention", "prune")}
+ALL_2 = {2: ("encoder", "tower", "reasoner", "dense", "attention", "prune")}
+ASKING_2 = {2: ("reasoner", "dense")}
+"""Edition of the scenes -> the stages of ``vltp train`` that use a setting, where not all do."""
 
 
 @documented
@@ -28,6 +34,7 @@ class TrainConfig:
         False,
         "train on pictures of four cuts each, crowded with objects, instead of whole scenes",
         commands=EDITION_1,
+        stages=ALL_1,
     )
     cut_share: float = setting(
         0.0,
@@ -35,18 +42,21 @@ class TrainConfig:
         low=0.0,
         high=1.0,
         commands=STAGES_ONLY,
+        stages=ALL_2,
     )
     further_tasks: int = setting(
         0,
         "more tasks for each image that only auxiliary losses see (edition 2)",
         low=0,
         commands=STAGES_ONLY,
+        stages=ASKING_2,
     )
     naming_tasks: int = setting(
         0,
         "questions for each image that name a kind, which only auxiliary losses see (edition 2)",
         low=0,
         commands=STAGES_ONLY,
+        stages=ASKING_2,
     )
     empty_share: float = setting(
         0.15,
@@ -54,6 +64,7 @@ class TrainConfig:
         low=0.0,
         high=1.0,
         commands=EDITION_1,
+        stages={1: ("dense", "attention", "prune")},
     )
     optimiser: str = setting(
         "muon",
@@ -74,6 +85,7 @@ class TrainConfig:
         low=0.0,
         high=1.0,
         commands=PRUNED,
+        stages={1: ("prune",), 2: ("reasoner", "dense", "prune")},
     )
     warmup: int = setting(200, "steps of the learning rates' linear warm-up", low=0)
     final_share: float = setting(
@@ -84,31 +96,38 @@ class TrainConfig:
     )
     clip: float = setting(1.0, "largest norm of the gradient, which is scaled down to it", low=0.0)
     freeze_encoder: bool = setting(
-        False, "leave the image encoder as it is (dense stage, edition 2)", commands=STAGES_ONLY
+        False,
+        "leave the image encoder as it is (dense stage, edition 2)",
+        commands=STAGES_ONLY,
+        stages={2: ("dense",)},
     )
     kind_weight: float = setting(
         1.0,
         "weight of the auxiliary losses on kinds of objects (dense and reasoner stages)",
         low=0.0,
         commands=STAGES_ONLY,
+        stages={1: ("dense",), 2: ("reasoner", "dense")},
     )
     place_weight: float = setting(
         0.3,
         "weight of the loss on the place that <SEG> says (dense and reasoner stages, edition 2)",
         low=0.0,
         commands=STAGES_ONLY,
+        stages=ASKING_2,
     )
     attention_weight: float = setting(
         0.3,
         "weight of the loss on what <SEG> attends to (same stages)",
         low=0.0,
         commands=STAGES_ONLY,
+        stages=ASKING_2,
     )
     seg_weight: float = setting(
         10.0,
         "weight of the relative change of <SEG> (attention stage only)",
         low=0.0,
         commands=STAGES_ONLY,
+        stages={1: ("attention",), 2: ("attention",)},
     )
     rates: tuple[float, ...] = setting(
         (0.5,),
@@ -116,6 +135,7 @@ class TrainConfig:
         low=0.0,
         high=0.99,
         commands=("train", "baselines"),
+        stages={1: ("prune",), 2: ("prune",)},
     )
     bfloat16: bool | None = setting(
         None,
@@ -141,6 +161,26 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def check_stage(self, stage: str, edition: int) -> None:
+        """Refuse what was changed and a stage does not use.
+
+        Args:
+            stage: of ``vltp train``.
+            edition: of the scenes to train on.
+
+        Raises:
+            ValueError: naming option and value, and the stages that use it.
+        """
+        for spec in dataclasses.fields(self):
+            users = spec.metadata.get("stages", {edition: (stage,)})
+            value = getattr(self, spec.name)
+            if stage not in users.get(edition, ()) and value != spec.default:
+                where = [f"{', '.join(names)} on edition {e}" for e, names in users.items()]
+                raise ValueError(
+                    f"--{spec.name.replace('_', '-')} is {value}; it has no effect in the {stage} "
+                    f"stage on scenes of edition {edition}, but in {'; '.join(where)}"
+                )
 
 
 PRUNING = TrainConfig(

@@ -7,7 +7,6 @@ losses.jsonl     the losses, one line a step, in some with what was measured on 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pickle
@@ -18,16 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vltp_ros.settings import decisive
+
 RECORD, CHECKPOINT, LOSSES = "run.json", "checkpoint.pt", "losses.jsonl"
 
 
 def options_of(settings: Any, prefix: str = "--") -> dict[str, Any]:
     """Return option -> value of a settings dataclass, without what changes no result."""
-    return {
-        f"{prefix}{spec.name.replace('_', '-')}": getattr(settings, spec.name)
-        for spec in dataclasses.fields(settings)
-        if spec.metadata.get("changes_result", True)
-    }
+    values = decisive(settings)
+    return {f"{prefix}{name.replace('_', '-')}": value for name, value in values.items()}
 
 
 def begin(run: Path, options: Mapping[str, Any]) -> None:
