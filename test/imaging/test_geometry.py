@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import cv2
@@ -119,6 +120,26 @@ def test_a_part_of_the_image_is_seen_where_it_is():
         whole, alone = points_of(depth, large, camera), back_project(depth, part, box, size, camera)
         np.testing.assert_array_equal(whole.xyz, alone.xyz)
         np.testing.assert_array_equal(whole.rows, alone.rows)
+
+
+@given(st.integers(20, 90), st.integers(20, 40), st.floats(-1.5, 1.5), st.integers(100, 1000))
+def test_fewer_points_lie_as_all_do(length, width, angle, most):
+    """A pan of any size and angle has its place, and its handle, to what lies between points."""
+    camera = Pinhole(400.0, 400.0, 159.5, 119.5, 320, 240)
+    image = np.zeros((240, 320), np.uint8)
+    end = (int(160 + 110 * math.cos(angle)), int(120 + 110 * math.sin(angle)))
+    cv2.ellipse(image, (160, 120), (length, width), math.degrees(angle), 0, 360, 1, -1)
+    cv2.line(image, (160, 120), end, 1, 9)
+    mask, depth = image.astype(bool), np.full((240, 320), 2.0, np.float32)
+    points = points_of(depth, mask, camera)
+    fewer = back_project(depth, mask, (0, 0, 320, 240), (240, 320), camera, most)
+    assert len(fewer.xyz) <= 1.1 * most
+    seen = {*zip(points.rows, points.columns, strict=True)}
+    assert seen.issuperset(zip(fewer.rows, fewer.columns, strict=True))
+    all_of_it, part_of_it = place(points.xyz), place(fewer.xyz)
+    apart = 2.0 / camera.fx * math.sqrt(len(points.xyz) / len(fewer.xyz))
+    np.testing.assert_allclose(part_of_it.position, all_of_it.position, atol=apart)
+    np.testing.assert_allclose(part_of_it.extent, all_of_it.extent, atol=3 * apart)
 
 
 @given(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(0.5, 3.0), st.floats(-1.5, 1.5))

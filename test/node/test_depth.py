@@ -217,6 +217,17 @@ def test_an_affordance_in_space(bench, make_vltp, send):
     assert markers[0].markers[2].text == "cut bread #1 0.50"
 
 
+def test_a_thing_has_as_many_points_as_are_asked_for(bench, make_vltp, send):
+    start(make_vltp(depth=True, max_points=100))
+    affordances = bench.listen(Affordance3D, "vltp/affordance_3d")
+    clouds = bench.listen(PointCloud2, "vltp/points")
+    bench.wait(lambda: affordances and clouds, meanwhile=send)
+    affordance, position = affordances[0], affordances[0].pose.position
+    assert 50 < affordance.points == clouds[0].width <= 100 < 18 * 8
+    np.testing.assert_allclose((position.x, position.y, position.z), (0.16, -0.18, 2), atol=0.02)
+    np.testing.assert_allclose((affordance.extent.x, affordance.extent.y), (0.34, 0.14), atol=0.03)
+
+
 def test_things_that_touch_are_apart_where_the_depth_jumps(bench, make_vltp):
     """Each has a place of its own, and none is in the air between them."""
     depth = DEPTH.copy()

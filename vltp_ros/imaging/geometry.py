@@ -19,6 +19,7 @@ from vltp_ros.types import Box
 MIN_POINTS = 10  # fewer say nothing about a shape
 SPREAD = 4.5  # median absolute deviations (3 standard deviations) from the median depth
 MIN_SPREAD = 0.02  # metres that are never cut off
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 SAMPLED = 4096  # points, evenly among all, of which median and deviations are taken
 
 
@@ -124,9 +125,14 @@ class Points:
 
 
 def back_project(
-    depth: np.ndarray, mask: np.ndarray, box: Box, size: tuple[int, int], camera: Pinhole
+    depth: np.ndarray,
+    mask: np.ndarray,
+    box: Box,
+    size: tuple[int, int],
+    camera: Pinhole,
+    max_points: float = math.inf,
 ) -> Points:
-    """Return the points in space that a mask covers.
+    """Return the points in space that a mask covers, or about ``max_points`` of them.
 
     The mask's edge is left out, where depth mixes with what is behind, and so is what is far in
     front of or behind the rest.
@@ -137,19 +143,19 @@ def back_project(
         box: in the image.
         size: of the image, rows and columns; the depth may have another one.
         camera: of the image.
+        max_points: above 0. Of a mask that covers more, pixels are taken evenly.
     """
     small, top, left = mask_at(depth.shape, mask, box, size)
     if not small.size:  # smaller than one of the depth's pixels
         return Points(np.zeros((0, 3), np.float32), *np.zeros((2, 0), np.int64))
     inner = cv2.erode(small, np.ones((3, 3), np.uint8), borderValue=(0,))
-    seen = depth[top : top + small.shape[0], left : left + small.shape[1]]
-    usable = (inner if inner.any() else small).view(bool) & np.isfinite(seen)
-    rows, columns = np.nonzero(usable)
-    z = seen[usable]
-    near = _near_the_rest(z)
-    if not near.all():
-        rows, columns, z = rows[near], columns[near], z[near]
+    rows, columns = _sampled(inner if inner.any() else small, max_points)
     rows, columns = rows + top, columns + left
+    z = depth[rows, columns]
+    usable = np.isfinite(z)
+    usable[usable] = _near_the_rest(z[usable])
+    if not usable.all():
+        rows, columns, z = rows[usable], columns[usable], z[usable]
     x, y = camera.resized(depth.shape[1], depth.shape[0]).rays(rows, columns)
     points = np.empty((len(z), 3), np.float32)
     points[:, 0], points[:, 1], points[:, 2] = x * z, y * z, z
@@ -157,6 +163,21 @@ def back_project(
     if known.all():
         return Points(points, rows, columns)
     return Points(points[known], rows[known], columns[known])
+
+
+def _sampled(mask: np.ndarray, count: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of a mask's pixels, uint8 [H, W], or of about ``count`` of them."""
+    height, width = mask.shape
+    step = math.ceil(cv2.countNonZero(mask) / count)
+    if step <= 1:
+        rows, columns = np.nonzero(mask)
+        return rows, columns
+    # A lattice: the pixels of a row are ``step`` apart, and no line of any slope is left out.
+    starts = (np.arange(height) * GOLDEN_RATIO % 1 * step).astype(np.int64)
+    columns = np.arange(0, width, step) + starts[:, None]
+    rows = np.broadcast_to(np.arange(height)[:, None], columns.shape)
+    inside = mask[rows, columns.clip(max=width - 1)].view(bool) & (columns < width)
+    return rows[inside], columns[inside]
 
 
 def mask_at(

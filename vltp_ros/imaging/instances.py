@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -51,11 +52,18 @@ class DepthView:
     camera: Pinhole  # of the image
 
 
-def separate(result: Segmentation, view: DepthView | None = None) -> tuple[Instance, ...]:
+def separate(
+    result: Segmentation, view: DepthView | None = None, max_points: float = math.inf
+) -> tuple[Instance, ...]:
     """Return the instances of an answer, the likeliest first; none where nothing serves the task.
 
     They are the connected parts of the mask, each cut where the depth jumps inside it. What is
     smaller than CRUMB is left out, unless there is nothing larger.
+
+    Args:
+        result: the answer.
+        view: the image's depth; None: the instances have no place in space.
+        max_points: about how many points each instance has at most, above 0.
     """
     if not result.found:
         return ()
@@ -73,7 +81,7 @@ def separate(result: Segmentation, view: DepthView | None = None) -> tuple[Insta
             instances.append(_instance(result, part, corner))
         else:
             cut = [_instance(result, piece, corner) for piece in _cut(part, corner, view, size)]
-            instances += [_located(instance, view, size) for instance in cut]
+            instances += [_located(instance, view, size, max_points) for instance in cut]
     return tuple(sorted(instances, key=lambda instance: -instance.score))
 
 
@@ -188,9 +196,11 @@ def _cells(start: int, length: int, side: float, count: int) -> tuple[np.ndarray
     return np.unique(cells.clip(max=count - 1), return_index=True)
 
 
-def _located(instance: Instance, view: DepthView, size: tuple[int, int]) -> Instance:
+def _located(
+    instance: Instance, view: DepthView, size: tuple[int, int], max_points: float
+) -> Instance:
     """Return an instance with its place in space."""
-    points = back_project(view.depth, instance.mask, instance.box, size, view.camera)
+    points = back_project(view.depth, instance.mask, instance.box, size, view.camera, max_points)
     return replace(instance, points=points, placement=place(points.xyz))
 
 

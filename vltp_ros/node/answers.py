@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -24,6 +25,7 @@ class Answers:
         health: is told why the image has no depth.
         depth: of the image's camera; None: there is none.
         tolerance: seconds by which the stamps of an image and its depth may differ.
+        max_points: about how many points each instance has at most.
         tracker: numbers the instances, and sees every image once; None: nothing is followed.
     """
 
@@ -33,6 +35,7 @@ class Answers:
         health: Health,
         depth: DepthInput | None = None,
         tolerance: float = 0.0,
+        max_points: float = math.inf,
         tracker: Tracker | None = None,
     ) -> None:
         self.inference = inference
@@ -40,6 +43,7 @@ class Answers:
         self._health = health
         self._depth = depth
         self._tolerance = tolerance
+        self._max_points = max_points
         self._tracker = tracker
 
     def __iter__(self) -> Iterator[tuple[Task, Segmentation, tuple[Instance, ...]]]:
@@ -75,7 +79,8 @@ class Answers:
     @cached_property
     def instances(self) -> tuple[tuple[Instance, ...], ...]:
         """The instances of each task."""
-        separated = [separate(result, self.view) for result in self.inference.results]
+        results, view, most = self.inference.results, self.view, self._max_points
+        separated = [separate(result, view, most) for result in results]
         if self._tracker is None:
             return tuple(separated)
         keys = [(task.id, task.text) for task in self.inference.tasks]

@@ -198,8 +198,9 @@ class Camera:
 
         A tracker is to see every image once, and in order.
         """
-        tolerance = self._parameters.config.depth_tolerance
-        return Answers(inference, self._health, self._depth, tolerance, tracker)
+        config = self._parameters.config
+        tolerance, most = config.depth_tolerance, config.max_points
+        return Answers(inference, self._health, self._depth, tolerance, most, tracker)
 
     # --- who waits for answers
 

@@ -101,6 +101,12 @@ class NodeConfig:
     depth_tolerance: float = setting(
         0.05, "seconds by which the stamps of an image and its depth may differ", low=0.0, high=10.0
     )
+    max_points: int = setting(
+        10_000,
+        "about how many points of an instance are taken at most, evenly among its pixels, for its "
+        "pose, its extent and the cloud",
+        low=100,
+    )
     rates: tuple[float, ...] = setting(
         (), "share of image tokens frozen at each stage; empty: the model's own", low=0.0, high=0.99
     )
