@@ -88,6 +88,13 @@ def test_long_tasks_are_wrapped_and_every_task_has_its_line():
     assert rows_written(image, draw_overlay(image, answered(none, task=task))) >= 3 * one
 
 
+def test_colours_that_somebody_chose_are_taken():
+    image = np.full((*SHAPE, 3), 128, np.uint8)
+    mask = disc(160, 120)
+    painted = draw_overlay(image, answered(mask), 1.0, False, {1: COLOURS[3]})
+    assert (painted[mask & disc(160, 120, 15)] == COLOURS[3]).all()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 400), (400, 2)])
 def test_pictures_too_small_for_letters(shape):
     painted = draw_overlay(np.zeros((*shape, 3), np.uint8), answered(np.ones(shape, bool)))

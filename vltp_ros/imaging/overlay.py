@@ -66,6 +66,7 @@ def draw_overlay(
     answers: Iterable[tuple[Segmentation, Sequence[Instance]]],
     alpha: float = 0.5,
     labels: bool = True,
+    colours: Mapping[int, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Return a copy of an image with every instance tinted and outlined in its track's colour.
 
@@ -75,10 +76,12 @@ def draw_overlay(
         alpha: opacity of the tint, 0..1; the outline is opaque.
         labels: write tasks and scores at the top, with the tracks of what serves them, and each
             track at its instance.
+        colours: of the tracks, as :func:`choose_colours` has them; None: those.
     """
     painted, answers = image.copy(), list(answers)
     instances = [instance for _, found in answers for instance in found]
-    colours = choose_colours(image, instances)
+    if colours is None:
+        colours = choose_colours(image, instances)
     for instance in instances:
         tint(painted, instance.mask, instance.box[:2], colours[instance.track], alpha)
     if labels:
@@ -160,16 +163,26 @@ def _write(
     (x, y), (width, height) = corner, _size(text, font)
     ground = painted[y : y + height, x : x + width]
     if ground.size:
-        picture = Image.fromarray(ground // 3)
-        ImageDraw.Draw(picture).text((height // 6, height // 2), text, colour, font, "lm")
-        ground[:] = np.asarray(picture)
+        margin = np.zeros((height, height // 6), np.uint8)
+        letters = np.hstack((margin, *(_word(word, font) for word in text.split())))
+        opacity = letters[: ground.shape[0], : ground.shape[1], None].astype(np.uint16)
+        ground[:] = (ground // 3 * (255 - opacity) + np.array(colour, np.uint16) * opacity) // 255
     return height
 
 
 def _size(text: str, font: Any) -> tuple[int, int]:
     """Return width and height of a line with its ground, pixels."""
     height = round(1.4 * font.size)
-    return round(font.getlength(text)) + height // 3, height
+    return height // 6 + sum(_word(word, font).shape[1] for word in text.split()), height
+
+
+@lru_cache(256)  # drawing letters is slow, and most words are the last image's
+def _word(text: str, font: Any) -> np.ndarray:
+    """Return how much of each pixel a word and the space after it cover, uint8 [H, W]."""
+    height = round(1.4 * font.size)
+    picture = Image.new("L", (round(font.getlength(f"{text} ")), height))
+    ImageDraw.Draw(picture).text((0, height // 2), text, 255, font, "lm")
+    return np.asarray(picture)
 
 
 @lru_cache(8)

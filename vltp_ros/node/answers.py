@@ -6,8 +6,11 @@ import math
 from collections.abc import Iterator
 from functools import cached_property
 
+import numpy as np
+
 from vltp_ros.imaging.images import ConversionError, to_grey
 from vltp_ros.imaging.instances import DepthView, Instance, separate
+from vltp_ros.imaging.overlay import choose_colours
 from vltp_ros.imaging.tracking import Tracker
 from vltp_ros.msg import AffordanceMask, Task
 from vltp_ros.node.conversions import to_affordance, to_image, to_instance
@@ -87,3 +90,9 @@ class Answers:
         seconds = self.header.stamp.sec + self.header.stamp.nanosec * 1e-9
         tracked = self._tracker.update(dict(zip(keys, separated, strict=True)), seconds)
         return tuple(tracked[key] for key in keys)
+
+    @cached_property
+    def colours(self) -> dict[int, np.ndarray]:
+        """The colour of each instance in pictures and markers, uint8 [3] RGB, by its track."""
+        instances = [instance for found in self.instances for instance in found]
+        return choose_colours(self.inference.image, instances)

@@ -80,4 +80,4 @@ def _overlay(answers: Answers, config: NodeConfig) -> np.ndarray:
     """Draw the image with every instance in a colour of its own."""
     found = [(result, instances) for _, result, instances in answers]
     alpha, labels = config.overlay_alpha, config.overlay_labels
-    return draw_overlay(answers.inference.image, found, alpha, labels)
+    return draw_overlay(answers.inference.image, found, alpha, labels, answers.colours)

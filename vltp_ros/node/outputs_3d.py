@@ -8,7 +8,6 @@ from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from vltp_ros.imaging.instances import DepthView
-from vltp_ros.imaging.overlay import choose_colours
 from vltp_ros.msg import Affordance3D
 from vltp_ros.node.answers import Answers
 from vltp_ros.node.config import NodeConfig
@@ -51,9 +50,7 @@ class DepthOutputs:
         if self._points.get_subscription_count():
             self._points.publish(_cloud(answers, view))
         if self._markers.get_subscription_count():
-            instances = [instance for _, _, found in answers for instance in found]
-            colours = choose_colours(answers.inference.image, instances)  # as in the overlay
-            self._markers.publish(to_markers(poses, colours, header))
+            self._markers.publish(to_markers(poses, answers.colours, header))
 
 
 def _cloud(answers: Answers, view: DepthView) -> PointCloud2:
