@@ -179,7 +179,7 @@ def rows_of(message: ImageLike, used: int, rows: int, topic: str) -> np.ndarray:
 
 def centroid(mask: np.ndarray) -> tuple[float, float]:
     """Return the mean column and row of bool [H, W], pixels; NaN when it is empty."""
-    moments = cv2.moments(np.ascontiguousarray(mask).view(np.uint8), binaryImage=True)
+    moments = cv2.moments(np.ascontiguousarray(mask).view(np.uint8))
     if not moments["m00"]:
         return math.nan, math.nan
     return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
@@ -187,7 +187,7 @@ def centroid(mask: np.ndarray) -> tuple[float, float]:
 
 def to_grey(mask: np.ndarray) -> np.ndarray:
     """Return uint8 [H, W], 0 or 255, of bool [H, W]."""
-    return mask.astype(np.uint8) * 255
+    return mask.view(np.uint8) * np.uint8(255)
 
 
 def draw_kept(kept: tuple[np.ndarray, ...], shape: tuple[int, int]) -> np.ndarray:

@@ -160,7 +160,7 @@ def _instance(result: Segmentation, mask: np.ndarray, corner: tuple[int, int]) -
     mask = np.ascontiguousarray(_within(mask, (left, top, width, height)))
     x, y = corner[0] + left, corner[1] + top
     pixels = mask.view(np.uint8)
-    moments = cv2.moments(pixels, binaryImage=True)
+    moments = cv2.moments(pixels)
     area = int(moments["m00"])
     levels = _within(result.levels, (x, y, width, height))
     covered = _tokens(mask, x, y, result)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from sensor_msgs.msg import Image
 
-from vltp_ros.imaging.images import draw_kept
+from vltp_ros.imaging.images import draw_kept, to_grey
 from vltp_ros.imaging.overlay import draw_overlay
 from vltp_ros.msg import AffordanceMask
 from vltp_ros.node import conversions
@@ -51,21 +53,20 @@ class ImageOutputs:
             if small:
                 self._instances.publish(message)
             if full:
-                message.mask = conversions.to_image(
-                    conversions.to_grey(result.mask), answers.header
-                )
+                message.mask = conversions.to_image(to_grey(result.mask), answers.header)
                 self._affordance.publish(message)
 
 
 def _mask(answers: Answers, config: NodeConfig) -> np.ndarray:
     """Draw what serves any of the tasks."""
-    results = answers.inference.results
-    return conversions.to_grey(np.logical_or.reduce([result.mask for result in results]))
+    masks = [result.mask for result in answers.inference.results]
+    return to_grey(functools.reduce(np.logical_or, masks))
 
 
 def _probability(answers: Answers, config: NodeConfig) -> np.ndarray:
     """Draw how likely a pixel serves any of the tasks: the likeliest one."""
-    return np.maximum.reduce([result.probability for result in answers.inference.results])
+    probabilities = [result.probability for result in answers.inference.results]
+    return functools.reduce(np.maximum, probabilities)
 
 
 def _kept(answers: Answers, config: NodeConfig) -> np.ndarray:

@@ -133,7 +133,9 @@ def label_images(results: Sequence[Segmentation]) -> tuple[np.ndarray, np.ndarra
     """
     labels, levels = np.zeros((2, *results[0].levels.shape), np.uint8)
     for number, result in enumerate(results, 1):
-        is_likelier = result.mask & (result.levels > levels)
-        labels[is_likelier] = number
-        levels[is_likelier] = result.levels[is_likelier]
+        x, y, width, height = result.box
+        box = slice(y, y + height), slice(x, x + width)
+        is_likelier = result.mask[box] & (result.levels[box] > levels[box])
+        np.copyto(labels[box], np.uint8(number), where=is_likelier)
+        np.copyto(levels[box], result.levels[box], where=is_likelier)
     return labels, levels
