@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from vltp_ros.cli.options import Command, ModelOption
+from vltp_ros.cli.options import Command, ModelOptions
 from vltp_ros.evaluation.rows import SEEDS, TABLE_NAMES, TableName
+from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.training.config import PRUNING, TrainConfig
 
 
 @dataclass
-class Tables(ModelOption, Command):
+class Tables(ModelOptions, Command):
     """Fill the papers' tables: train what a row needs, measure it, and print it beside the paper's.
 
     With --train-on, --on and --run: around a model's dense half, whose encoder and LLaVA stay as
@@ -102,7 +103,6 @@ def _measure(args: Tables) -> dict:
     from vltp_ros.evaluation.machine import code_commit, measured_on
     from vltp_ros.evaluation.row_runner import RowRunner
     from vltp_ros.evaluation.rows import paper_rows, size_of
-    from vltp_ros.runtime.session import Session
     from vltp_ros.training.provenance import identity
 
     assert args.train_on is not None and args.run is not None
@@ -111,7 +111,7 @@ def _measure(args: Tables) -> dict:
     rows: list[dict] = []
     hypotheses: list[dict] = []
     for directory in (args.model_directory, *args.also):
-        session = Session.load(directory, "cpu", precision="float32")
+        session = replace(args, model=directory).load(InferenceSettings(precision="float32"))
         tables = [t for t in args.table if t in ("2", "8") or directory == args.model_directory]
         chosen = paper_rows(tables, args.seeds, size_of(session.model.config))
         for data in held_out:

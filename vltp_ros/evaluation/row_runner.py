@@ -72,6 +72,7 @@ class RowRunner:
         self.model, self.config, self.directory = _without_pruned_half(model), config, directory
         self.count = len(held_out) if count is None else min(count, len(held_out))
         self.first = model.config.pruning.prune_after[0]
+        self.device = model.pixel_mean.device
         split = held_out.description["split"]
         self.results = directory / f"results {split}"
         self.results.mkdir(parents=True, exist_ok=True)
@@ -130,7 +131,7 @@ class RowRunner:
         means, costs = [], []
         features = self.held_out_features(self.first)
         for number in progress_bar(range(self.count), desc=row.name, shown=progress, leave=False):
-            shown = _show(features, number)
+            shown = _show(features, number, self.device)
             torch.manual_seed(number)  # for what is drawn
             logits, gmacs = _answer(row, self._stages(row.quarters), trained, shown, self.first)
             costs.append(gmacs)
@@ -185,10 +186,11 @@ def _with_pruned_half(start: Vltp, stages: tuple[int, ...], fresh: bool) -> Vltp
     return model
 
 
-def _show(features: FeatureCache, number: int) -> SceneFeatures:
+def _show(features: FeatureCache, number: int, device: torch.device) -> SceneFeatures:
     scene, stored = features.data[number], features[number]
-    pixels = torch.from_numpy(scene.image).permute(2, 0, 1).unsqueeze(0)
-    return SceneFeatures(scene, pixels, stored.tokens.float()[None], stored.segs.unsqueeze(1))
+    pixels = torch.from_numpy(scene.image).permute(2, 0, 1).unsqueeze(0).to(device)
+    tokens, segs = stored.tokens.float()[None].to(device), stored.segs.unsqueeze(1).to(device)
+    return SceneFeatures(scene, pixels, tokens, segs)
 
 
 def _answer(

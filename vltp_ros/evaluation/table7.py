@@ -230,8 +230,9 @@ def train_baseline(
     config = replace(config, rates=(rate,))
     torch.manual_seed(config.seed)
     encoder = model.encoder(model.config.pruning.prune_after)
-    stage = BaselineStage(model, method(encoder, source.classes, rate))
+    device = model.pixel_mean.device
+    stage = BaselineStage(model, method(encoder, source.classes, rate)).to(device)
     fit(stage.train(), source, config, run, options)
-    batches = [source.batch(step).images for step in range(CALIBRATION_BATCHES)]
+    batches = [source.batch(step).images.to(device) for step in range(CALIBRATION_BATCHES)]
     stage.eval().baseline.calibrate(torch.cat([model.preprocess(images) for images in batches]))
     return stage
