@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vltp_ros.settings import decisive
+from vltp_ros.training.run_options import refuse_other_options
 
 RECORD, CHECKPOINT, LOSSES = "run.json", "checkpoint.pt", "losses.jsonl"
 
@@ -44,21 +45,9 @@ def begin(run: Path, options: Mapping[str, Any]) -> None:
             stored = json.loads(path.read_text())
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}); give another --run") from error
-    for name, value in own.items():
-        if (before := stored.get(name, value)) != value:
-            raise ValueError(
-                f"{name} is {_shown(value)}; the run in {run} was begun with {_shown(before)}; "
-                "give the same, or another --run"
-            )
+    refuse_other_options(own, stored, f"the run in {run}")
     run.mkdir(parents=True, exist_ok=True)
     _write(path, json.dumps(stored, indent=1) + "\n")
-
-
-def _shown(value: Any) -> str:
-    """Return an option's value as one would give it."""
-    if value is None:
-        return "not given"
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def learning(stage: nn.Module) -> dict[str, Tensor]:
