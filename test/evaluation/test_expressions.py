@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -14,12 +15,11 @@ from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.evaluate import describe
 from vltp_ros.cli.main import main
 from vltp_ros.data.registry import load_dataset
-from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.expressions import Results, evaluate_dataset
-from vltp_ros.evaluation.metrics import MaskMetrics
+from vltp_ros.evaluation.measurements import Answer
+from vltp_ros.evaluation.metrics import MaskMetrics, overlap
 from vltp_ros.evaluation.tabletop import Setting
 from vltp_ros.runtime.session import Session
-from vltp_ros.types import Segmentation
 
 pytest.importorskip("pycocotools", reason="pycocotools is missing: pip install '.[data]'")
 
@@ -42,10 +42,7 @@ def counted(*answers: tuple[str, np.ndarray, np.ndarray]) -> dict:
     """Accuracy of answers of a task, a predicted and a right mask each."""
     results = Results()
     for task, predicted, truth in answers:
-        image = np.zeros((*truth.shape, 3), np.uint8)
-        answered = Segmentation.certain("cut", predicted, times_ms={"a": 1.0, "b": 2.0})
-        results.add(Sample(image, "cut", truth, task=task), answered)
-    assert results.times_ms == [3.0] * len(answers)
+        results.add(task, Answer(*overlap(predicted, truth), tokens=(), ms=3.0))
     return results.accuracy()
 
 
@@ -95,6 +92,10 @@ def test_a_model_is_measured_on_coco_tasks(model, tmp_path, capsys):
     assert answer["skipped"] == {"count": 0, "problems": []}
     assert answer["configuration"]["selector"] == ["keep_all", "random"]
     assert len(answer["data"]["annotations_sha256"]) == 64
+    files = (tmp_path / "coco" / "val2014").iterdir()
+    digests = sorted({hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+    images = hashlib.sha256("".join(digests).encode()).hexdigest()
+    assert answer["images_sha256"] == images
     assert answer["weights"].startswith("tiny (") and answer["hardware"]
     assert answer["commit"] is None or len(answer["commit"].removesuffix("-dirty")) == 40
     assert describe(answer).endswith("means over 14 tasks")

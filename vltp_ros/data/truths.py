@@ -109,6 +109,15 @@ class Outlines:
         return canvas == 1, canvas == 2
 
 
+def run_lengths(mask: np.ndarray) -> dict[str, Any]:
+    """Return a mask, bool [H, W], as ``{"size": [H, W], "counts": …}`` of COCO, compressed.
+
+    Raises ModuleNotFoundError naming what installs pycocotools.
+    """
+    encoded = _pycocotools().encode(np.asfortranarray(mask, np.uint8))
+    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
+
+
 def check_polygon(polygon: Any, size: Size) -> None:
     """Raise ValueError for a polygon that is none, or lies outside an image.
 

@@ -5,6 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 
+def overlap(
+    predicted: np.ndarray, truth: np.ndarray, ignored: np.ndarray | None = None
+) -> tuple[int, int]:
+    """Return how many pixels two masks have in common, and how many either has.
+
+    Args:
+        predicted: bool [H, W].
+        truth: bool [H, W].
+        ignored: bool [H, W], the pixels that do not count; None: all do.
+
+    Raises:
+        ValueError: for masks of different shapes.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(f"masks differ in shape: {predicted.shape} and {truth.shape}")
+    if ignored is not None:
+        predicted, truth = predicted & ~ignored, truth & ~ignored
+    common, either = predicted & truth, predicted | truth
+    return int(np.count_nonzero(common)), int(np.count_nonzero(either))
+
+
 class MaskMetrics:
     """Adds up gIoU (mean of per-image IoU) and cIoU (sum of intersections over unions)."""
 
@@ -16,22 +37,11 @@ class MaskMetrics:
     def add(
         self, predicted: np.ndarray, truth: np.ndarray, ignored: np.ndarray | None = None
     ) -> None:
-        """Count one pair of masks; an empty union counts as an IoU of 1.
+        """Count one pair of masks, see :func:`overlap`; an empty union counts as an IoU of 1."""
+        self.add_overlap(*overlap(predicted, truth, ignored))
 
-        Args:
-            predicted: bool [H, W].
-            truth: bool [H, W].
-            ignored: bool [H, W], the pixels that do not count; None: all do.
-
-        Raises:
-            ValueError: for masks of different shapes.
-        """
-        if predicted.shape != truth.shape:
-            raise ValueError(f"masks differ in shape: {predicted.shape} and {truth.shape}")
-        if ignored is not None:
-            predicted, truth = predicted & ~ignored, truth & ~ignored
-        intersection = int(np.logical_and(predicted, truth).sum())
-        union = int(np.logical_or(predicted, truth).sum())
+    def add_overlap(self, intersection: int, union: int) -> None:
+        """Count one pair of masks, of which the numbers of pixels are known."""
         self.ious.append(intersection / union if union else 1.0)
         self.intersection += intersection
         self.union += union
