@@ -26,6 +26,7 @@ from vltp_ros.network.preprocessing import (
 )
 from vltp_ros.network.prune_decoder import PruneDecoder, dense_positions
 from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.token_selection import fixed_budget
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,19 @@ def test_decode_equals_sams_own_mask_decoder(model):
 
 
 @torch.inference_mode()
+def test_without_merging_zeros_are_in_place_of_what_the_last_stage_left_out(model):
+    tokens, budget = torch.randn(2, 100, 32), fixed_budget((0.5, 0.8))
+
+    def score(stage, tokens):
+        return torch.arange(100.0).expand(2, 100) * (-1) ** stage
+
+    merged = model.encode(tokens, (2, 3), budget, score)
+    alone = model.encode(tokens, (2, 3), budget, score, merges=False)
+    assert alone.kept[1].tolist() == [[*range(20)]] * 2
+    assert torch.equal(alone.tokens[:, :20], merged.tokens[:, :20])
+    assert not alone.tokens[:, 20:].any() and merged.tokens[:, 20:].any(2).all()
+
+
 def test_embedding_is_the_state_that_predicts_seg(model):
     """Against transformers' own forward over the whole sentence, [SEG] included."""
     reasoner = model.reasoner

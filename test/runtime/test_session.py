@@ -260,6 +260,31 @@ def test_csp_changes_the_answer_a_little_and_off_is_the_plain_forward(session, i
     assert np.allclose(session.segment(image, ["drink"])[0].probability, plain, atol=1e-6)
 
 
+def test_csp_chooses_the_first_tokens_as_it_is_told(session, image):
+    probabilities = []
+    for selector in ("uniform", "random", "cls"):
+        torch.manual_seed(0)
+        session.configure(InferenceSettings(rates=(0.0,), csp="65", csp_selector=selector))
+        probabilities.append(session.segment(image, ["drink"])[0].probability)
+    uniform, random, cls = probabilities
+    assert np.abs(uniform - random).max() > 0 and np.abs(uniform - cls).max() > 0
+
+
+def test_what_a_stage_leaves_out_may_stay_out(session, image):
+    tasks = ["drink", "cut bread"]
+    session.configure(InferenceSettings(rates=(0.5,)))
+    free = session.segment(image, tasks)
+    assert any((one.kept[1] & ~one.kept[0]).any() for one in free)
+    session.configure(InferenceSettings(rates=(0.5,), returns=False))
+    for one in session.segment(image, tasks):
+        assert (one.kept[0] == one.kept[1]).all()
+    session.configure(InferenceSettings(rates=(0.8, 0.5), returns=False))
+    assert session.segment(image, tasks)[0].tokens == (20, 20)  # no more are left to choose from
+    session.configure(InferenceSettings(rates=(0.5, 0.8), returns=False))
+    later = session.segment(image, tasks)[0]
+    assert later.tokens == (50, 20) and not (later.kept[1] & ~later.kept[0]).any()
+
+
 def test_the_last_mask_keeps_its_place_in_the_next_frame(session, image):
     session.configure(InferenceSettings(rates=(0.8,)))
 

@@ -166,7 +166,10 @@ class _Asked:
         score = score or model.score(seg.roll(1, 0) if probe.control == "ranking" else seg)
         tokens = self.stem(stages).expand(len(seg), -1, -1)
         budget = fixed_budget([setting.rate] * len(stages))
-        encoded = model.encode(tokens, stages, budget, score)
+        used = self.session.settings
+        encoded = model.encode(
+            tokens, stages, budget, score, returns=used.returns, merges=used.merges
+        )
         logits = model.draw(encoded, seg)
         side, threshold = model.config.encoder.img_size, self.session.settings.threshold
         count_answers(result.metrics, self.scene, logits, side, threshold)
@@ -176,7 +179,8 @@ class _Asked:
 
     def _segs(self, view: str, csp: CspName) -> Tensor:
         """Return <SEG> [Q, 1, 256] of all questions, LLaVA seeing one of the images."""
-        reasoner, config = self.session.model.reasoner, csp_config(csp)
+        reasoner = self.session.model.reasoner
+        config = csp_config(csp, self.session.settings.csp_selector)
         by_cls = config is not None and config.selector == "cls"
         features = reasoner.encode_image(self._pixels(self.images[view]), cls=by_cls)
         tasks = [query["text"] for query in self.scene.queries]

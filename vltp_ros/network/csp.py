@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from vltp_ros.settings import check, documented, setting
@@ -58,11 +58,21 @@ CspName = Literal["off", "65", "70"]
 CSP_NAMES = get_args(CspName)
 
 
-def csp_config(name: str) -> CspConfig | None:
-    """Return the setting of one of CSP_NAMES, None for "off"; ValueError for another name."""
+CspSelector = Literal["uniform", "random", "cls"]
+CSP_SELECTORS_OF_IMAGES = get_args(CspSelector)
+"""Those of CSP_SELECTORS that need no more than the image."""
+
+
+def csp_config(name: str, selector: CspSelector = "uniform") -> CspConfig | None:
+    """Return the setting of one of CSP_NAMES, None for "off"; ValueError for another name.
+
+    Args:
+        name: of a preset.
+        selector: of the representatives.
+    """
     if name not in CSP_NAMES:
         raise ValueError(f"csp is {name!r}; allowed: {', '.join(CSP_NAMES)}")
-    return CSP_PRESETS.get(name)
+    return replace(CSP_PRESETS[name], selector=selector) if name in CSP_PRESETS else None
 
 
 @dataclass(frozen=True)

@@ -145,14 +145,22 @@ class PrunedSam(nn.Module):
         prune_after: Sequence[int],
         budget: Budget,
         score: Score,
+        *,
+        returns: bool = True,
+        merges: bool = True,
     ) -> Encoded:
         """Finish the encoding of the tokens of :meth:`stem`, once for each task.
+
+        Without either half of the reactivation of VLTP, Section 4.4, for ablations.
 
         Args:
             tokens: [T, N, C], one row for each task.
             prune_after: 1-based layers; () does not prune.
             budget: how many tokens each stage keeps.
             score: ranks the tokens, e.g. :meth:`score`.
+            returns: whether what a stage leaves out may be kept by the next.
+            merges: whether what the last stage leaves out joins the others in the end; else zeros
+                are in its place.
         """
         stages = tuple(prune_after)
         encoder = self.encoder(stages)
@@ -160,12 +168,18 @@ class PrunedSam(nn.Module):
         scores: list[Tensor] = []
         for stage in range(len(stages)):
             scores.append(score(stage, tokens))
-            count = budget(stage, scores[-1])
-
+            ranking = scores[-1]
+            if kept and not returns:
+                ranking = ranking.masked_fill(_left_out(kept[-1], tokens), -torch.inf)
+            count = budget(stage, ranking)
+            if kept and not returns:
+                count = min(count, kept[-1].shape[1])
             advance = partial(_advance, encoder, stage, count)
             key = ("stage", stages, stage, count)
-            tokens, positions = self.run(key, advance, tokens, scores[-1])
+            tokens, positions = self.run(key, advance, tokens, ranking)
             kept.append(positions)
+        if kept and not merges:
+            tokens = tokens.masked_fill(_left_out(kept[-1], tokens).unsqueeze(-1), 0.0)
         return Encoded(tokens, tuple(kept), tuple(scores))
 
     def draw(self, encoded: Encoded, seg: Tensor) -> Tensor:
@@ -186,6 +200,12 @@ class PrunedSam(nn.Module):
     def decode(self, decoder: MaskDecoder, features: Tensor, seg: Tensor) -> Tensor:
         """Run :func:`decode` with this model's positions and no-mask prompt."""
         return decode(decoder, self.prompt_encoder, features, seg)
+
+
+def _left_out(positions: Tensor, tokens: Tensor) -> Tensor:
+    """Return bool [T, N]: which of the tokens [T, N, C] are at none of the positions [T, k]."""
+    everywhere = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    return everywhere.scatter(1, positions, False)
 
 
 def _advance(

@@ -52,7 +52,7 @@ class Embeddings:
         self, pixels: Tensor, tasks: list[str], view: View | None, settings: ResolvedSettings
     ) -> dict[str, CachedSeg]:
         """Run LLaVA for some tasks, each different from the others."""
-        csp = csp_config(settings.csp)
+        csp = csp_config(settings.csp, settings.csp_selector)
         by_cls = csp is not None and csp.selector == "cls"
         output = self._reasoner.reason(
             self._reasoner.encode_image(pixels, cls=by_cls),

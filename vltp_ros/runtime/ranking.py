@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vltp_ros.network.config import ModelConfig
 from vltp_ros.network.preprocessing import from_llava_frame, to_square_frame
+from vltp_ros.network.sam import Encoded
 from vltp_ros.network.token_selection import (
     Budget,
     Score,
@@ -25,7 +26,23 @@ from vltp_ros.runtime.settings import ResolvedSettings
 from vltp_ros.runtime.transfer import upload
 
 
-def budget_of(settings: ResolvedSettings, config: ModelConfig) -> Budget:
+def encode_as(
+    settings: ResolvedSettings, model: Vltp, tokens: Tensor, stages: tuple[int, ...], score: Score
+) -> Encoded:
+    """Finish the encoding of tokens [T, N, C] as the settings say.
+
+    Args:
+        settings: of the session.
+        model: whose encoder is used.
+        tokens: before the first stage.
+        stages: 1-based layers; () where the settings prune nothing.
+        score: ranks the tokens.
+    """
+    budget, returns = _budget_of(settings, model.config), settings.returns
+    return model.encode(tokens, stages, budget, score, returns=returns, merges=settings.merges)
+
+
+def _budget_of(settings: ResolvedSettings, config: ModelConfig) -> Budget:
     """Return how many tokens each stage keeps."""
     pruning = config.pruning
     if settings.adaptive:

@@ -25,7 +25,7 @@ from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precisio
 from vltp_ros.runtime.embeddings import Embeddings
 from vltp_ros.runtime.masks import finish_masks, kept_maps
 from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
-from vltp_ros.runtime.ranking import budget_of, score_of, with_last_masks
+from vltp_ros.runtime.ranking import encode_as, score_of, with_last_masks
 from vltp_ros.runtime.reuse import CachedSeg, view_of
 from vltp_ros.runtime.runners import Runners
 from vltp_ros.runtime.self_test import self_test
@@ -316,7 +316,7 @@ class Session:
             score = score or score_of(settings, model, segs, seg, size)
             if prior is not None:
                 score = with_last_masks(score, prior, (len(segs), *size), model)
-            encoded = model.encode(tokens, stages, budget_of(settings, model.config), score)
+            encoded = encode_as(settings, model, tokens, stages, score)
         with times.stage("mask decoder"):
             return encoded, model.draw(encoded, seg)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from vltp_ros.network.config import RANKINGS, ModelConfig, Ranking, check_stages
-from vltp_ros.network.csp import CSP_NAMES, CspName
+from vltp_ros.network.csp import CSP_NAMES, CSP_SELECTORS_OF_IMAGES, CspName, CspSelector
 from vltp_ros.runtime.deadline import DeadlineConfig
 from vltp_ros.runtime.reuse import ReuseConfig
 from vltp_ros.settings import check, documented, setting
@@ -51,6 +51,18 @@ class InferenceSettings:
     )
     csp: CspName = setting(
         "off", "which image tokens LLaVA's layers see (LVLM_CSP)", choices=CSP_NAMES
+    )
+    csp_selector: CspSelector = setting(
+        "uniform",
+        "how csp chooses the tokens of the first layers",
+        choices=CSP_SELECTORS_OF_IMAGES,
+        commands=(),  # this and the next two are for ablations, see cli/evaluate.py
+    )
+    returns: bool = setting(
+        True, "tokens that a stage leaves out may be kept by the next", commands=()
+    )
+    merges: bool = setting(
+        True, "the mask decoder sees the tokens that the last stage leaves out", commands=()
     )
     threshold: float | None = setting(
         None,
@@ -103,6 +115,9 @@ class InferenceSettings:
             adaptive=own.adaptive if self.adaptive is None else self.adaptive,
             selector=own.selector if self.selector is None else self.selector,
             csp=self.csp,
+            csp_selector=self.csp_selector,
+            returns=self.returns,
+            merges=self.merges,
             threshold=config.threshold if self.threshold is None else self.threshold,
             precision=self.precision,
             runner=self.runner,
