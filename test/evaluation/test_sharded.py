@@ -1,0 +1,177 @@
+"""Evaluations in shards: the same table whoever measures what, and whenever it is killed."""
+
+from __future__ import annotations
+
+import json
+import resource
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from builders import tiny_model
+from public_data import write_coco_tasks
+
+from vltp_ros.data.registry import load_dataset
+from vltp_ros.evaluation.expressions import Evaluation
+from vltp_ros.evaluation.sharded import Shard, ShardedRun, parse_shard
+from vltp_ros.evaluation.tabletop import Setting
+from vltp_ros.runtime.session import Session
+
+masks = pytest.importorskip(
+    "pycocotools.mask", reason="pycocotools is missing: pip install '.[data]'"
+)
+
+ALL = Shard(1, 1)
+OPTIONS = {"--rate": 0.5}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_coco_tasks(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def evaluation(root):
+    session = Session(tiny_model(), torch.device("cpu"))
+    settings = [Setting("keep_all"), Setting("random", 0.5)]
+    dataset = load_dataset("coco-tasks-test", root)
+    return Evaluation(session, dataset, settings, count=7, predictions=True)
+
+
+def run_of(directory, evaluation, shards: int = 1, options=OPTIONS) -> ShardedRun:
+    images = [entry.image_id for entry in evaluation.expressions]
+    return ShardedRun(directory, options, images, len(evaluation.settings), shards)
+
+
+def measure(evaluation):
+    return lambda numbers: evaluation.measure(numbers, progress=False)
+
+
+def table(summary: dict) -> dict:
+    """What came of an evaluation, but for times; pixels may differ with the number of threads."""
+    rows = [{**row, "median_ms": 0, "tasks": 0} for row in summary["rows"]]
+    tasks = [task for row in summary["rows"] for task in row["tasks"]]
+    flat = {f"{i} {k}": v for i, row in enumerate([*rows, *tasks]) for k, v in row.items()}
+    numbers = {key: value for key, value in flat.items() if isinstance(value, float)}
+    return {
+        **{key: value for key, value in flat.items() if key not in numbers},
+        **{key: pytest.approx(value, abs=1e-3) for key, value in numbers.items()},
+        "skipped": summary["skipped"],
+    }
+
+
+def test_a_killed_shard_goes_on(evaluation, tmp_path):
+    whole = run_of(tmp_path / "whole", evaluation)
+    whole.fill(ALL, "a machine", measure(evaluation))
+    expected = evaluation.summarise(whole.collect().measured)
+    killed, asked = run_of(tmp_path / "killed", evaluation), []
+
+    def break_off(numbers):
+        for measured in evaluation.measure(numbers, progress=False):
+            if measured.number == 4:
+                raise KeyboardInterrupt
+            yield measured
+
+    def note(numbers):
+        asked.extend(numbers)
+        return evaluation.measure(numbers, progress=False)
+
+    with pytest.raises(KeyboardInterrupt):
+        killed.fill(ALL, "a machine", break_off)
+    path = tmp_path / "killed" / "shard-1-of-1.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert killed.collect().missing == [{"shard": "1/1", "done": 3, "count": 7}]
+    killed.fill(ALL, "another machine", note)
+    assert asked == [3, 4, 5, 6]
+    collected = killed.collect()
+    assert collected.hardware == ["a machine", "another machine"] and not collected.missing
+    assert table(evaluation.summarise(collected.measured)) == table(expected)
+
+
+def test_a_shard_that_was_cut_or_changed_is_refused_by_name(evaluation, tmp_path):
+    run, path = run_of(tmp_path, evaluation, shards=2), tmp_path / "shard-2-of-2.jsonl"
+    shard = Shard(2, 2)
+    run.fill(shard, "a machine", measure(evaluation))
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 4
+    refusals = {
+        b"".join([lines[0], lines[1][:40], b"\n", *lines[2:]]): r"\(line 2\) is damaged",
+        b"".join([lines[0], *lines[2:]]): r"\(line 2\) .* expression 3; expression 1 is expected",
+        b"".join([*lines, lines[3]]): r"\(line 5\) .* no expression is expected",
+        b"".join(lines[1:]): r"\(line 1\) .* does not say what the shard was begun with",
+        lines[0] + lines[1].replace(b'"image_id": "', b'"image_id": "9'): "about image 9",
+        lines[0] + lines[1].replace(b'"answers": [', b'"answers": [], "x": ['): "0 answers",
+    }
+    for content, reason in refusals.items():
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{path} .*{reason}"):
+            run.collect()
+        with pytest.raises(ValueError, match=f"{path} .*{reason}"):
+            run.fill(shard, "a machine", measure(evaluation))
+        assert path.read_bytes() == content
+    path.with_name("shard-1-of-2.jsonl").write_bytes(b"".join(lines))  # under another name
+    with pytest.raises(ValueError, match=r"--shard is 1/2; .* was begun with 2/2"):
+        run.collect()
+
+
+@contextmanager
+def room_for(size: int):
+    """Let no file grow beyond so many bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_said_and_costs_one_line(evaluation, tmp_path):
+    run, path = run_of(tmp_path, evaluation), tmp_path / "shard-1-of-1.jsonl"
+    run.fill(ALL, "a machine", measure(evaluation))
+    size = path.stat().st_size
+    path.unlink()
+    with pytest.raises(OSError, match=r"shard-1-of-1\.jsonl") as raised, room_for(size // 2):
+        run.fill(ALL, "a machine", measure(evaluation))
+    assert raised.value.filename == str(path) and path.stat().st_size == size // 2
+    done = run.collect().missing[0]["done"]
+    assert 0 < done < 7
+    run.fill(ALL, "a machine", measure(evaluation))
+    assert [one.number for one in run.collect().measured] == list(range(7))
+
+
+def test_a_shard_has_one_process(evaluation, tmp_path):
+    run = run_of(tmp_path, evaluation)
+
+    def again(numbers):
+        run_of(tmp_path, evaluation).fill(ALL, "a machine", measure(evaluation))
+        yield from ()
+
+    with pytest.raises(ValueError, match=r"shard-1-of-1\.jsonl is written by another process"):
+        run.fill(ALL, "a machine", again)
+
+
+def test_predictions_are_the_masks(evaluation, tmp_path):
+    run_of(tmp_path, evaluation).fill(ALL, "a machine", measure(evaluation))
+    lines = (tmp_path / "shard-1-of-1.jsonl").read_text().splitlines()[1:]
+    for line, entry in zip(lines, evaluation.expressions, strict=True):
+        stored = json.loads(line)["answers"][0]
+        sample = entry.sample()
+        decoded = masks.decode(stored["mask"]).astype(bool)
+        assert decoded.shape == sample.mask.shape
+        assert np.count_nonzero(decoded & sample.mask) == stored["intersection"]
+        assert np.count_nonzero(decoded | sample.mask) == stored["union"]
+
+
+def test_expressions_are_dealt_out_in_turn():
+    assert [list(Shard(number, 3).numbers(7)) for number in (1, 2, 3)] == [
+        [0, 3, 6],
+        [1, 4],
+        [2, 5],
+    ]
+    assert parse_shard("2/8") == Shard(2, 8)
+    for text in ("0/2", "3/2", "2", "1/0", "a/b"):
+        with pytest.raises(ValueError, match="it must be a number and how many there are"):
+            parse_shard(text)
