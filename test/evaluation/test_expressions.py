@@ -95,7 +95,7 @@ def test_a_model_is_measured_on_coco_tasks(model, tmp_path, capsys):
     files = (tmp_path / "coco" / "val2014").iterdir()
     digests = sorted({hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
     images = hashlib.sha256("".join(digests).encode()).hexdigest()
-    assert answer["images_sha256"] == images
+    assert answer["data"]["images_sha256"] == images and answer["processes"] == 1
     assert answer["weights"].startswith("tiny (") and answer["hardware"]
     assert answer["commit"] is None or len(answer["commit"].removesuffix("-dirty")) == 40
     assert describe(answer).endswith("means over 14 tasks")
@@ -105,6 +105,17 @@ def test_a_model_is_measured_on_coco_tasks(model, tmp_path, capsys):
         sample = entry.sample()
         expected.add(session.segment(sample.image, [sample.text])[0].mask, sample.mask)
     assert dense["ciou"] == pytest.approx(expected.ciou, abs=1e-3)
+
+
+def test_a_model_of_simulated_scenes_has_a_caveat(tmp_path, capsys, caplog):
+    write_rio(tmp_path)
+    about = {**PROVENANCE, "trained_on": "simulated tabletop scenes"}
+    save_model(tiny_model(), tmp_path / "simulated", about)
+    arguments = ["evaluate", "--dataset", "rio-common", "--data", str(tmp_path), "--count", "1"]
+    arguments += ["--model", str(tmp_path / "simulated"), "--selector", "keep_all", "--json"]
+    assert main(arguments) == 0
+    expected = "simulated was trained on simulated tabletop scenes only; answers on photographs"
+    assert expected in json.loads(capsys.readouterr().out)["caveat"] and expected in caplog.text
 
 
 def test_bad_entries_end_it_unless_they_are_left_out(model, tmp_path, capsys):

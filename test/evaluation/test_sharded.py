@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 from builders import tiny_model
-from public_data import write_coco_tasks
+from public_data import write_coco_tasks, write_rio
 
+from vltp_ros.cli.evaluate import describe
+from vltp_ros.cli.main import main
 from vltp_ros.data.registry import load_dataset
 from vltp_ros.evaluation.expressions import Evaluation
 from vltp_ros.evaluation.sharded import Shard, ShardedRun, parse_shard
@@ -30,6 +35,7 @@ OPTIONS = {"--rate": 0.5}
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     write_coco_tasks(root)
+    write_rio(root)
     return root
 
 
@@ -61,6 +67,61 @@ def table(summary: dict) -> dict:
         **{key: pytest.approx(value, abs=1e-3) for key, value in numbers.items()},
         "skipped": summary["skipped"],
     }
+
+
+def test_two_processes_of_a_launcher_print_the_table_of_one(model, root, tmp_path, capsys):
+    arguments = ["evaluate", "--dataset", "rio-common", "--data", str(root), "--model", model]
+    arguments += ["--device", "cpu", "--selector", "keep_all", "random", "--json", "--skip-bad"]
+    assert main(arguments) == 0
+    alone = json.loads(capsys.readouterr().out)
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
+    command = [sys.executable, "-m", *launcher, "vltp_ros.cli.main", *arguments]
+    run = tmp_path / "run"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--run", str(run)],
+        env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)  # one object: the second process prints nothing
+    assert table(answer) == table(alone)
+    assert (answer["processes"], alone["processes"]) == (2, 1)
+    assert answer["data"] == alone["data"] and len(answer["data"]["images_sha256"]) == 64
+    assert sorted(path.name for path in run.iterdir()) == [
+        "shard-1-of-2.jsonl",
+        "shard-2-of-2.jsonl",
+    ]
+
+
+def test_shards_by_hand_make_one_table(model, root, tmp_path, capsys):
+    arguments = ["evaluate", "--dataset", "rio-common", "--data", str(root), "--model", model]
+    arguments += ["--selector", "keep_all", "--json"]
+    sharded = [*arguments, "--run", str(tmp_path / "run"), "--shard"]
+    assert main([*sharded, "2/2"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["rows"] == [] and first["missing"] == [{"shard": "1/2", "done": 0, "count": 1}]
+    assert describe(first) == "shards that are not complete, with expressions done: 1/2 (0 of 1)"
+    assert main([*sharded, "1/2"]) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert main(arguments) == 0
+    assert table(second) == table(json.loads(capsys.readouterr().out))
+    assert main([*sharded, "2/2"]) == 0  # nothing is left to measure
+    assert json.loads(capsys.readouterr().out)["rows"] == second["rows"]
+    assert main([*sharded, "1/3"]) == 2
+    assert "shard-1-of-2.jsonl is of another number of shards than 3" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_what_it_was_begun_with_alone(model, root, tmp_path, capsys):
+    arguments = ["evaluate", "--dataset", "rio-common", "--data", str(root), "--model", model]
+    arguments += ["--run", str(tmp_path), "--selector", "random", "--rate"]
+    assert main([*arguments, "0.5"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "0.7"]) == 2
+    place = f"{tmp_path}/shard-1-of-1.jsonl (line 1)"
+    expected = f"--rate is 0.7; {place} was begun with 0.5; give the same, or another --run"
+    assert expected in capsys.readouterr().err
+    assert main([*arguments, "0.5", "--count", "1"]) == 2
+    assert "--count is 1; " in capsys.readouterr().err
 
 
 def test_a_killed_shard_goes_on(evaluation, tmp_path):
@@ -175,3 +236,23 @@ def test_expressions_are_dealt_out_in_turn():
     for text in ("0/2", "3/2", "2", "1/0", "a/b"):
         with pytest.raises(ValueError, match="it must be a number and how many there are"):
             parse_shard(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "reason"),
+    [
+        (["--run", "x"], {}, "--run is x; it has no effect without --dataset"),
+        (["--shard", "1/2"], {}, "--shard is given; it has no effect without --run"),
+        (["--predictions"], {}, "--predictions is given; it has no effect without --run"),
+        (
+            [],
+            {"WORLD_SIZE": "2", "RANK": "0"},
+            "a launcher started 2 processes, which need --dataset and --run",
+        ),
+    ],
+)
+def test_refused_options(options, environment, reason, monkeypatch, capsys):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["evaluate", *options]) == 2
+    assert reason in capsys.readouterr().err

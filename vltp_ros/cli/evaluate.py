@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,9 +15,12 @@ from vltp_ros.simulation import Split
 
 if TYPE_CHECKING:
     from vltp_ros.data.registry import Dataset
+    from vltp_ros.evaluation.sharded import Shard
     from vltp_ros.evaluation.tabletop import Setting
     from vltp_ros.runtime.session import Session
 
+
+LOG = logging.getLogger(__name__)
 
 UNRATED = ("adaptive", "keep_all")
 """Selectors that no rate is for."""
@@ -38,6 +42,14 @@ class Evaluate(ModelOptions, PrecisionOption, Command):
     docs/reproduce.md has all names, and says where the files belong."""
     skip_bad: bool = False
     """With --dataset: leave out bad entries and missing images; the JSON names them."""
+    run: Path | None = None
+    """With --dataset: directory to append each expression's result to, made if missing. The same
+    command goes on where it was killed, and several processes share it."""
+    shard: str | None = None
+    """With --run: which part to measure, e.g. 2/8, where no launcher (torchrun, accelerate) starts
+    the processes."""
+    predictions: bool = False
+    """With --run: also keep the masks, as run lengths in COCO's format."""
     control: tuple[Control, ...] = ("none",)
     """With --data of scenes: what is taken from the model, one or more. grey: LLaVA sees grey;
     swapped: LLaVA sees another scene; ranking: tokens are ranked by another question's <SEG>; none:
@@ -56,31 +68,37 @@ class Evaluate(ModelOptions, PrecisionOption, Command):
     that no other split shows."""
 
 
-def run(args: Evaluate) -> dict:
-    """Evaluate; ValueError for a bad model, split, count, selector or rate."""
+def run(args: Evaluate) -> dict | None:
+    """Evaluate; ValueError for a bad model, split, count, selector or rate, and for a bad --run.
+
+    Of several processes that a launcher starts, only the first returns what came of it.
+    """
     from vltp_ros.evaluation.machine import measured_on
+    from vltp_ros.evaluation.processes import own_device
     from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
 
     _refuse_what_has_no_effect(args)
-    public = _public(args)
-    session = args.load(InferenceSettings(precision=args.precision))
+    public, shard = _public(args), _shard(args)
+    session = replace(args, device=own_device(args.device)).load(
+        InferenceSettings(precision=args.precision)
+    )
     rate = 0.5 if args.rate is None else args.rate
     chosen = [Setting(name, 0.0 if name in UNRATED else rate) for name in args.selector]
     settings = [replace(row, csp=csp) for row in chosen or DEFAULT_SETTINGS for csp in args.csp]
-    if public is not None:
-        measured = _expressions(public, args, session, settings)
-    elif args.data is not None:
-        measured = {"rows": _questions(args.data, args, session, settings)}
-    else:
-        count = 300 if args.count is None else args.count
-        measured = {"rows": evaluate(session, args.split or "test", count, settings)}
-    return {
+    about = {
         "model": session.name,
         "quantization": session.model.config.quantization,
         "precision": session.precision,
         **measured_on(session.device),
-        **measured,
+        "configuration": _configuration(args, session),
     }
+    if public is not None:
+        measured = _expressions(public, args, session, settings, shard)
+        return None if measured is None else {**about, **measured}
+    if args.data is not None:
+        return {**about, "rows": _questions(args.data, args, session, settings)}
+    count = 300 if args.count is None else args.count
+    return {**about, "rows": evaluate(session, args.split or "test", count, settings)}
 
 
 def _refuse_what_has_no_effect(args: Evaluate) -> None:
@@ -88,6 +106,11 @@ def _refuse_what_has_no_effect(args: Evaluate) -> None:
     chosen = f"with --selector {' '.join(args.selector)}" if args.selector else "without --selector"
     if args.dataset is None and args.skip_bad:
         raise ValueError("--skip-bad is given; it has no effect without --dataset")
+    if args.dataset is None and args.run is not None:
+        raise ValueError(f"--run is {args.run}; it has no effect without --dataset")
+    for name in ("shard", "predictions"):
+        if args.run is None and getattr(args, name):
+            raise ValueError(f"--{name} is given; it has no effect without --run")
     if args.dataset is not None and args.control != ("none",):
         raise ValueError(f"--control is {' '.join(args.control)}; it has no effect with --dataset")
     if args.data is None and args.control != ("none",):
@@ -98,6 +121,13 @@ def _refuse_what_has_no_effect(args: Evaluate) -> None:
         raise ValueError(f"--rate is {args.rate}; it has no effect {chosen}")
     if "ranking" in args.control and args.selector and "prune_decoder" not in args.selector:
         raise ValueError(f"--control is ranking; it has no effect {chosen}; add prune_decoder")
+
+
+def _configuration(args: Evaluate, session: Session) -> dict:
+    """Return the options, with what the model chose where they leave it open."""
+    options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
+    used = {"prune_after": session.settings.prune_after, "threshold": session.settings.threshold}
+    return options | used
 
 
 def _public(args: Evaluate) -> Dataset | None:
@@ -111,22 +141,78 @@ def _public(args: Evaluate) -> Dataset | None:
     return load_dataset(args.dataset, args.data, args.skip_bad)
 
 
+def _shard(args: Evaluate) -> Shard:
+    """Return the part of this process, which is one of a launcher's or says it itself."""
+    from vltp_ros.evaluation.processes import launched_shard
+    from vltp_ros.evaluation.sharded import Shard, parse_shard
+
+    launched = launched_shard()
+    if launched is None:
+        return parse_shard(args.shard) if args.shard else Shard(1, 1)
+    if args.run is None:
+        raise ValueError(
+            f"a launcher started {launched.count} processes, which need --dataset and --run"
+        )
+    if args.shard:
+        raise ValueError(f"--shard is {args.shard}; a launcher gave this process {launched}")
+    return launched
+
+
 def _expressions(
-    public: Dataset, args: Evaluate, session: Session, settings: list[Setting]
-) -> dict:
-    """Return the rows of a public data set, and what it takes to repeat them."""
-    from vltp_ros.evaluation.expressions import evaluate_dataset
-    from vltp_ros.evaluation.machine import code_commit
+    public: Dataset, args: Evaluate, session: Session, settings: list[Setting], shard: Shard
+) -> dict | None:
+    """Return the rows of a public data set, and what it takes to repeat them.
+
+    There are no rows where shards are missing; None stands for what another process says.
+    """
+    from vltp_ros.evaluation.expressions import Evaluation
+    from vltp_ros.evaluation.machine import code_commit, measured_on
+    from vltp_ros.evaluation.processes import evaluate_shard
+    from vltp_ros.runtime.caveat import caveat_of
     from vltp_ros.training.provenance import identity
 
-    options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
-    used = {"prune_after": session.settings.prune_after, "threshold": session.settings.threshold}
-    return {
-        **evaluate_dataset(session, public, settings, args.count, args.skip_bad),
+    evaluation = Evaluation(session, public, settings, args.count, args.skip_bad, args.predictions)
+    data = {"name": public.name, "root": str(args.data), "annotations_sha256": public.digest}
+    about = {
         "commit": code_commit(),
-        "configuration": options | used,
         "weights": identity(args.model_directory),
-        "data": {"name": public.name, "root": str(args.data), "annotations_sha256": public.digest},
+        "data": data,
+        "processes": shard.count,
+        "caveat": caveat_of(args.model_directory),
+    }
+    if args.run is None:
+        measured = list(evaluation.measure(range(len(evaluation.expressions))))
+    else:
+        options = _depends_on(args, session) | {
+            "the expressions": evaluation.digest,
+            "the annotations": public.digest,
+            "the model": about["weights"],
+            "the code": about["commit"],
+        }
+        hardware = measured_on(session.device)["hardware"]
+        collected = evaluate_shard(evaluation, shard, args.run, options, hardware)
+        if collected is None:
+            return None
+        about["hardware"] = "; ".join(collected.hardware)
+        if collected.missing:
+            return {**about, "rows": [], "missing": collected.missing}
+        measured = collected.measured
+    if about["caveat"]:
+        LOG.warning(about["caveat"])
+    summary = evaluation.summarise(measured)
+    data["images_sha256"] = summary.pop("images_sha256")
+    return {**about, **summary}
+
+
+def _depends_on(args: Evaluate, session: Session) -> dict:
+    """Return the options that change results, as the model completes them, by name."""
+    names = (
+        "dataset", "count", "skip_bad", "selector", "rate", "csp", "predictions"
+    )  # fmt: skip
+    return {f"--{name.replace('_', '-')}": getattr(args, name) for name in names} | {
+        "--precision": session.precision,
+        "--quantization": session.model.config.quantization,
+        "threshold": session.settings.threshold,
     }
 
 
@@ -148,6 +234,9 @@ def describe(answer: dict) -> str:
     """Return a table."""
     from vltp_ros.evaluation.words import SELECTORS
 
+    if answer.get("missing"):
+        parts = [f"{one['shard']} ({one['done']} of {one['count']})" for one in answer["missing"]]
+        return f"shards that are not complete, with expressions done: {', '.join(parts)}"
     rows = answer["rows"]
     families = any("family" in row for row in rows)
     tasks = any(row.get("task_ciou") is not None for row in rows)

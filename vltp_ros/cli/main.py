@@ -93,8 +93,10 @@ def _main(arguments: Sequence[str] | None) -> int:
     return _show(module, options, answer)
 
 
-def _show(module: ModuleType, options: Any, answer: dict) -> int:
-    """Print a command's answer and return its exit status."""
+def _show(module: ModuleType, options: Any, answer: dict | None) -> int:
+    """Print a command's answer and return its exit status; None: another process prints it."""
+    if answer is None:
+        return 0
     if options.json:
         print(json.dumps(answer))
     elif hasattr(module, "describe"):
