@@ -19,6 +19,8 @@ from vltp_ros.evaluation.expressions import Results, evaluate_dataset
 from vltp_ros.evaluation.measurements import Answer
 from vltp_ros.evaluation.metrics import MaskMetrics, overlap
 from vltp_ros.evaluation.tabletop import Setting
+from vltp_ros.network.reasoner import Reasoner
+from vltp_ros.network.sam import PrunedSam
 from vltp_ros.runtime.session import Session
 
 pytest.importorskip("pycocotools", reason="pycocotools is missing: pip install '.[data]'")
@@ -107,6 +109,35 @@ def test_a_model_is_measured_on_coco_tasks(model, tmp_path, capsys):
     assert dense["ciou"] == pytest.approx(expected.ciou, abs=1e-3)
 
 
+def test_the_ablations_of_the_papers_are_options(model, tmp_path, monkeypatch, capsys):
+    write_rio(tmp_path)
+    arguments = ["evaluate", "--dataset", "rio-common", "--data", str(tmp_path), "--model", model]
+    arguments += ["--count", "1", "--selector", "random", "--csp", "65", "--json"]
+    used = []
+    encode, reason = PrunedSam.encode, Reasoner.reason
+
+    def note_encode(self, tokens, stages, budget, score, **given):
+        used.append((stages, given["returns"], given["merges"]))
+        return encode(self, tokens, stages, budget, score, **given)
+
+    def note_reason(self, *given, csp, **others):
+        used.append(csp.selector)
+        return reason(self, *given, csp=csp, **others)
+
+    monkeypatch.setattr(PrunedSam, "encode", note_encode)
+    monkeypatch.setattr(Reasoner, "reason", note_reason)
+    options = ([], ["--prune-after", "3", "--csp-selector", "cls"], ["--no-return", "--no-merge"])
+    for extra in options:
+        assert main([*arguments, *extra]) == 0
+        stages = json.loads(capsys.readouterr().out)["configuration"]["prune_after"]
+        assert stages == list(used[-1][0])
+    assert used == [
+        "uniform", ((2, 3), True, True),
+        "cls", ((3,), True, True),
+        "uniform", ((2, 3), False, False),
+    ]  # fmt: skip
+
+
 def test_a_model_of_simulated_scenes_has_a_caveat(tmp_path, capsys, caplog):
     write_rio(tmp_path)
     about = {**PROVENANCE, "trained_on": "simulated tabletop scenes"}
@@ -180,6 +211,16 @@ def test_ignored_regions_of_reasonseg_do_not_count(tmp_path):
             "--control is grey; it has no effect with --dataset",
         ),
         (["--dataset", "rio-common", "--data", "gone"], "*common*.json: no file for common"),
+        (["--csp-selector", "cls"], "--csp-selector is cls; it has no effect without --csp"),
+        (
+            ["--no-merge", "--selector", "keep_all"],
+            "--no-merge is given; it has no effect with --selector keep_all",
+        ),
+        (
+            ["--no-return", "--prune-after", "4"],
+            "--no-return is given; tokens are selected after 4 alone",
+        ),
+        (["--prune-after", "3"], "prune_after is (3,); allowed: ascending numbers of global"),
     ],
 )
 def test_refused_options(options, reason, capsys):

@@ -120,6 +120,8 @@ def test_a_run_goes_on_with_what_it_was_begun_with_alone(model, root, tmp_path, 
     place = f"{tmp_path}/shard-1-of-1.jsonl (line 1)"
     expected = f"--rate is 0.7; {place} was begun with 0.5; give the same, or another --run"
     assert expected in capsys.readouterr().err
+    assert main([*arguments, "0.5", "--prune-after", "2"]) == 2
+    assert "--prune-after is 2; " in capsys.readouterr().err
     assert main([*arguments, "0.5", "--count", "1"]) == 2
     assert "--count is 1; " in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vltp_ros.cli.options import Command, ModelOptions, PrecisionOption
 from vltp_ros.evaluation.controls import Control
-from vltp_ros.network.csp import CspName
+from vltp_ros.network.csp import CspName, CspSelector
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.simulation import Split
 
@@ -63,6 +63,18 @@ class Evaluate(ModelOptions, PrecisionOption, Command):
     adaptive or keep_all."""
     csp: tuple[CspName, ...] = ("off",)
     """Presets of LVLM_CSP, one or more: which image tokens LLaVA's layers see."""
+    csp_selector: CspSelector | None = None
+    """With --csp: how the tokens of the first layers are chosen, uniform if not given; cls: those
+    that the vision tower's CLS token attends to most."""
+    prune_after: tuple[int, ...] = ()
+    """1-based global-attention layers after which tokens are selected; the model's own if not
+    given."""
+    no_return: bool = False
+    """Tokens that a stage leaves out stay out at the next: without the first half of VLTP's
+    reactivation."""
+    no_merge: bool = False
+    """The mask decoder sees zeros in place of the tokens that the last stage leaves out: without
+    the second half of VLTP's reactivation."""
     split: Split | None = None
     """Split of the scenes that are rendered, test if not given; uncommon has looks and phrasings
     that no other split shows."""
@@ -79,9 +91,8 @@ def run(args: Evaluate) -> dict | None:
 
     _refuse_what_has_no_effect(args)
     public, shard = _public(args), _shard(args)
-    session = replace(args, device=own_device(args.device)).load(
-        InferenceSettings(precision=args.precision)
-    )
+    session = replace(args, device=own_device(args.device)).load(_inference(args))
+    _refuse_reactivation_without_effect(args, session)
     rate = 0.5 if args.rate is None else args.rate
     chosen = [Setting(name, 0.0 if name in UNRATED else rate) for name in args.selector]
     settings = [replace(row, csp=csp) for row in chosen or DEFAULT_SETTINGS for csp in args.csp]
@@ -121,6 +132,31 @@ def _refuse_what_has_no_effect(args: Evaluate) -> None:
         raise ValueError(f"--rate is {args.rate}; it has no effect {chosen}")
     if "ranking" in args.control and args.selector and "prune_decoder" not in args.selector:
         raise ValueError(f"--control is ranking; it has no effect {chosen}; add prune_decoder")
+    if args.csp_selector is not None and set(args.csp) == {"off"}:
+        raise ValueError(f"--csp-selector is {args.csp_selector}; it has no effect without --csp")
+    for name in ("prune_after", "no_return", "no_merge"):
+        if getattr(args, name) and set(args.selector) == {"keep_all"}:
+            raise ValueError(f"--{name.replace('_', '-')} is given; it has no effect {chosen}")
+
+
+def _refuse_reactivation_without_effect(args: Evaluate, session: Session) -> None:
+    """Raise ValueError where nothing could return, as there is no second stage."""
+    stages = session.settings.prune_after
+    if args.no_return and len(stages) < 2:
+        where = " ".join(map(str, stages)) or "no layer"
+        raise ValueError(f"--no-return is given; tokens are selected after {where} alone")
+
+
+def _inference(args: Evaluate) -> InferenceSettings:
+    """Return the settings that all rows have in common."""
+    return InferenceSettings(
+        prune_after=args.prune_after or None,
+        rates=(0.5,) if args.prune_after else None,  # one that fits any stages; a row has its own
+        precision=args.precision,
+        csp_selector=args.csp_selector or "uniform",
+        returns=not args.no_return,
+        merges=not args.no_merge,
+    )
 
 
 def _configuration(args: Evaluate, session: Session) -> dict:
@@ -207,9 +243,12 @@ def _expressions(
 def _depends_on(args: Evaluate, session: Session) -> dict:
     """Return the options that change results, as the model completes them, by name."""
     names = (
-        "dataset", "count", "skip_bad", "selector", "rate", "csp", "predictions"
+        "dataset", "count", "skip_bad", "selector", "rate", "csp", "no_return", "no_merge",
+        "predictions",
     )  # fmt: skip
     return {f"--{name.replace('_', '-')}": getattr(args, name) for name in names} | {
+        "--csp-selector": session.settings.csp_selector,
+        "--prune-after": session.settings.prune_after,
         "--precision": session.precision,
         "--quantization": session.model.config.quantization,
         "threshold": session.settings.threshold,
