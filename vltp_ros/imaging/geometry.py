@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -105,6 +105,17 @@ def _rays(camera: Pinhole) -> np.ndarray:
     return rays.reshape(camera.height, camera.width, 2).astype(np.float32)
 
 
+class Depth(Protocol):
+    """A depth image [h, w], of which any part can be taken, as of an array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+
+    def __getitem__(self, part: Any, /) -> np.ndarray:
+        """Return a part, float32 metres along z, NaN where it is unknown."""
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where the visible part of something is, and how it lies."""
@@ -125,7 +136,7 @@ class Points:
 
 
 def back_project(
-    depth: np.ndarray,
+    depth: Depth,
     mask: np.ndarray,
     box: Box,
     size: tuple[int, int],
@@ -138,7 +149,7 @@ def back_project(
     front of or behind the rest.
 
     Args:
-        depth: float32 [h, w] metres along z, NaN where unknown, in the frame of the mask's camera.
+        depth: in the frame of the mask's camera.
         mask: bool [height, width] of the box.
         box: in the image.
         size: of the image, rows and columns; the depth may have another one.

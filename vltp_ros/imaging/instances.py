@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from vltp_ros.imaging.geometry import Pinhole, Placement, Points, back_project, mask_at, place
+from vltp_ros.imaging.geometry import (
+    Depth,
+    Pinhole,
+    Placement,
+    Points,
+    back_project,
+    mask_at,
+    place,
+)
 from vltp_ros.types import Box, Segmentation, calibrated
 
 # Chosen on validation scenes, by how often the instances are the objects that serve the task.
@@ -48,7 +56,7 @@ class Instance:
 class DepthView:
     """What a depth camera sees of an image."""
 
-    depth: np.ndarray  # float32 [h, w] metres along z, NaN where unknown; of any size
+    depth: Depth  # of any size
     camera: Pinhole  # of the image
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
@@ -26,21 +29,35 @@ LENSES = {  # distortion_model -> how many values OpenCV knows of it
 }
 
 
-def to_depth(message: Image, topic: str) -> np.ndarray:
-    """Return a depth image (REP 118) as float32 [H, W] metres, NaN where it is unknown.
+@dataclass(frozen=True)
+class DepthImage:
+    """A depth image as it came, converted where it is looked at: most of it never is."""
 
-    Raises ConversionError.
-    """
+    values: np.ndarray  # uint16 or float32 [h, w]
+    unit: float  # metres
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return self.values.shape
+
+    def __getitem__(self, part: Any) -> np.ndarray:
+        """Return a part, float32 metres, NaN where it is unknown."""
+        depth = self.values[part].astype(np.float32) * np.float32(self.unit)
+        depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+        return depth
+
+
+def to_depth(message: Image, topic: str) -> DepthImage:
+    """Return a depth image (REP 118). Raises ConversionError."""
     if message.encoding not in DEPTHS:
         raise ConversionError(
             f"{topic}: encoding {message.encoding[:40]!r} is no depth; allowed: {', '.join(DEPTHS)}"
         )
     kind, metres = DEPTHS[message.encoding]
     data = rows_of(message, message.width * kind.itemsize, message.height, topic)
-    raw = np.ascontiguousarray(data).view(kind.newbyteorder(">" if message.is_bigendian else "<"))
-    depth = raw.astype(np.float32) * np.float32(metres)
-    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
-    return depth
+    kind = kind.newbyteorder(">" if message.is_bigendian else "<")
+    return DepthImage(np.ascontiguousarray(data).view(kind), metres)
 
 
 def to_pinhole(message: CameraInfo, topic: str, rectified: bool = True) -> Pinhole:
