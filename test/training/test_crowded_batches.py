@@ -158,7 +158,7 @@ def test_whole_scenes_keep_all_questions(crowded):
 
 def test_more_readers_read_the_same(crowded):
     few, many = (
-        [batch.tasks for _, batch in CrowdedSource(crowded, config(readers=n)).batches(1)]
+        [batch.tasks for _, (batch,) in CrowdedSource(crowded, config(readers=n)).batches(1)]
         for n in (1, 3)
     )
     assert few == many and len(few) == 3

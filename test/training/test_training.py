@@ -326,3 +326,28 @@ def test_losses_at_their_ends():
 def test_bad_settings_are_refused(change, reason):
     with pytest.raises(ValueError, match=f"TrainConfig.{reason}"):
         TrainConfig(**change)
+
+
+class Brightness(torch.nn.Module):
+    """A stage whose loss is linear in what it learns: its gradient is the mean of the images."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, batch, step):
+        return {"loss": self.weight.squeeze() * batch.images.float().mean() / 255}
+
+
+def test_the_parts_of_a_step_count_alike(data, tmp_path):
+    settings = config(steps=1, bfloat16=False, clip=9.0)
+    source, stage = BatchSource(data, TASKS, settings), Brightness()
+    images = source.batch(0).images
+    source.parts = lambda step: [
+        dataclasses.replace(source.batch(step), images=one.unsqueeze(0)) for one in images
+    ]
+    fit(stage, source, settings, tmp_path)
+    expected = images.float().mean().item() / 255
+    assert stage.weight.grad.item() == pytest.approx(expected, rel=1e-4)
+    line = json.loads((tmp_path / "losses.jsonl").read_text())
+    assert line["loss"] == pytest.approx(expected, abs=1e-4)

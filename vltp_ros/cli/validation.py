@@ -65,14 +65,16 @@ class ValidationOptions:
         """
         if source is None:
             return None
+        from vltp_ros.data.scenes import TabletopDataset
         from vltp_ros.evaluation.validation import scenes_giou
         from vltp_ros.training.validation import Validation
 
-        count = min(self.val_count, len(source.data))
-        if rate is None:
+        data = source.data
+        count = min(self.val_count, len(data))
+        if rate is None or not isinstance(data, TabletopDataset):
             return Validation(source, self.val_every, count)
 
         def measure() -> dict[str, float]:
-            return {"giou": scenes_giou(model, source.data, count, rate)}
+            return {"giou": scenes_giou(model, data, count, rate)}
 
         return Validation(source, self.val_every, count, measure)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import cv2
 import numpy as np
@@ -50,11 +50,22 @@ class CachedBatch(Batch):
     segs: Tensor  # float32 [B * T, 1, 256]
 
 
+class TrainingData(Protocol):
+    """What batches are drawn from."""
+
+    @property
+    def identity(self) -> str:
+        """Return what tells this data from other, in words and with a digest."""
+
+    def __len__(self) -> int:
+        """Return the number of its images."""
+
+
 class Source(ABC):
     """Prefetches batches, each a pure function of its step."""
 
-    data: TabletopDataset
-    """The scenes."""
+    data: TrainingData
+    """The images."""
     classes: int
     """How many different things the image encoder tells apart."""
     attributes: int
@@ -67,22 +78,28 @@ class Source(ABC):
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, a pure function of the seed, the step and the data set."""
 
-    def batches(self, start: int) -> Iterator[tuple[int, Batch]]:
-        """Yield (step, batch) from ``start`` to the last step; the next ones are read ahead."""
+    def parts(self, step: int, rank: int = 0, processes: int = 1) -> list[Batch]:
+        """Return the micro-batches of one process for a step, all of equally many images."""
+        return [self.batch(step)]  # replaced later, by slices for each process
+
+    def batches(self, start: int) -> Iterator[tuple[int, list[Batch]]]:
+        """Yield (step, parts) from ``start`` to the last step; the next ones are read ahead."""
         readers, steps = self.config.readers, self.config.steps
         with ThreadPoolExecutor(readers) as pool:
-            ahead: deque[Future[Batch]] = deque()
+            ahead: deque[Future[list[Batch]]] = deque()
             for step in range(start, min(start + readers, steps)):
-                ahead.append(pool.submit(self.batch, step))
+                ahead.append(pool.submit(self.parts, step))
             for step in range(start, steps):
-                batch = ahead.popleft().result()
+                parts = ahead.popleft().result()
                 if step + readers < steps:
-                    ahead.append(pool.submit(self.batch, step + readers))
-                yield step, batch
+                    ahead.append(pool.submit(self.parts, step + readers))
+                yield step, parts
 
 
 class BatchSource(Source):
     """Draws, augments and prefetches batches of edition 1."""
+
+    data: TabletopDataset
 
     def __init__(self, data: TabletopDataset, tasks: Sequence[Task], config: TrainConfig) -> None:
         """Take the scenes and tasks to draw from.

@@ -68,6 +68,7 @@ class CrowdedSource(Source):
     meets many scenes, and the families of an image's questions take turns.
     """
 
+    data: TabletopDataset
     classes = len(LOOKS)
     attributes = len(ATTRIBUTES)
 

@@ -6,7 +6,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -69,10 +70,11 @@ def fit(
     bar = progress_bar(batches, initial=start, total=steps, unit="step", mininterval=2)
     with (run / LOSSES).open("a") as file, bar, logging_redirect_tqdm():
         mean = None  # of the latest losses
-        for step, batch in bar:
+        for step, parts in bar:
             _set_rates(optimisers, schedule(step, config))
             _seed(config.seed, step)
-            losses = _learn(stage, batch.to(device), step, optimisers, autocast, config.clip)
+            on_device = [part.to(device) for part in parts]
+            losses = _learn(stage, on_device, step, optimisers, autocast, config.clip)
             mean = losses["loss"] if mean is None else mean + LATEST * (losses["loss"] - mean)
             bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
             if validation is not None and validation.is_due(step):
@@ -89,23 +91,31 @@ def fit(
 
 def _learn(
     stage: nn.Module,
-    batch: Batch,
+    parts: Sequence[Batch],
     step: int,
     optimisers: list[torch.optim.Optimizer],
     autocast: Callable[[], AbstractContextManager],
     clip: float,
 ) -> dict[str, float]:
-    """Run one step; return the losses. RuntimeError for a gradient that is not finite."""
-    with autocast():
-        losses = stage(batch, step)
+    """Run one step; return the losses, means over its parts, whose gradients add up.
+
+    Raises:
+        RuntimeError: for a gradient that is not finite.
+    """
     stage.zero_grad(set_to_none=True)
-    losses["loss"].backward()
+    means: defaultdict[str, float] = defaultdict(float)
+    for part in parts:
+        with autocast():
+            losses = stage(part, step)
+        (losses["loss"] / len(parts)).backward()
+        for name, value in losses.items():
+            means[name] += value.item() / len(parts)
     norm = nn.utils.clip_grad_norm_(learning(stage).values(), clip)
     if not torch.isfinite(norm):
         raise RuntimeError(f"the gradient at step {step} is {norm.item()}; see losses.jsonl")
     for optimiser in optimisers:
         optimiser.step()
-    return {name: round(value.item(), 5) for name, value in losses.items()}
+    return {name: round(value, 5) for name, value in means.items()}
 
 
 def schedule(step: int, config: TrainConfig) -> float:

@@ -51,13 +51,14 @@ class Validation:
         losses: defaultdict[str, list[float]] = defaultdict(list)
         with evaluating(stage):
             for step in range(math.ceil(self.count / self.source.config.batch)):
-                batch = self.source.batch(step).to(device)
-                with autocast():
-                    for name, loss in stage(batch, step).items():
+                for part in self.source.parts(step):
+                    with autocast():
+                        measured = stage(part.to(device), step)
+                    for name, loss in measured.items():
                         losses[name].append(loss.item())
             means = {name: float(np.mean(values)) for name, values in losses.items()}
-            measured = {**means, **self.measure()}
-        return {f"val_{name}": round(value, 5) for name, value in measured.items()}
+            everything = {**means, **self.measure()}
+        return {f"val_{name}": round(value, 5) for name, value in everything.items()}
 
 
 @contextmanager
