@@ -26,7 +26,7 @@ from vltp_ros.network.preprocessing import (
 )
 from vltp_ros.network.prune_decoder import PruneDecoder, dense_positions
 from vltp_ros.network.reasoner import Reasoner
-from vltp_ros.network.token_selection import fixed_budget
+from vltp_ros.network.token_selection import fixed_budget, oracle_scores
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +216,21 @@ def test_a_mask_survives_the_way_to_the_square_and_back():
     assert square.shape == (1, 512, 512) and not square[:, 384:].any()
     back = to_image_frame(square.float(), 512, (480, 640)) > 0.5
     assert (back & mask).sum() / (back | mask).sum() > 0.97
+
+
+@pytest.mark.parametrize("size", [(480, 640), (160, 120), (1500, 2000)])
+@pytest.mark.parametrize("position", [(0.0, 0.0), (0.5, 0.3), (1.0, 1.0)])
+def test_a_lone_pixel_marks_its_patch_at_any_scale(size, position):
+    row, column = (
+        round(share * (length - 1)) for share, length in zip(position, size, strict=True)
+    )
+    mask = torch.zeros(1, *size, dtype=torch.bool)
+    mask[0, row, column] = True
+    patches = oracle_scores(to_square_frame(mask, 512), (32, 32)).view(32, 32)
+    scale = 512 / max(size)
+    marked = patches.nonzero().tolist()
+    assert [int((row + 0.5) * scale) // 16, int((column + 0.5) * scale) // 16] in marked
+    assert len(marked) <= 4  # of which it lies on the corner
 
 
 def test_padding_keeps_what_cropping_loses():

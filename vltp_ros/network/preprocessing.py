@@ -133,11 +133,13 @@ def to_image_frame(logits: Tensor, side: int, size: tuple[int, int]) -> Tensor:
 def to_square_frame(mask: Tensor, side: int) -> Tensor:
     """Map masks [B, H, W] over the image to bool [B, side, side] over SAM's padded square.
 
-    A pixel of the square is positive where the area that it covers is at least half positive.
+    A pixel of the square is positive if it covers any of a positive one: a patch with a single
+    positive pixel is positive (Eq. 13), however much the image is scaled down.
     """
     height, width = mask.shape[-2:]
     rows, columns = fitted_size(height, width, side)
-    scaled = resize(mask.float(), rows, columns) >= 0.5
+    positive = (mask > 0).float().unsqueeze(1)
+    scaled = F.adaptive_max_pool2d(positive, (rows, columns)).squeeze(1) > 0
     return F.pad(scaled, (0, side - columns, 0, side - rows))
 
 
