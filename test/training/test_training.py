@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -15,12 +16,13 @@ from vltp_ros.cli.stages import FIRST_STAGES, LATER_STAGES
 from vltp_ros.cli.train import Train, run
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.simulation import TASKS, generate_dataset
+from vltp_ros.training import stages
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.losses import attention_loss, dice_loss, mask_loss, pruning_loss
 from vltp_ros.training.provenance import SCENES, provenance
-from vltp_ros.training.stages import AttentionStage, DenseStage
+from vltp_ros.training.stages import AttentionStage, DenseStage, image_mask_loss
 from vltp_ros.training.start import take_heads
 
 
@@ -317,6 +319,30 @@ def test_losses_at_their_ends():
     both = pruning_loss((right.flatten(1), wrong.flatten(1)), patches)
     one = mask_loss(wrong.flatten(1), patches)
     assert both.item() == pytest.approx(one.item() / 2, rel=0.01)
+
+
+def test_what_is_ignored_has_no_weight_in_a_mask_s_loss():
+    masks = torch.zeros(1, 96, 128, dtype=torch.bool)
+    masks[:, :48] = True
+    right = torch.full((1, 32, 32), -50.0)
+    right[:, :12] = 50.0  # the image fills 24 of 32 rows
+    ignored = torch.zeros_like(masks)
+    ignored[:, 24:48] = True
+    wrong = right.clone()
+    wrong[:, 6:12] = -50.0
+    for size in ("half", "input", "original"):
+        compare = partial(image_mask_loss, masks=masks, side=128, mask_size=size)
+        assert compare(right) < 0.1 < 1 < compare(wrong)
+        assert compare(wrong, ignored=ignored) < 0.5 * compare(wrong)  # outlines are blurred
+        assert compare(wrong, ignored=torch.ones_like(masks)) == pytest.approx(0, abs=1e-4)
+
+
+def test_masks_are_compared_at_the_pixels_asked_for(monkeypatch):
+    shapes = []
+    monkeypatch.setattr(stages, "mask_loss", lambda logits, *_: shapes.append(logits.shape))
+    for size in ("half", "input", "original"):
+        image_mask_loss(torch.zeros(1, 32, 32), torch.zeros(1, 48, 64), 128, size)
+    assert shapes == [(1, 48, 64), (1, 96, 128), (1, 48, 64)]
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,13 @@ class TrainConfig:
         commands=STAGES_ONLY,
         stages={1: ("attention",), 2: ("attention",)},
     )
+    mask_size: str = setting(
+        "half",
+        "pixels that masks are compared at: half: those of half of SAM's input, a quarter as many "
+        "with the same outlines; input: those of SAM's input; original: those of the image",
+        choices=("half", "input", "original"),
+        commands=("train", "finetune"),
+    )
     rates: tuple[float, ...] = setting(
         (0.5,),
         "pruning rates, of which each step draws one (prune stage only)",

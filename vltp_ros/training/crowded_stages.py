@@ -193,7 +193,7 @@ class LookingStage(ReasonerStage):
         features = self.model.dense_features(batch.images)
         seg, losses = self.look(batch)
         drawn = seg.unflatten(0, (len(batch.tasks), -1))[:, : len(batch.tasks[0])].flatten(0, 1)
-        losses["mask"] = dense_mask_loss(self.model, features, drawn, batch)
+        losses["mask"] = dense_mask_loss(self.model, features, drawn, batch, self.config.mask_size)
         if not self.config.freeze_encoder:
             losses["kind"] = self.kind_head.loss(features, batch.kinds)
         return {"loss": self.weighted(losses), **losses}

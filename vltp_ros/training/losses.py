@@ -8,27 +8,41 @@ from torch import Tensor
 
 BCE_WEIGHT = 2.0
 DICE_WEIGHT = 0.5
+"""Of the authors' code, which has them from LISA; the paper names none."""
+
+SMOOTHING = 1.0
+"""Pixels added to both terms of the Dice coefficient: an empty target asks for an empty prediction.
+LISA's code, and so the authors', divides sums of pixels by 1000 and adds 1e-6: of an empty target
+it has no gradient to speak of.
+"""
 
 
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+def dice_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return 1 - Dice coefficient on sigmoids, mean over the batch.
-
-    The 1 in both terms makes an empty target ask for an empty prediction.
 
     Args:
         logits: [B, ...].
         target: of the same shape, 0..1.
+        weight: of the same shape, 0..1, how much each pixel counts; None: all count.
     """
     probability, target = logits.sigmoid().flatten(1), target.flatten(1)
-    overlap = 2 * (probability * target).sum(1)
-    return (1 - (overlap + 1) / (probability.sum(1) + target.sum(1) + 1)).mean()
+    if weight is not None:
+        probability, target = probability * weight.flatten(1), target * weight.flatten(1)
+    overlap = 2 * (logits.sigmoid().flatten(1) * target).sum(1)
+    total = probability.sum(1) + target.sum(1)
+    return (1 - (overlap + SMOOTHING) / (total + SMOOTHING)).mean()
 
 
-def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return weighted BCE + Dice: L_X on mask pixels, L_P on the scores of image patches."""
+def mask_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return weighted BCE + Dice: L_X on mask pixels, L_P on the scores of image patches.
+
+    Arguments are those of :func:`dice_loss`.
+    """
     logits = logits.float()
-    bce = F.binary_cross_entropy_with_logits(logits, target)
-    return BCE_WEIGHT * bce + DICE_WEIGHT * dice_loss(logits, target)
+    bce = F.binary_cross_entropy_with_logits(logits, target, weight)
+    if weight is not None:  # the mean over what counts
+        bce = bce / weight.mean().clamp(min=1e-6)
+    return BCE_WEIGHT * bce + DICE_WEIGHT * dice_loss(logits, target, weight)
 
 
 def pruning_loss(scores: tuple[Tensor, ...], patches: Tensor) -> Tensor:

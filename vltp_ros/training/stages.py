@@ -15,7 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltp_ros.checkpoints.adapters import adapter_parameters
-from vltp_ros.network.preprocessing import fitted_size, to_llava_frame, to_square_frame
+from vltp_ros.network.preprocessing import (
+    fitted_size,
+    to_image_frame,
+    to_llava_frame,
+    to_square_frame,
+)
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.token_selection import fixed_budget, oracle_scores
 from vltp_ros.network.vltp import Vltp
@@ -23,8 +28,8 @@ from vltp_ros.training.batches import Batch, CachedBatch
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.losses import attention_loss, mask_loss, pruning_loss
 
-MASK_STRIDE = 2
-"""Masks are compared at the input's side / 2: a quarter of the pixels, the same outlines."""
+MASK_STRIDES = {"half": 2, "input": 1}
+"""``mask_size`` of a training -> SAM's input's side / the side that masks are compared at."""
 
 
 class KindHead(nn.Module):
@@ -84,7 +89,7 @@ class DenseStage(EncoderStage):
         model = self.model
         features = model.dense_features(batch.images)
         seg = model.reasoner(batch.images, batch.tasks)
-        mask = dense_mask_loss(model, features, seg, batch)
+        mask = dense_mask_loss(model, features, seg, batch, self.config.mask_size)
         kind = self.kind_head.loss(features, batch.kinds)
         serving = F.binary_cross_entropy_with_logits(
             self.task_head(seg[:, 0]).float(), batch.serving
@@ -144,7 +149,7 @@ class LoraStage(nn.Module):
             config: says whether to store what LLaVA's layers compute.
         """
         super().__init__()
-        self.model = model
+        self.model, self.config = model, config
         train_only(model, self.trained)
         for parameter in adapter_parameters(model.reasoner.llava):
             parameter.requires_grad_(True)
@@ -158,7 +163,7 @@ class LoraStage(nn.Module):
             features = model.dense_features(batch.images)
             image_tokens = model.reasoner.encode_image(batch.images)
         seg = model.reasoner.reason(image_tokens, batch.tasks).seg
-        mask = dense_mask_loss(model, features, seg, batch)
+        mask = dense_mask_loss(model, features, seg, batch, self.config.mask_size)
         return {"loss": mask, "mask": mask}
 
 
@@ -199,7 +204,8 @@ class PrunedStage(nn.Module):
         drawn = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
         budget = fixed_budget(self.rates or (drawn,) * len(self.prune_after))
         encoded = model.encode(tokens, self.prune_after, budget, model.score(seg))
-        mask = image_mask_loss(model.draw(encoded, seg), batch.masks, side)
+        logits, size = model.draw(encoded, seg), self.config.mask_size
+        mask = image_mask_loss(logits, batch.masks, side, size)
         grid = (model.config.encoder.grid,) * 2
         patches = oracle_scores(to_square_frame(batch.masks, side), grid)
         prune = pruning_loss(encoded.scores, patches)
@@ -225,23 +231,42 @@ def train_only(model: Vltp, names: tuple[str, ...]) -> None:
         model.get_submodule(name).requires_grad_(True)
 
 
-def dense_mask_loss(model: Vltp, features: Tensor, seg: Tensor, batch: Batch) -> Tensor:
+def dense_mask_loss(
+    model: Vltp, features: Tensor, seg: Tensor, batch: Batch, mask_size: str = "half"
+) -> Tensor:
     """Return L_X of the masks decoded from features [B, 256, g, g] and <SEG> [B * T, 1, 256]."""
     features = features.repeat_interleave(len(batch.tasks[0]), 0)
     logits = model.decode(model.mask_decoder, features, seg)
-    return image_mask_loss(logits, batch.masks, model.config.encoder.img_size)
+    side = model.config.encoder.img_size
+    return image_mask_loss(logits, batch.masks, side, mask_size)
 
 
-def image_mask_loss(logits: Tensor, masks: Tensor, side: int) -> Tensor:
-    """Return L_X over the image, at MASK_STRIDE; a pixel's target is how much of it is covered.
+def image_mask_loss(
+    logits: Tensor,
+    masks: Tensor,
+    side: int,
+    mask_size: str = "half",
+    ignored: Tensor | None = None,
+) -> Tensor:
+    """Return L_X over the image; the target of a coarser pixel is how much of it is covered.
 
     Args:
         logits: [B, h, w] over SAM's padded square.
         masks: bool [B, H, W] over the image.
         side: of the square, pixels.
+        mask_size: where they are compared, see TrainConfig.
+        ignored: bool [B, H, W], what does not count; None: everything does.
     """
-    target_side = side // MASK_STRIDE
-    size = fitted_size(masks.shape[-2], masks.shape[-1], target_side)
-    logits = F.interpolate(logits.float().unsqueeze(1), (target_side,) * 2, mode="bilinear")
-    target = F.interpolate(masks.float().unsqueeze(1), size, mode="area")
-    return mask_loss(logits[:, 0, : size[0], : size[1]], target[:, 0])
+    logits, size = logits.float(), (masks.shape[-2], masks.shape[-1])
+    counted = None if ignored is None else (~ignored).float()
+    if mask_size == "original":
+        return mask_loss(to_image_frame(logits, side, size), masks.float(), counted)
+    target_side = side // MASK_STRIDES[mask_size]
+    rows, columns = fitted_size(*size, target_side)
+    logits = F.interpolate(logits.unsqueeze(1), (target_side,) * 2, mode="bilinear")
+
+    def covered(values: Tensor) -> Tensor:
+        return F.interpolate(values.unsqueeze(1), (rows, columns), mode="area").squeeze(1)
+
+    weight = None if counted is None else covered(counted)
+    return mask_loss(logits[:, 0, :rows, :columns], covered(masks.float()), weight)
