@@ -22,7 +22,7 @@ from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.losses import attention_loss, dice_loss, mask_loss, pruning_loss
 from vltp_ros.training.provenance import SCENES, provenance
-from vltp_ros.training.stages import AttentionStage, DenseStage, image_mask_loss
+from vltp_ros.training.stages import AttentionStage, DenseStage, PrunedStage, image_mask_loss
 from vltp_ros.training.start import take_heads
 
 
@@ -79,6 +79,42 @@ def test_each_stage_learns_and_leaves_the_rest_alone(data, tmp_path, stage):
         "prune": "prune_decoder.neck",
     }[stage]
     assert any(name.startswith(heart) for name in moved)
+
+
+@pytest.mark.parametrize("top_k", ["hard", "soft"])
+def test_the_masks_loss_reaches_the_prune_decoder_by_a_soft_top_k(data, top_k):
+    settings = config(top_k=top_k, bfloat16=False, rates=(0.5,))
+    stage = PrunedStage(tiny_model(), settings).train()
+    losses = stage(BatchSource(data, TASKS, settings).batch(0), 0)
+
+    def moved(loss):
+        stage.zero_grad()
+        loss.backward(retain_graph=True)
+        names = {n for n, p in stage.named_parameters() if p.grad is not None and p.grad.any()}
+        assert all(name.startswith(("model.prune", "model.pruned")) for name in names)
+        return {name.split(".")[1] for name in names}
+
+    assert moved(losses["prune"]) == {"prune_decoder"}
+    reached = {"pruned_mask_decoder"} | ({"prune_decoder"} if top_k == "soft" else set())
+    assert moved(losses["mask"]) == reached
+
+
+def test_a_soft_top_k_computes_what_a_hard_one_does(data):
+    losses = []
+    for top_k in ("hard", "soft"):
+        settings = config(top_k=top_k, bfloat16=False, rates=(0.5,))
+        stage = PrunedStage(tiny_model(), settings)
+        losses.append(stage(BatchSource(data, TASKS, settings).batch(0), 0)["mask"].item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_the_prune_decoder_learns_alone(data, tmp_path):
+    settings = config(freeze_mask_decoder=True, steps=2, bfloat16=False)
+    model = tiny_model()
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    fit(PrunedStage(model, settings), BatchSource(data, TASKS, settings), settings, tmp_path)
+    moved = {n for n, p in model.named_parameters() if not torch.equal(before[n], p)}
+    assert moved and all(name.startswith("prune_decoder.") for name in moved)
 
 
 def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path):

@@ -148,6 +148,7 @@ class PrunedSam(nn.Module):
         *,
         returns: bool = True,
         merges: bool = True,
+        soft: bool = False,
     ) -> Encoded:
         """Finish the encoding of the tokens of :meth:`stem`, once for each task.
 
@@ -161,6 +162,7 @@ class PrunedSam(nn.Module):
             returns: whether what a stage leaves out may be kept by the next.
             merges: whether what the last stage leaves out joins the others in the end; else zeros
                 are in its place.
+            soft: let gradients reach the scores, see :func:`soft_top_k`; no value changes.
         """
         stages = tuple(prune_after)
         encoder = self.encoder(stages)
@@ -174,7 +176,7 @@ class PrunedSam(nn.Module):
             count = budget(stage, ranking)
             if kept and not returns:
                 count = min(count, kept[-1].shape[1])
-            advance = partial(_advance, encoder, stage, count)
+            advance = partial(_advance, encoder, stage, count, soft)
             key = ("stage", stages, stage, count)
             tokens, positions = self.run(key, advance, tokens, ranking)
             kept.append(positions)
@@ -209,15 +211,39 @@ def _left_out(positions: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _advance(
-    encoder: PrunedImageEncoder, stage: int, count: int, tokens: Tensor, scores: Tensor
+    encoder: PrunedImageEncoder,
+    stage: int,
+    count: int,
+    soft: bool,
+    tokens: Tensor,
+    scores: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Run the ``count`` best of the tokens [T, N, C] through a stage.
+    """Run the ``count`` best of the tokens [T, N, C] through a stage, see :func:`soft_top_k`.
 
     Returns:
         [T, N, C] and the positions int64 [T, count] of those that ran.
     """
     positions = top_k(scores, count)
-    return encoder.advance(stage, tokens, positions), positions
+    advanced = encoder.advance(stage, tokens, positions)
+    return (soft_top_k(tokens, advanced, scores) if soft else advanced), positions
+
+
+def soft_top_k(tokens: Tensor, advanced: Tensor, scores: Tensor) -> Tensor:
+    """Smooth Eq. 11 by a sigmoid, for gradients only: T + P (T' - T), P = 1 + s - stop(s).
+
+    T are the tokens before a stage and T' those after it, s is the sigmoid of their scores. P is 1
+    in value, so the kept tokens are those of the hard top-k and a model trains on what it computes
+    in use; its gradient is that of the sigmoid, by which L_X tells the prune decoder whether a
+    token's change was of use. Frozen tokens have not changed and tell nothing. The paper says
+    only that a sigmoid smooths Eq. 11 in training, not that values become soft, too.
+
+    Args:
+        tokens: [T, N, C] before the stage.
+        advanced: [T, N, C] after it.
+        scores: logits [T, N].
+    """
+    share = scores.sigmoid().unsqueeze(-1)
+    return advanced + (share - share.detach()).to(advanced.dtype) * (advanced - tokens)
 
 
 def decode(decoder: MaskDecoder, prompts: PromptEncoder, features: Tensor, seg: Tensor) -> Tensor:

@@ -129,6 +129,16 @@ class TrainConfig:
         commands=STAGES_ONLY,
         stages={1: ("attention",), 2: ("attention",)},
     )
+    top_k: str = setting(
+        "hard",
+        "hard: the prune decoder learns from L_P alone; soft: L_X reaches it, too, through the "
+        "sigmoid that smooths Eq. 11 (prune stage only)",
+        choices=("hard", "soft"),
+        commands=STAGES_ONLY,
+    )
+    freeze_mask_decoder: bool = setting(
+        False, "train the prune decoder alone (prune stage only)", commands=STAGES_ONLY
+    )
     mask_size: str = setting(
         "half",
         "pixels that masks are compared at: half: those of half of SAM's input, a quarter as many "

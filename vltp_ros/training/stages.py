@@ -168,9 +168,10 @@ class LoraStage(nn.Module):
 
 
 class PrunedStage(nn.Module):
-    """Prune decoder and mask decoder, all else frozen (Eq. 12).
+    """Prune decoder and mask decoder, or the former alone, all else frozen (Eq. 12).
 
-    The forward pass keeps the hard top-k; L_P reaches the prune decoder through its soft scores.
+    The forward pass keeps the hard top-k. L_P reaches the prune decoder through its soft scores,
+    L_X does if ``top_k`` is soft (:func:`~vltp_ros.network.sam.soft_top_k`).
     """
 
     trained = ("prune_decoder", "pruned_mask_decoder")
@@ -188,7 +189,7 @@ class PrunedStage(nn.Module):
         super().__init__()
         self.model, self.config, self.rates = model, config, tuple(rates)
         self.prune_after = model.config.pruning.prune_after
-        train_only(model, self.trained)
+        train_only(model, self.trained[:1] if config.freeze_mask_decoder else self.trained)
 
     def train(self, mode: bool = True) -> PrunedStage:
         """Set the mode of all but LLaVA, which stays as it will be used: an adapter has dropout."""
@@ -203,7 +204,8 @@ class PrunedStage(nn.Module):
         tokens = tokens.repeat_interleave(len(batch.tasks[0]), 0)
         drawn = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
         budget = fixed_budget(self.rates or (drawn,) * len(self.prune_after))
-        encoded = model.encode(tokens, self.prune_after, budget, model.score(seg))
+        soft = self.config.top_k == "soft"
+        encoded = model.encode(tokens, self.prune_after, budget, model.score(seg), soft=soft)
         logits, size = model.draw(encoded, seg), self.config.mask_size
         mask = image_mask_loss(logits, batch.masks, side, size)
         grid = (model.config.encoder.grid,) * 2
