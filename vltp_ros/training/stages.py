@@ -27,6 +27,7 @@ from vltp_ros.network.vltp import Vltp
 from vltp_ros.training.batches import Batch, CachedBatch
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.losses import attention_loss, mask_loss, pruning_loss
+from vltp_ros.training.public_batches import ExpressionBatch
 
 MASK_STRIDES = {"half": 2, "input": 1}
 """``mask_size`` of a training -> SAM's input's side / the side that masks are compared at."""
@@ -207,7 +208,7 @@ class PrunedStage(nn.Module):
         soft = self.config.top_k == "soft"
         encoded = model.encode(tokens, self.prune_after, budget, model.score(seg), soft=soft)
         logits, size = model.draw(encoded, seg), self.config.mask_size
-        mask = image_mask_loss(logits, batch.masks, side, size)
+        mask = image_mask_loss(logits, batch.masks, side, size, _ignored(batch))
         grid = (model.config.encoder.grid,) * 2
         patches = oracle_scores(to_square_frame(batch.masks, side), grid)
         prune = pruning_loss(encoded.scores, patches)
@@ -240,7 +241,12 @@ def dense_mask_loss(
     features = features.repeat_interleave(len(batch.tasks[0]), 0)
     logits = model.decode(model.mask_decoder, features, seg)
     side = model.config.encoder.img_size
-    return image_mask_loss(logits, batch.masks, side, mask_size)
+    return image_mask_loss(logits, batch.masks, side, mask_size, _ignored(batch))
+
+
+def _ignored(batch: Batch) -> Tensor | None:
+    """Return the pixels of the masks that do not count, bool [B * T, H, W]; None: all count."""
+    return batch.ignored if isinstance(batch, ExpressionBatch) else None
 
 
 def image_mask_loss(
