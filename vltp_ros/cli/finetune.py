@@ -11,23 +11,23 @@ import tyro
 from vltp_ros.checkpoints.lora import LoraConfig
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.cli.output import ForceOption, check_training_output
-from vltp_ros.cli.validation import ValidationOptions
+from vltp_ros.cli.training_data import TrainingDataOptions
 from vltp_ros.network.config import TrainingQuantization
 from vltp_ros.training.config import FINETUNING, TrainConfig
 
 
 @dataclass
-class Finetune(ValidationOptions, ForceOption, DeviceOption, Command):
-    """Train LoRA adapters on LLaVA, with <SEG> projection and mask decoder, on tabletop scenes.
+class Finetune(TrainingDataOptions, ForceOption, DeviceOption, Command):
+    """Train LoRA adapters on LLaVA, with <SEG> projection and mask decoder.
 
-    The defaults are the paper's schedule. A killed run continues when the same command is given
-    again.
+    On tabletop scenes, or with --dataset on public data sets. The defaults are the paper's
+    schedule. A killed run continues when the same command is given again.
     """
 
     init: Path
     """Model directory to start from; LLaVA's own weights stay as they are."""
     data: Path
-    """Data set written by `vltp scenes`."""
+    """Data set written by `vltp scenes`; with --dataset: folder of the public data sets."""
     run: Path
     """Directory for the checkpoint and losses.jsonl."""
     out: Path
@@ -45,21 +45,21 @@ def run(args: Finetune) -> dict:
 
     from vltp_ros.checkpoints.adapters import add_adapter
     from vltp_ros.checkpoints.model_directory import save_model
-    from vltp_ros.data.scenes import TabletopDataset
     from vltp_ros.runtime.device import resolve_device
     from vltp_ros.simulation import TASKS
     from vltp_ros.training.batches import BatchSource
     from vltp_ros.training.loop import fit
-    from vltp_ros.training.provenance import identity
+    from vltp_ros.training.provenance import describe_run, identity, provenance
     from vltp_ros.training.run_directory import options_of
     from vltp_ros.training.stages import LoraStage
     from vltp_ros.training.start import load_start
 
     check_training_output(args.run, args.out, args.force)
-    data = TabletopDataset(args.data)
-    source = BatchSource(data, TASKS, args.config)
-    held_out = args.held_out(data, lambda scenes: BatchSource(scenes, TASKS, args.config))
-    torch.manual_seed(args.config.seed)
+    config = args.config
+    source, held_out = args.sources(
+        args.data, config, lambda scenes: BatchSource(scenes, TASKS, config)
+    )
+    torch.manual_seed(config.seed)
     why = "a new one would start from other weights"
     device = resolve_device(args.device)
     model = load_start(args.init, args.quantization, device, no_adapter=why)
@@ -70,17 +70,12 @@ def run(args: Finetune) -> dict:
         **options_of(args.lora, "--lora."),
     }
     validation = args.validation(held_out, model, 0.0)
-    stage = LoraStage(model, args.config).train()
-    seconds = fit(stage, source, args.config, args.run, options, validation)
+    stage = LoraStage(model, config).train()
+    seconds = fit(stage, source, config, args.run, options, validation)
     if model.prune_decoder is not None:
         model.inherit()
-    save_model(model, args.out, _provenance(args, seconds, len(data)), base=args.init)
-    return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}
-
-
-def _provenance(args: Finetune, seconds: float, scenes: int) -> dict:
-    """Return what the model directory says of where the model comes from."""
-    from vltp_ros.training.provenance import SCENES, describe_run, provenance
-
-    what = describe_run("finetune", args.config, seconds, scenes)
-    return provenance(args.init, f"{what}; LoRA of rank {args.lora.rank}", trained_on=SCENES)
+    what = describe_run("finetune", config, seconds, source.data)
+    line = f"{what}; LoRA of rank {args.lora.rank}"
+    about = provenance(args.init, line, trained_on=args.trained_on)
+    save_model(model, args.out, about, base=args.init)
+    return {"out": str(args.out), "steps": config.steps, "seconds": round(seconds)}

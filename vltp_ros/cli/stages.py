@@ -13,7 +13,7 @@ from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
-from vltp_ros.training.batches import BatchSource, Source
+from vltp_ros.training.batches import BatchSource, Source, TrainingData
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
 from vltp_ros.training.crowded_stages import LookingStage, ReasonerStage, TowerStage
@@ -42,12 +42,34 @@ TRAIN_LLAVA = ("tower", "reasoner", "dense", "attention")
 """The stages that train LLaVA's own weights, which must be whole."""
 
 
+def check_stage(name: str, data: TrainingData, config: TrainConfig) -> None:
+    """Raise ValueError for a stage that cannot be trained on this data, or uses not all settings."""
+    if isinstance(data, TabletopDataset):
+        allowed = (*FIRST_STAGES[data.edition], *LATER_STAGES)
+        where = f"{data.directory} has edition {data.edition}"
+    else:
+        allowed, where = tuple(LATER_STAGES), "--dataset is given"
+    if name not in allowed:
+        raise ValueError(f"--stage is {name!r} and {where}; allowed there: {', '.join(allowed)}")
+    if isinstance(data, TabletopDataset):
+        config.check_stage(name, data.edition)
+
+
+def new_stage(name: str, model: Vltp, source: Source) -> nn.Module:
+    """Return the stage of a name that :func:`check_stage` allows."""
+    if name in LATER_STAGES:
+        return LATER_STAGES[name](model, source.config)
+    assert isinstance(source.data, TabletopDataset)
+    first = FIRST_STAGES[source.data.edition][name]
+    return first(model, source.config, source.classes, source.attributes)
+
+
 def new_source(data: TabletopDataset, config: TrainConfig) -> Source:
     """Return what draws batches of a data set's edition."""
     return BatchSource(data, TASKS, config) if data.edition == 1 else CrowdedSource(data, config)
 
 
-def initial_model(args: Train, edition: int) -> Vltp:
+def initial_model(args: Train, data: TrainingData) -> Vltp:
     """Load or build the model to train."""
     device = resolve_device(args.device)
     if args.stage in LATER_STAGES:
@@ -58,7 +80,7 @@ def initial_model(args: Train, edition: int) -> Vltp:
         if args.heads:
             raise ValueError(f"--heads is {args.heads[0]}; the {args.stage} stage has no heads")
     if args.init is None:
-        model = _new_model(args, edition).to(device)
+        model = _new_model(args, data).to(device)
     else:
         model = _loaded(args, args.init, device)
     if args.sam is not None:
@@ -77,7 +99,7 @@ def _loaded(args: Train, directory: Path, device: torch.device) -> Vltp:
     return model
 
 
-def _new_model(args: Train, edition: int) -> Vltp:
+def _new_model(args: Train, data: TrainingData) -> Vltp:
     """Build a model for a stage that may start from one."""
     if args.stage in LATER_STAGES:
         raise ValueError(
@@ -88,7 +110,7 @@ def _new_model(args: Train, edition: int) -> Vltp:
             f"--quantization is {args.quantization!r} and --init is missing; a new model is "
             "trained in float32"
         )
-    if edition == 1:
+    if isinstance(data, TabletopDataset) and data.edition == 1:
         sentences = [text for task in TASKS for text in task.phrasings]
         return new_model(sentences, args.config.seed)
     return new_model(common_sentences(), args.config.seed, "crowded")

@@ -10,21 +10,25 @@ import tyro
 
 from vltp_ros.cli.options import Command, DeviceOption
 from vltp_ros.cli.output import ForceOption, check_training_output
-from vltp_ros.cli.validation import ValidationOptions
+from vltp_ros.cli.training_data import TrainingDataOptions
 from vltp_ros.network.config import TrainingQuantization
 from vltp_ros.training.config import TrainConfig
 
 
 @dataclass
-class Train(ValidationOptions, ForceOption, DeviceOption, Command):
-    """Train on tabletop scenes; a killed run continues when the same command is given again."""
+class Train(TrainingDataOptions, ForceOption, DeviceOption, Command):
+    """Train on tabletop scenes, or in the later stages on public data sets.
+
+    A killed run continues when the same command is given again.
+    """
 
     stage: Literal["encoder", "tower", "reasoner", "dense", "attention", "prune"]
     """Part that is trained, all else frozen. encoder: the image encoder; tower: LLaVA's vision
     tower; reasoner: all of LLaVA (these two on scenes of edition 2); dense: everything but the
-    pruned half; attention: LLaVA, which learns where to look; prune: the pruned half."""
+    pruned half; attention: LLaVA, which learns where to look; prune: the pruned half. Only the last
+    two train on public data sets."""
     data: Path
-    """Data set written by `vltp scenes`."""
+    """Data set written by `vltp scenes`; with --dataset: folder of the public data sets."""
     run: Path
     """Directory for the checkpoint and losses.jsonl."""
     out: Path
@@ -47,37 +51,20 @@ def run(args: Train) -> dict:
     import torch
 
     from vltp_ros.checkpoints.model_directory import save_model, sha256
-    from vltp_ros.cli.stages import (
-        FIRST_STAGES,
-        LATER_STAGES,
-        TRAIN_LLAVA,
-        initial_model,
-        new_source,
-    )
-    from vltp_ros.data.scenes import TabletopDataset
+    from vltp_ros.cli.stages import TRAIN_LLAVA, check_stage, initial_model, new_source, new_stage
     from vltp_ros.training.loop import fit
-    from vltp_ros.training.provenance import SCENES, describe_run, identity, provenance
+    from vltp_ros.training.provenance import describe_run, identity, provenance
     from vltp_ros.training.run_directory import CHECKPOINT
     from vltp_ros.training.start import take_heads
 
     check_training_output(args.run, args.out, args.force)
-    data = TabletopDataset(args.data)
-    first_stages = FIRST_STAGES[data.edition]
-    if args.stage not in (*first_stages, *LATER_STAGES):
-        raise ValueError(
-            f"--stage is {args.stage!r} and {data.directory} has edition {data.edition}; allowed "
-            f"there: {', '.join((*first_stages, *LATER_STAGES))}"
-        )
-    args.config.check_stage(args.stage, data.edition)
-    source = new_source(data, args.config)
-    held_out = args.held_out(data, lambda scenes: new_source(scenes, args.config))
+    source, held_out = args.sources(
+        args.data, args.config, lambda scenes: new_source(scenes, args.config)
+    )
+    check_stage(args.stage, source.data, args.config)
     torch.manual_seed(args.config.seed)
-    model = initial_model(args, data.edition)
-    stage: torch.nn.Module
-    if args.stage in LATER_STAGES:
-        stage = LATER_STAGES[args.stage](model, args.config)
-    else:
-        stage = first_stages[args.stage](model, args.config, source.classes, source.attributes)
+    model = initial_model(args, source.data)
+    stage = new_stage(args.stage, model, source)
     for earlier in args.heads:
         take_heads(stage, earlier)
     options = {
@@ -93,6 +80,7 @@ def run(args: Train) -> dict:
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
     base = None if args.stage in TRAIN_LLAVA else args.init
-    what = describe_run(f"train --stage {args.stage}", args.config, seconds, len(data))
-    save_model(model, args.out, provenance(args.init, what, args.sam, SCENES), base=base)
+    what = describe_run(f"train --stage {args.stage}", args.config, seconds, source.data)
+    about = provenance(args.init, what, args.sam, args.trained_on)
+    save_model(model, args.out, about, base=base)
     return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}

@@ -25,7 +25,15 @@ class ValidationOptions:
     val_every: int = 500
     """Steps between validations; there is one after the last step too."""
     val_count: int = 32
-    """Number of scenes to validate on, the first ones; all of them if there are fewer."""
+    """Number of scenes to validate on, the first ones, or of images of --val-dataset, spread over
+    it; all of them if there are fewer."""
+
+    def check_counts(self) -> None:
+        """Raise ValueError for a number of steps or scenes below 1."""
+        for name in ("val_every", "val_count"):
+            if getattr(self, name) < 1:
+                option = f"--{name.replace('_', '-')}"
+                raise ValueError(f"{option} is {getattr(self, name)}; it must be at least 1")
 
     def held_out(
         self, training: TabletopDataset, source_of: Callable[[TabletopDataset], Source]
@@ -35,10 +43,7 @@ class ValidationOptions:
         Raises:
             ValueError: for scenes of another edition, or those to train on.
         """
-        for name in ("val_every", "val_count"):
-            if getattr(self, name) < 1:
-                option = f"--{name.replace('_', '-')}"
-                raise ValueError(f"{option} is {getattr(self, name)}; it must be at least 1")
+        self.check_counts()
         if self.val is None:
             return None
         from vltp_ros.data.scenes import TabletopDataset
@@ -59,22 +64,26 @@ class ValidationOptions:
         """Return what validates a model that is being trained; None for nothing.
 
         Args:
-            source: what :meth:`held_out` returned.
+            source: of what is held out.
             model: of the stage.
             rate: share of tokens to freeze; None: the stage draws no masks.
         """
         if source is None:
             return None
+        from vltp_ros.data.expressions import ExpressionImages
         from vltp_ros.data.scenes import TabletopDataset
-        from vltp_ros.evaluation.validation import scenes_giou
+        from vltp_ros.evaluation.validation import expressions_giou, scenes_giou
         from vltp_ros.training.validation import Validation
 
         data = source.data
         count = min(self.val_count, len(data))
-        if rate is None or not isinstance(data, TabletopDataset):
+        if rate is None:
             return Validation(source, self.val_every, count)
 
         def measure() -> dict[str, float]:
+            if isinstance(data, ExpressionImages):
+                return {"giou": expressions_giou(model, data, count, rate)}
+            assert isinstance(data, TabletopDataset)
             return {"giou": scenes_giou(model, data, count, rate)}
 
         return Validation(source, self.val_every, count, measure)

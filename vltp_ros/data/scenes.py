@@ -29,6 +29,11 @@ class LabelledScene:
         """Return the kinds of the objects; None for a distractor, which has none."""
         return tuple(one["kind"] for one in self.objects)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the sentences of the queries."""
+        return tuple(query["text"] for query in self.queries)
+
     def mask(self, query: dict) -> np.ndarray:
         """Return bool [H, W]: the visible pixels of the objects that serve the query."""
         return np.isin(self.labels, query["objects"])

@@ -12,10 +12,12 @@ import torch
 
 from vltp_ros.checkpoints.golden import FOLDER
 from vltp_ros.checkpoints.model_directory import read_description, read_provenance
+from vltp_ros.data.expressions import ExpressionImages
+from vltp_ros.training.batches import TrainingData
 from vltp_ros.training.config import TrainConfig
 
 SCENES = "simulated tabletop scenes"
-"""What all training here is on."""
+"""What ``trained_on`` says of scenes; of public data sets it says the names."""
 
 
 def provenance(
@@ -23,7 +25,7 @@ def provenance(
 ) -> dict[str, Any]:
     """Return the licence and sources of a model made from others, and what it was trained on.
 
-    The latter is left out unless it is the same for all that went into the model.
+    The latter names all data that is known, and is left out where scenes might not be all.
 
     Args:
         start: directory of the model that it goes on from; None: there is none.
@@ -34,14 +36,26 @@ def provenance(
     new = {"licence": "Apache-2.0", "sources": []}
     before = new if start is None else read_provenance(start)
     given = [] if sam is None else [f"SAM: {one}" for one in read_provenance(sam)["sources"]]
-    data = {read_provenance(one).get("trained_on") for one in (start, sam) if one is not None}
-    data |= {trained_on} if trained_on else set()
-    about = {"trained_on": data.pop()} if len(data) == 1 and None not in data else {}
+    earlier = [read_provenance(one).get("trained_on") for one in (start, sam) if one is not None]
+    data = _learnt_from([*earlier, *([trained_on] if trained_on else [])])
     return {
         "licence": before["licence"],
         "sources": [*before["sources"], *given, line],
-        **about,
+        **({"trained_on": data} if data else {}),
     }
+
+
+def _learnt_from(trainings: list[str | None]) -> str:
+    """Return what a model is trained on, scenes last; "" where scenes might not be all.
+
+    Args:
+        trainings: what each of its parts is trained on; None: it is not known.
+    """
+    names = dict.fromkeys(name for data in trainings if data for name in data.split(", "))
+    photographs = [name for name in names if name != SCENES]
+    if not photographs and None in trainings:
+        return ""
+    return ", ".join([*photographs, *([SCENES] if SCENES in names else [])])
 
 
 def identity(directory: Path | None) -> str | None:
@@ -56,18 +70,21 @@ def identity(directory: Path | None) -> str | None:
     return f"{config.name} ({digest})"
 
 
-def describe_run(command: str, config: TrainConfig, seconds: float, scenes: int) -> str:
+def describe_run(command: str, config: TrainConfig, seconds: float, data: TrainingData) -> str:
     """Return in one line what a training was, and where it ran.
 
     Args:
         command: of ``vltp``.
         config: settings of the run.
         seconds: time that it took.
-        scenes: number of scenes in the data set.
+        data: what it was on.
     """
-    kind = "mosaics of tabletop scenes" if config.mosaic else "tabletop scenes"
+    if isinstance(data, ExpressionImages):
+        kind = f"images of {', '.join(data.names)}"
+    else:
+        kind = "mosaics of tabletop scenes" if config.mosaic else "tabletop scenes"
     return (
-        f"vltp {command}: {config.steps} steps of {config.batch} {kind} out of {scenes}, "
+        f"vltp {command}: {config.steps} steps of {config.batch} {kind} out of {len(data)}, "
         f"{round(seconds / 60)} minutes on {platform.machine()} ({torch.get_num_threads()} "
         f"threads), torch {torch.__version__}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +18,19 @@ from vltp_ros.training.config import TrainConfig
 
 LARGEST = 1024
 """Side of SAM's input in all published sizes, pixels: of a larger image it sees no more."""
+
+SCENES_ONLY = (
+    "mosaic",
+    "cut_share",
+    "further_tasks",
+    "naming_tasks",
+    "empty_share",
+    "freeze_encoder",
+    "kind_weight",
+    "place_weight",
+    "attention_weight",
+)
+"""Settings of a training that change nothing of one on public data sets."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,11 @@ class ExpressionSource(Source):
         Raises:
             ValueError: for a setting that is for scenes only.
         """
+        for spec in dataclasses.fields(config):
+            if spec.name in SCENES_ONLY and (value := getattr(config, spec.name)) != spec.default:
+                raise ValueError(
+                    f"--{spec.name.replace('_', '-')} is {value}; it is for scenes only"
+                )
         super().__init__(config)
         self.data = data
         self._order = lru_cache(maxsize=2)(self._permutation)
