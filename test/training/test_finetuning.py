@@ -6,16 +6,23 @@ import dataclasses
 import json
 
 import numpy as np
+import peft
 import pytest
 import torch
 from builders import PROVENANCE, tiny_model
 
-from vltp_ros.checkpoints.adapters import LoraConfig, adapter_parameters, add_adapter
+from vltp_ros.checkpoints.adapters import (
+    LoraConfig,
+    adapter_parameters,
+    add_adapter,
+    word_parameters,
+)
 from vltp_ros.checkpoints.model_directory import load_model, read_provenance, save_model
-from vltp_ros.cli import finetune, train
+from vltp_ros.cli import finetune, merge, train
 from vltp_ros.cli.finetune import Finetune
 from vltp_ros.cli.main import main
 from vltp_ros.cli.train import Train
+from vltp_ros.network.prompts import NO_LABEL
 from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
@@ -97,6 +104,67 @@ def test_layers_that_run_twice_give_the_same_gradients(base, data):
         gradients.append([p.grad for p in stage.parameters() if p.grad is not None])
     for once, again in zip(*gradients, strict=True):
         assert torch.allclose(once, again, rtol=1e-4, atol=1e-7)
+
+
+AUTHORS = dataclasses.replace(EXACT, token_weight=1.0, train_words=True)
+
+
+def test_an_answer_is_learnt_word_by_word(base):
+    """The labels are what the template has after ASSISTANT:, and the end of the sequence."""
+    reasoner = load_model(base).reasoner
+    prompts, tokenizer = reasoner.prompts, reasoner.tokenizer
+    ids = prompts.answers([["cut", "something to drive a nail"]], 4, torch.device("cpu"))
+    said = [[i for i in row if i != NO_LABEL] for row in ids.labels.tolist()]
+    assert [tokenizer.decode(row).strip() for row in said] == ["[SEG]</s>"] * 2
+    seg = tokenizer.get_vocab()["[SEG]"]
+    for row, label, last in zip(ids.text, ids.labels, ids.last, strict=True):
+        assert label[last] == seg == row[last + 1]
+    prompts._template = "USER: {image} {task} ASSISTANT: Sure, it is [SEG]."
+    (label,) = prompts.answers([["cut"]], 4, torch.device("cpu")).labels
+    answer = tokenizer.decode(label[label != NO_LABEL])
+    assert answer.replace(" ", "") == "sure,itis[SEG].</s>"
+    prompts._template = "{image} {task}: [SEG]"
+    (label,) = prompts.answers([["cut"]], 4, torch.device("cpu")).labels
+    assert tokenizer.decode(label[label != NO_LABEL]) == "[SEG]</s>"
+
+
+def test_the_answer_s_seg_is_that_of_the_prompt_and_its_words_those_of_llava(base):
+    reasoner = load_model(base).reasoner
+    images = torch.randint(0, 255, (1, 3, 48, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        features = reasoner.encode_image(images)
+        answer = reasoner.answer(features, [["cut bread", "something to drive a nail"]])
+        seg = reasoner(images, [["cut bread", "something to drive a nail"]])
+        assert torch.allclose(answer.seg, seg, atol=1e-4)
+        ids = reasoner.prompts.answers([["cut bread"]], features.tokens.shape[1], images.device)
+        embed = reasoner.llava.get_input_embeddings()
+        whole = torch.cat([embed(ids.before), features.tokens[0], embed(ids.text[0])])
+        states = reasoner.llava.model.language_model(inputs_embeds=whole[None]).last_hidden_state
+        expected = reasoner.llava.lm_head(states)[0, -len(ids.text[0]) :]
+        expected = expected[ids.labels[0] != NO_LABEL]
+    assert torch.allclose(answer.logits[: len(expected)], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("quantization", ["bfloat16", "nf4"])
+def test_words_learn_and_are_stored_with_the_adapter(base, data, tmp_path, quantization):
+    out, settings = tmp_path / "out", dataclasses.replace(AUTHORS, steps=2, bfloat16=True)
+    arguments = (base, data.directory, tmp_path / "run", out, quantization)
+    finetune.run(Finetune(*arguments, config=settings))
+    first = json.loads((tmp_path / "run" / "losses.jsonl").read_text().splitlines()[0])
+    assert first["loss"] == pytest.approx(first["mask"] + first["token"], rel=1e-2)
+    learnt = word_parameters(load_model(out, quantization="float32").reasoner.llava)
+    before = word_parameters(load_model(base).reasoner.llava)
+    assert learnt.keys() == before.keys() and len(learnt) == 1  # this model's tables are one
+    for name, table in learnt.items():
+        assert 1e-5 < (table - before[name]).abs().max() < 0.1
+    llava = load_model(base).reasoner.llava
+    peft.PeftModel.from_pretrained(llava, out / "adapter")
+    whole = tmp_path / "whole"
+    merge.run(merge.Merge(out, whole, "float32"))
+    merged = load_model(whole).reasoner.llava
+    for name, table in learnt.items():
+        for other in (llava, merged):
+            assert torch.allclose(word_parameters(other)[name], table, atol=1e-4)
 
 
 def test_the_papers_optimiser(base):

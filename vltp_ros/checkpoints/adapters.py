@@ -1,7 +1,9 @@
 """LoRA adapters on LLaVA's language model, by peft: small matrices added to frozen weights.
 
 A model directory holds one in adapter/, in peft's own format, so that other tools read it as well:
-``PeftModel.from_pretrained(llava, DIR / "adapter")``. The weights below may be quantised.
+``PeftModel.from_pretrained(llava, DIR / "adapter")``. The weights below may be quantised. Where the
+tables of words learnt as well, the whole of them is beside the adapter in its file, as peft has it
+with ``save_embedding_layers=True``.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ ADAPTER_FILE = f"{ADAPTER}/{WEIGHTS_FILE}"
 PREFIX = "base_model.model."
 """Start of the names in the file: those of peft's wrapper, which is not used here."""
 
+WORDS = "words_learnt"
+"""Attribute of a LLaVA whose tables of words are stored with the adapter."""
+
 
 def add_adapter(llava: LlavaForConditionalGeneration, config: LoraConfig) -> None:
     """Put a new adapter, which changes nothing yet, into the language model's layers.
@@ -57,6 +62,22 @@ def adapter_parameters(llava: LlavaForConditionalGeneration) -> list[nn.Paramete
     return [p for name, p in llava.named_parameters() if ".lora_" in name]
 
 
+def word_parameters(llava: LlavaForConditionalGeneration) -> dict[str, nn.Parameter]:
+    """Return the tables of words by name: embeddings and head, which may be one."""
+    tables = (llava.get_input_embeddings().weight, llava.get_output_embeddings().weight)
+    named = llava.named_parameters()
+    return {name: parameter for name, parameter in named if any(parameter is t for t in tables)}
+
+
+def train_words(llava: LlavaForConditionalGeneration, head: bool) -> None:
+    """Let embeddings learn, in float32, and be stored with the adapter; the head, too, if asked."""
+    setattr(llava, WORDS, True)
+    for parameter in word_parameters(llava).values():
+        parameter.data = parameter.data.float()
+        learns = head or parameter is llava.get_input_embeddings().weight
+        parameter.requires_grad_(learns)
+
+
 def has_adapter(llava: LlavaForConditionalGeneration) -> bool:
     """Tell whether LLaVA has an adapter that is not merged."""
     return bool(adapter_parameters(llava))
@@ -69,7 +90,7 @@ def write_adapter(llava: LlavaForConditionalGeneration, directory: Path) -> None
         ModelError: if a file cannot be written.
     """
     directory.mkdir()
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in _tensors(llava).items()}
+    tensors = {name: tensor.float().contiguous().cpu() for name, tensor in _tensors(llava).items()}
     try:
         llava.peft_config["default"].save_pretrained(directory)
         save_file(tensors, directory / WEIGHTS_FILE, {"format": "pt"})
@@ -98,6 +119,8 @@ def load_adapter(llava: LlavaForConditionalGeneration, directory: Path) -> None:
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{directory} cannot be loaded: {reason}") from error
+    if any(f"{PREFIX}{name}" in stored for name in word_parameters(llava)):
+        setattr(llava, WORDS, True)
     _check_fit(stored, _tensors(llava), directory / WEIGHTS_FILE)
     peft.set_peft_model_state_dict(llava, stored)
 
@@ -145,6 +168,8 @@ def _check_patterns(config: object) -> None:
 def _tensors(llava: LlavaForConditionalGeneration) -> dict[str, Tensor]:
     """Return the adapter's tensors by their names in the file."""
     state = _peft().get_peft_model_state_dict(llava, save_embedding_layers=False)
+    if getattr(llava, WORDS, False):
+        state |= {name: table.detach() for name, table in word_parameters(llava).items()}
     return {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
 
 

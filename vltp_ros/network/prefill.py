@@ -65,6 +65,7 @@ class PrefillOutput:
 
     state: Tensor  # [R, D], after the last layer and its norm
     attention: Tensor | None  # float [R, N], to the image tokens
+    text: Tensor | None = None  # [R, m, D], the same at all positions of the text
 
 
 def prefill(
@@ -77,6 +78,7 @@ def prefill(
     cache: Sequence[KeysAndValues] = (),
     schedule: TokenSchedule | None = None,
     output_attentions: bool = False,
+    output_text: bool = False,
 ) -> PrefillOutput:
     """Run the decoder over R = B * T rows, the T tasks of one image side by side.
 
@@ -91,6 +93,7 @@ def prefill(
         output_attentions: also return the attention: the mean over heads, and over the layers of
             the second half that process all image tokens (where there are none: over all layers
             that do).
+        output_text: also return the states of all of the text, padding included.
     """
     layers = _decoder_layers(model)
     start, stop = len(prompt), len(prompt) + image.shape[1]
@@ -110,10 +113,17 @@ def prefill(
         if schedule:
             visible = _next_tokens(visible, whole, schedule, number + 1, scores)
     parts, past = [*before, visible, after], cache[len(layers) - 1 :]
-    state, attention = _read_out(layers[-1], parts, past, last)
-    if len(layers) - 1 in averaged:
+    states = None
+    if output_text:
+        (*_, after), attention, _ = _run(layers[-1], parts, past, last)
+        states = model.norm(after.states)
+        state = states[torch.arange(len(last), device=last.device), last]
+    else:
+        state, attention = _read_out(layers[-1], parts, past, last)
+        state = model.norm(state)
+    if len(layers) - 1 in averaged and attention is not None:
         attentions.append(attention[:, start:stop])
-    return PrefillOutput(model.norm(state), torch.stack(attentions).mean(0) if attentions else None)
+    return PrefillOutput(state, torch.stack(attentions).mean(0) if attentions else None, states)
 
 
 def cache_prompt(model: LlamaModel, prompt: Tensor) -> list[KeysAndValues]:

@@ -14,6 +14,12 @@ from vltp_ros.network.llava import text_config, token_id
 
 SEG_TOKEN = "[SEG]"
 
+ANSWER = "ASSISTANT:"
+"""What the answer comes after in templates of conversations, LLaVA's and LISA's among them."""
+
+NO_LABEL = -100
+"""Where there is nothing to predict: what PyTorch's cross-entropy leaves out."""
+
 TEXT_MULTIPLE = 16
 """The tokens after the image are padded to a multiple of this: few lengths are few graphs."""
 
@@ -28,6 +34,13 @@ class PromptIds:
     before: Tensor  # int64 [p], the same for all rows
     text: Tensor  # int64 [R, m], padded on the right
     last: Tensor  # int64 [R]: which token of the text to read out
+
+
+@dataclass(frozen=True)
+class AnswerIds(PromptIds):
+    """Token ids of R rows that go on to the end of the forced answer, [SEG] in it."""
+
+    labels: Tensor  # int64 [R, m]: the token of the answer that is to follow, or NO_LABEL
 
 
 class Prompts:
@@ -105,14 +118,52 @@ class Prompts:
 
     def tokenise(self, task: str) -> tuple[list[int], list[int]]:
         """Return the token ids before the image, and those after it to just before ``[SEG]``."""
-        prompt = self._template.replace("{image}", self.image_token).replace("{task}", task)
-        ids = self._tokenizer(prompt).input_ids
+        ids = self._encode(self._template, task)
         if ids.count(self._image) != 1 or ids.count(self._seg) != 1:
             raise ValueError(
                 f"task is {task[:80]!r}; it must not hold {self.image_token} or {SEG_TOKEN}"
             )
         index = ids.index(self._image)
         return ids[:index], ids[index + 1 : ids.index(self._seg)]
+
+    def answers(
+        self, tasks: Sequence[Sequence[str]], image_tokens: int, device: torch.device
+    ) -> AnswerIds:
+        """Return the ids of prompts with their answers, which a language model is to learn.
+
+        The answer is what the template has after ``ASSISTANT:``, or else ``[SEG]`` and what comes
+        after it, and then the end of the sequence. Arguments and errors are those of :meth:`ids`.
+        """
+        flat = [task for row in tasks for task in row]
+        ids = self.ids(tasks, image_tokens, device)
+        rows, starts = zip(*map(self._answer, flat), strict=True)
+        self._check_length(list(rows), flat, len(ids.before) + image_tokens)
+        width = max(map(len, rows))
+        text = torch.zeros(len(rows), width, dtype=torch.int64)
+        labels = torch.full_like(text, NO_LABEL)
+        for number, (row, start) in enumerate(zip(rows, starts, strict=True)):
+            text[number, : len(row)] = torch.tensor(row)
+            labels[number, start - 1 : len(row) - 1] = text[number, start : len(row)]
+        return AnswerIds(ids.before, text.to(device), ids.last, labels.to(device))
+
+    def _answer(self, task: str) -> tuple[list[int], int]:
+        """Return the ids after the image to the answer's end, and where in them it starts."""
+        before, question = self.tokenise(task)
+        ids, end = self._encode(self._template, task), self._tokenizer.eos_token_id
+        ids += [] if end in (None, ids[-1]) else [end]
+        image = len(before)
+        start = image + 1 + len(question)
+        head, word, tail = self._template.rpartition(ANSWER)
+        if word and SEG_TOKEN in tail:
+            asked = self._encode(head + word, task)
+            same = [one == other for one, other in zip(ids, asked, strict=False)]
+            start = same.index(False) if False in same else len(same)
+        return ids[image + 1 :], start - image - 1
+
+    def _encode(self, template: str, task: str) -> list[int]:
+        """Return the token ids of a template, or a part of one, about a task."""
+        prompt = template.replace("{image}", self.image_token).replace("{task}", task)
+        return list(self._tokenizer(prompt).input_ids)
 
     @torch.inference_mode(False)  # training may use them as well
     def _make(

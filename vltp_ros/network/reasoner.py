@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from vltp_ros.network.csp import CspConfig, spans
 from vltp_ros.network.llava import text_config, vision_config
 from vltp_ros.network.prefill import KeysAndValues, TokenSchedule, cache_prompt, prefill
 from vltp_ros.network.preprocessing import llava_input
-from vltp_ros.network.prompts import Prompts
+from vltp_ros.network.prompts import NO_LABEL, Prompts
 from vltp_ros.network.prune_decoder import WIDTH
 from vltp_ros.network.run import Run, eager
 from vltp_ros.network.token_selection import top_k
@@ -46,6 +47,15 @@ class ReasonerOutput:
 
     seg: Tensor  # float [R, 1, 256]
     attention: Tensor | None  # float [R, g, g] over LLaVA's square input, N = g * g; see prefill()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the language model says after R prompts, and what it should."""
+
+    seg: Tensor  # float [R, 1, 256]
+    logits: Tensor  # float [n, words], of the tokens of all answers
+    labels: Tensor  # int64 [n], the right ones
 
 
 class Reasoner(nn.Module):
@@ -165,7 +175,7 @@ class Reasoner(nn.Module):
         """
         total = features.tokens.shape[1]
         language_model = self.llava.model.language_model
-        embed = self.llava.get_input_embeddings()
+        embed = self._embed
         ids = self.prompts.ids(tasks, total, features.tokens.device)
         cache = self._prompt_cache(ids.before)
         schedule = None
@@ -194,6 +204,27 @@ class Reasoner(nn.Module):
         side = math.isqrt(total)
         return ReasonerOutput(seg, attentions[0].unflatten(1, (side, side)) if attentions else None)
 
+    def answer(self, features: VisionFeatures, tasks: list[list[str]]) -> Answer:
+        """Run the language model to the end of its forced answers, to learn their words.
+
+        Arguments and errors are those of :meth:`reason`.
+        """
+        language_model = self.llava.model.language_model
+        head = cast(nn.Linear, self.llava.get_output_embeddings())
+        ids = self.prompts.answers(tasks, features.tokens.shape[1], features.tokens.device)
+        before, text = self._embed(ids.before), self._embed(ids.text)
+        output = prefill(language_model, before, features.tokens, text, ids.last, output_text=True)
+        assert output.text is not None
+        seg = self.projection(output.state.to(next(self.projection.parameters()).dtype))
+        said = ids.labels != NO_LABEL
+        logits = head(output.text[said].to(head.weight.dtype))
+        return Answer(seg.unsqueeze(1), logits, ids.labels[said])
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        """Look words up, in the type of the layers: those that learn are kept in float32."""
+        words: Tensor = self.llava.get_input_embeddings()(ids)
+        return words.to(self.llava.dtype)
+
     def clear_prompt_cache(self) -> None:
         """Drop the prompt's key-value cache; whoever changes weights in place must call this."""
         self._prompt_caches: dict[torch.dtype | None, list[KeysAndValues]] = {}
@@ -217,7 +248,7 @@ class Reasoner(nn.Module):
         autocast = kind != "meta" and torch.is_autocast_enabled(kind)
         dtype = torch.get_autocast_dtype(kind) if autocast else None
         if dtype not in self._prompt_caches:
-            prompt = self.llava.get_input_embeddings()(before)
+            prompt = self._embed(before)
             self._prompt_caches[dtype] = cache_prompt(self.llava.model.language_model, prompt)
         return self._prompt_caches[dtype]
 

@@ -146,6 +146,18 @@ class TrainConfig:
         choices=("half", "input", "original"),
         commands=("train", "finetune"),
     )
+    token_weight: float = setting(
+        0.0,
+        "weight of the cross-entropy of the forced answer's tokens; 0: it is not computed",
+        low=0.0,
+        commands=("finetune",),
+    )
+    train_words: bool = setting(
+        False,
+        "train LLaVA's embeddings of all words, too, and with a token weight its head; both lie "
+        "beside the adapters then, in float32",
+        commands=("finetune",),
+    )
     rates: tuple[float, ...] = setting(
         (0.5,),
         "pruning rates, of which each step draws one (prune stage only)",

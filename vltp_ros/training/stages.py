@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vltp_ros.checkpoints.adapters import adapter_parameters
+from vltp_ros.checkpoints.adapters import adapter_parameters, train_words
 from vltp_ros.network.preprocessing import (
     fitted_size,
     to_image_frame,
@@ -135,9 +135,10 @@ class AttentionStage(nn.Module):
 class LoraStage(nn.Module):
     """LLaVA's adapters, the <SEG> projection and the mask decoder, all else frozen.
 
-    No logits are computed, so LLaVA's head gets no gradient; [SEG] is read out and never put in, so
-    its embedding gets none either. The embeddings of other words stay as the base model has them:
-    training only those that the data happens to use would pull them away from the rest.
+    Unless asked for, no logits are computed and words stay as the base model has them: training
+    only those that the data happens to use pulls them away from the rest. With ``token_weight``
+    LLaVA learns to say its forced answer, with ``train_words`` embeddings and head learn, as the
+    authors have both.
     """
 
     trained = ("reasoner.projection", "mask_decoder")
@@ -154,6 +155,8 @@ class LoraStage(nn.Module):
         train_only(model, self.trained)
         for parameter in adapter_parameters(model.reasoner.llava):
             parameter.requires_grad_(True)
+        if config.train_words:
+            train_words(model.reasoner.llava, head=bool(config.token_weight))
         for layer in model.reasoner.llava.model.language_model.layers:
             layer.gradient_checkpointing = config.gradient_checkpointing
 
@@ -163,9 +166,14 @@ class LoraStage(nn.Module):
         with torch.no_grad():
             features = model.dense_features(batch.images)
             image_tokens = model.reasoner.encode_image(batch.images)
-        seg = model.reasoner.reason(image_tokens, batch.tasks).seg
-        mask = dense_mask_loss(model, features, seg, batch, self.config.mask_size)
-        return {"loss": mask, "mask": mask}
+        if not self.config.token_weight:
+            seg = model.reasoner.reason(image_tokens, batch.tasks).seg
+            mask = dense_mask_loss(model, features, seg, batch, self.config.mask_size)
+            return {"loss": mask, "mask": mask}
+        answer = model.reasoner.answer(image_tokens, batch.tasks)
+        mask = dense_mask_loss(model, features, answer.seg, batch, self.config.mask_size)
+        token = F.cross_entropy(answer.logits.float(), answer.labels)
+        return {"loss": mask + self.config.token_weight * token, "mask": mask, "token": token}
 
 
 class PrunedStage(nn.Module):
