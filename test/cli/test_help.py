@@ -15,6 +15,7 @@ from vltp_ros.cli.main import COMMANDS, main
 from vltp_ros.cli.parsing import parse
 from vltp_ros.cli.train import Train
 from vltp_ros.training.config import FINETUNING, TrainConfig
+from vltp_ros.training.presets import PRESETS
 
 
 def test_help_names_every_command(capsys):
@@ -37,6 +38,48 @@ def test_help_and_version(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["help", "flops"])
     assert stop.value.code == 0 and "usage: vltp flops" in capsys.readouterr().out
+
+
+NEEDED = {
+    "finetune": ["--init", "a", "--data", "b", "--run", "c", "--out", "d"],
+    "train": ["--stage", "prune", "--init", "a", "--data", "b", "--run", "c", "--out", "d"],
+}
+
+
+@pytest.mark.parametrize(("command", "cls"), [("finetune", Finetune), ("train", Train)])
+@pytest.mark.parametrize("preset", ["paper", "authors"])
+def test_a_preset_gives_way_to_what_is_given(command, cls, preset):
+    settings = PRESETS[command][preset]
+    config = parse(cls, [*NEEDED[command], "--preset", preset], command).config
+    assert {name: getattr(config, name) for name in settings} == settings
+    words = ["--warmup", "7", f"--preset={preset}", *NEEDED[command], "--betas", "0.5", "0.6"]
+    config = parse(cls, words, command).config
+    assert (config.warmup, config.betas, config.learning_rate) == (7, (0.5, 0.6), 3e-4)
+
+
+def test_presets_differ_where_the_papers_and_the_authors_settings_do():
+    for command, named in PRESETS.items():
+        differences = {
+            key: (named["paper"].get(key), named["authors"].get(key))
+            for key in named["paper"] | named["authors"]
+            if named["paper"].get(key) != named["authors"].get(key)
+        }
+        assert (
+            differences
+            == {
+                "finetune": {"token_weight": (None, 1.0), "train_words": (None, True)},
+                "train": {"steps": (4500, 5000), "top_k": ("soft", None)},
+            }[command]
+        )
+
+
+def test_a_preset_that_does_not_exist_is_refused(capsys):
+    assert main(["finetune", *NEEDED["finetune"], "--preset", "mine"]) == 2
+    assert "--preset is 'mine'; allowed: paper, authors" in capsys.readouterr().err
+    words = [*NEEDED["train"], "--preset", "paper"]
+    words[1] = "dense"
+    assert main(["train", *words]) == 2
+    assert "--preset is paper; it is for --stage prune" in capsys.readouterr().err
 
 
 LARGE = ("torch", "transformers", "segment_anything", "cv2", "PIL", "mujoco")

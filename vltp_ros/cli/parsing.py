@@ -22,6 +22,7 @@ from tyro.constructors import (
 )
 
 from vltp_ros.settings import check_value
+from vltp_ros.training.presets import PRESETS, preset_words
 
 WORDS: dict[type, tuple[str, str]] = {
     int: ("INT", "a whole number"),
@@ -48,6 +49,8 @@ def parse(cls: type, arguments: Sequence[str], name: str) -> Any:
         UsageError: naming option, value and what is allowed.
     """
     names = [*_option_names(cls, name)]
+    if "--preset" in names:
+        arguments = [*_preset(arguments, name), *arguments]  # of two values the later one counts
 
     def refuse(event: events.ParseErrorEvent) -> None:
         if message := _message(event, names):
@@ -66,6 +69,13 @@ def parse(cls: type, arguments: Sequence[str], name: str) -> Any:
             raise
         except ValueError as error:  # of settings that do not fit together
             raise UsageError(_in_options(str(error), names)) from error
+
+
+def _preset(arguments: Sequence[str], command: str) -> list[str]:
+    """Return the words of the preset that is asked for; none for one that tyro will refuse."""
+    words = [part for word in arguments for part in word.split("=", 1)]
+    chosen = words[words.index("--preset") + 1 :][:1] if "--preset" in words else []
+    return [w for name in chosen if name in PRESETS[command] for w in preset_words(command, name)]
 
 
 def similar(word: str, words: Sequence[str]) -> str:

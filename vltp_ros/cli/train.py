@@ -58,6 +58,8 @@ def run(args: Train) -> dict:
     from vltp_ros.training.start import take_heads
 
     check_training_output(args.run, args.out, args.force)
+    if args.preset is not None and args.stage != "prune":
+        raise ValueError(f"--preset is {args.preset}; it is for --stage prune")
     source, held_out = args.sources(
         args.data, args.config, lambda scenes: new_source(scenes, args.config)
     )

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vltp_ros.cli.validation import ValidationOptions
 
@@ -21,8 +21,11 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class TrainingDataOptions(ValidationOptions):
-    """Public data sets to train on and to validate on, instead of scenes."""
+    """Public data sets to train on and to validate on, instead of scenes, and whose settings."""
 
+    preset: Literal["paper", "authors"] | None = None
+    """Settings of the paper or of its authors' code, which those given beside it override;
+    docs/reproduce.md lists both. For `vltp finetune`, and the prune stage of `vltp train`."""
     dataset: tuple[str, ...] = ()
     """Public data sets in --data to train on instead of scenes, one or more, e.g. rio-train
     coco-tasks-train; docs/reproduce.md has all names, and says where the files belong."""
