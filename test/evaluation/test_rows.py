@@ -139,15 +139,6 @@ def test_the_dense_row_is_what_evaluate_measures(model, train, held_out, tmp_pat
     )
 
 
-def test_tokens_that_may_not_return_do_not():
-    from vltp_ros.evaluation.row_runner import _without_return
-
-    scores = torch.tensor([[4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
-    rank = _without_return(lambda stage, tokens: scores if stage == 0 else -scores, (0.5, 0.5))
-    rank(0, torch.zeros(2, 4, 1))
-    assert rank(1, torch.zeros(2, 4, 1)).topk(2).indices.sort().values.tolist() == [[0, 1], [2, 3]]
-
-
 def test_a_training_goes_on_from_another(model, train, held_out, tmp_path):
     first, on = trained_at(0.5), trained_on(0.8)
     runner = RowRunner(model, train, held_out, CONFIG, tmp_path)

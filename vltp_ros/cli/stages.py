@@ -43,7 +43,7 @@ TRAIN_LLAVA = ("tower", "reasoner", "dense", "attention")
 
 
 def check_stage(name: str, data: TrainingData, config: TrainConfig) -> None:
-    """Raise ValueError for a stage that cannot be trained on this data, or uses not all settings."""
+    """Raise ValueError for a stage that this data cannot train, or that uses not all settings."""
     if isinstance(data, TabletopDataset):
         allowed = (*FIRST_STAGES[data.edition], *LATER_STAGES)
         where = f"{data.directory} has edition {data.edition}"

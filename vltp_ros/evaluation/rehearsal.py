@@ -28,8 +28,8 @@ from vltp_ros.checkpoints.lora import LoraConfig
 from vltp_ros.checkpoints.quantization import HEADROOM, free_bytes, needed_bytes, quantized
 from vltp_ros.data.samples import Sample
 from vltp_ros.evaluation.benchmark import with_memory
-from vltp_ros.evaluation.expressions import Results
 from vltp_ros.evaluation.machine import measured_on
+from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.random_models import TASKS, random_model
 from vltp_ros.evaluation.tabletop import Setting, answer
 from vltp_ros.network.config import LLAVA_SIZES, SAM_ENCODERS, TrainingQuantization, model_config
@@ -178,7 +178,7 @@ def _evaluate(model: Vltp, device: torch.device) -> dict:
     image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     sample = Sample(image, TASKS[0], rectangle())
     answered = answer(session, Setting("prune_decoder", RATE), sample, seed=0)
-    results = Results()
-    results.add(sample, answered)
+    metrics = MaskMetrics()
+    metrics.add(answered.mask, sample.mask)
     times = {name: round(value) for name, value in answered.times_ms.items()}
-    return {"times_ms": times, "tokens": list(answered.tokens), "giou": results.accuracy()["giou"]}
+    return {"times_ms": times, "tokens": list(answered.tokens), "giou": metrics.giou}

@@ -22,7 +22,7 @@ from vltp_ros.evaluation.metrics import MaskMetrics
 from vltp_ros.evaluation.questions import ALL, count_answers
 from vltp_ros.evaluation.rows import Row, Training
 from vltp_ros.evaluation.table7 import BaselineStage, train_baseline
-from vltp_ros.network.token_selection import Score, fixed_budget, kept_count, top_k
+from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.progress import progress_bar
 from vltp_ros.settings import decisive
@@ -213,25 +213,9 @@ def _answer(
         features = model.reasoner.encode_image(shown.pixels, cls=row.csp.selector == "cls")
         segs = model.reasoner.reason(features, [texts], csp=row.csp).seg.float()
     score = model.score(segs.roll(1, 0) if row.another else segs)
-    if not row.returns:
-        score = _without_return(score, row.rates)
     stored = stages[:1] == (first,)
     tokens = shown.tokens if stored else model.stem(model.preprocess(shown.pixels), stages)
     budget = fixed_budget(row.rates)
-    encoded = model.encode(tokens.expand(len(segs), -1, -1), stages, budget, score)
+    tokens = tokens.expand(len(segs), -1, -1)
+    encoded = model.encode(tokens, stages, budget, score, returns=row.returns)
     return model.draw(encoded, segs), model_gmacs(model.config, stages, row.rates)["gmacs"]
-
-
-def _without_return(score: Score, rates: Sequence[float]) -> Score:
-    """Return a ranking in which what a stage has left out is last at the next."""
-    left: list[Tensor] = []
-
-    def rank(stage: int, tokens: Tensor) -> Tensor:
-        scores = score(stage, tokens)
-        if left:
-            scores = scores.masked_fill(left[-1], float("-inf"))
-        best = top_k(scores, kept_count(scores.shape[1], rates[stage]))
-        left.append(torch.ones_like(scores, dtype=torch.bool).scatter(1, best, False))
-        return scores
-
-    return rank

@@ -15,6 +15,7 @@ PRUNED = ("train", "baselines", "tables")
 ALL_1 = {1: ("encoder", "dense", "attention", "prune")}
 ALL_2 = {2: ("encoder", "tower", "reasoner", "dense", "attention", "prune")}
 ASKING_2 = {2: ("reasoner", "dense")}
+PRUNE = {1: ("prune",), 2: ("prune",)}
 """Edition of the scenes -> the stages of ``vltp train`` that use a setting, where not all do."""
 
 
@@ -135,9 +136,13 @@ class TrainConfig:
         "sigmoid that smooths Eq. 11 (prune stage only)",
         choices=("hard", "soft"),
         commands=STAGES_ONLY,
+        stages=PRUNE,
     )
     freeze_mask_decoder: bool = setting(
-        False, "train the prune decoder alone (prune stage only)", commands=STAGES_ONLY
+        False,
+        "train the prune decoder alone (prune stage only)",
+        commands=STAGES_ONLY,
+        stages=PRUNE,
     )
     mask_size: str = setting(
         "half",
@@ -145,6 +150,7 @@ class TrainConfig:
         "with the same outlines; input: those of SAM's input; original: those of the image",
         choices=("half", "input", "original"),
         commands=("train", "finetune"),
+        stages={1: ("dense", "prune"), 2: ("dense", "prune")},
     )
     token_weight: float = setting(
         0.0,
@@ -164,7 +170,7 @@ class TrainConfig:
         low=0.0,
         high=0.99,
         commands=("train", "baselines"),
-        stages={1: ("prune",), 2: ("prune",)},
+        stages=PRUNE,
     )
     bfloat16: bool | None = setting(
         None,
