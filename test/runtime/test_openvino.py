@@ -36,7 +36,14 @@ def compiler():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "settings", [{}, {"rates": (0.0,)}, {"selector": "attention", "csp": "65"}], ids=str
+    "settings",
+    [
+        {},
+        {"rates": (0.0,)},
+        {"selector": "attention", "csp": "65"},
+        {"csp": "65", "csp_selector": "cls"},
+    ],
+    ids=str,
 )
 def test_a_compiled_session_equals_an_eager_one(compiler, settings):
     image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)

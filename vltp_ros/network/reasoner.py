@@ -310,7 +310,7 @@ def _recording_cls_attention(
             linear(tokens).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
             for linear, tokens in ((attn.q_proj, states[:, :1]), (attn.k_proj, states))
         )
-        weights = (query @ keys.mT * attn.scale).float().softmax(-1)
+        weights = (query @ keys.transpose(-2, -1) * attn.scale).float().softmax(-1)
         attentions.append(weights[:, :, 0, 1:].mean(1))
 
     hook = attn.register_forward_pre_hook(record, with_kwargs=True)
