@@ -26,8 +26,8 @@ MAY_IMPORT = {
     "data": ("imaging", "paths", "progress"),
     "training": ("checkpoints", "data", "network", "progress", "settings", "simulation"),
     "evaluation": (
-        "checkpoints", "data", "imaging", "kernels", "network", "progress", "runtime", "simulation",
-        "training", "types",
+        "checkpoints", "data", "imaging", "kernels", "network", "progress", "runtime", "settings",
+        "simulation", "training", "types",
     ),
     "node": ("action", "imaging", "msg", "network", "paths", "runtime", "settings", "srv", "types"),
     "rig": (

@@ -161,7 +161,7 @@ def test_stages_and_starts_that_do_not_fit_are_refused(data, crowded, tmp_path):
     with pytest.raises(ValueError, match="--heads is a; the attention stage has no heads"):
         train("attention", crowded, heads=(Path("a"),), init=Path("b"))
     with pytest.raises(ValueError, match="--mosaic is True; it has no effect in the dense stage"):
-        train("dense", crowded, config=TrainConfig(mosaic=True))
+        train("dense", crowded, config=TrainConfig(batch=2, mosaic=True))
     assert not (tmp_path / "run").exists()
 
 
