@@ -35,8 +35,9 @@ from vltp_ros.evaluation.tabletop import Setting
 from vltp_ros.network.config import model_config
 from vltp_ros.network.csp import CSP_PRESETS
 from vltp_ros.runtime.session import Session
+from vltp_ros.training.cached_batches import CachedSource
 from vltp_ros.training.config import TrainConfig
-from vltp_ros.training.feature_cache import CachedSource, FeatureCache
+from vltp_ros.training.feature_cache import FeatureCache
 
 CONFIG = TrainConfig(
     steps=2, batch=2, tasks_per_image=2, warmup=1, bfloat16=False, optimiser="adamw"

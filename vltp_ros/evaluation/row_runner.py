@@ -26,8 +26,9 @@ from vltp_ros.network.token_selection import fixed_budget
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.progress import progress_bar
 from vltp_ros.settings import decisive
+from vltp_ros.training.cached_batches import CachedSource
 from vltp_ros.training.config import TrainConfig
-from vltp_ros.training.feature_cache import CachedSource, FeatureCache, describe_inputs, record
+from vltp_ros.training.feature_cache import FeatureCache, describe_inputs, record
 from vltp_ros.training.loop import fit
 from vltp_ros.training.stages import PrunedStage, train_only
 
@@ -130,6 +131,7 @@ class RowRunner:
         metrics: defaultdict[str, MaskMetrics] = defaultdict(MaskMetrics)
         means, costs = [], []
         features = self.held_out_features(self.first)
+        assert isinstance(features.data, TabletopDataset)
         for number in progress_bar(range(self.count), desc=row.name, shown=progress, leave=False):
             shown = _show(features, number, self.device)
             torch.manual_seed(number)  # for what is drawn
@@ -188,6 +190,7 @@ def _with_pruned_half(start: Vltp, stages: tuple[int, ...], fresh: bool) -> Vltp
 
 def _show(features: FeatureCache, number: int, device: torch.device) -> SceneFeatures:
     scene, stored = features.data[number], features[number]
+    assert isinstance(scene, LabelledScene)
     pixels = torch.from_numpy(scene.image).permute(2, 0, 1).unsqueeze(0).to(device)
     tokens, segs = stored.tokens.float()[None].to(device), stored.segs.unsqueeze(1).to(device)
     return SceneFeatures(scene, pixels, tokens, segs)

@@ -1,162 +1,205 @@
-"""What a trained model computes of crowded scenes, stored once, so that what follows trains fast.
+"""What a trained model computes of images and of what is asked about them, stored once.
 
 The encoder before the first stage and LLaVA stay as they are while a pruned half is trained, so
-what they give for a scene and its questions is the same in every run. Scenes are then seen as they
-were rendered: whole, in their own light, with the words of their questions.
+what they give for an image and its questions is the same in every run. A training that reads it
+runs neither.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+import time
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vltp_ros.data.expressions import ExpressionImages, ImageExpressions
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.progress import progress_bar
-from vltp_ros.training.batches import CachedBatch, Source
-from vltp_ros.training.config import TrainConfig
-from vltp_ros.training.crowded_batches import (
-    CrowdedSource,
-    draw_queries,
-    looks_of,
-    mask_of,
-    whole,
-)
+from vltp_ros.training.public_batches import reduced
+
+TEXTS_AT_ONCE = 16
+"""Questions about an image that LLaVA is asked together, which bounds its memory."""
+
+STALE_S = 3600.0
+"""Age of a file half written that nobody can be writing any more: to write one takes seconds."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What is stored of a scene."""
+    """What is stored of an image."""
 
     tokens: Tensor  # float16 [N, C], after the blocks before the first stage
     segs: Tensor  # float32 [Q, 256], <SEG> of each question
 
 
 class FeatureCache:
-    """A directory of :class:`Features`, computed when they are first asked for."""
+    """A directory of :class:`Features`, computed when they are first asked for.
 
-    def __init__(self, directory: Path, model: Vltp, data: TabletopDataset, after: int) -> None:
+    A file in it is whole, whenever a process that writes is killed; several may fill it at once.
+    """
+
+    def __init__(
+        self, directory: Path, model: Vltp, data: TabletopDataset | ExpressionImages, after: int
+    ) -> None:
         """Open a directory, or make one.
 
         Args:
             directory: a cache of this model and data, or nothing yet.
             model: in evaluation mode, in the precision to store for.
-            data: the scenes.
+            data: scenes with questions, or images with expressions.
             after: 1-based layer of the image encoder whose output is stored.
 
         Raises:
-            ValueError: for a cache of another model, other scenes or another layer.
+            ValueError: for a cache of another model, other data or another layer.
+            OSError: naming the file, where nothing can be written.
         """
         self.directory, self.model, self.data, self.after = directory, model, data, after
         directory.mkdir(parents=True, exist_ok=True)
         record(directory / "cache.json", {**describe_inputs(model, data), "after": after})
+        _remove_leftovers(directory)
 
     def __getitem__(self, index: int) -> Features:
-        """Return what is stored of a scene, computed now if nothing is."""
-        path = self.directory / f"{index:06d}.npz"
+        """Return what is stored of an image, computed now if nothing is.
+
+        Raises:
+            ValueError: for a damaged file, by name.
+        """
+        path = self._path(index)
         if not path.is_file():
             self._write(path, self.data[index])
-        with np.load(path) as arrays:
-            return Features(*(torch.from_numpy(arrays[name]) for name in ("tokens", "segs")))
+        try:
+            with np.load(path) as arrays:
+                return Features(*(torch.from_numpy(arrays[name]) for name in ("tokens", "segs")))
+        except (ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}); remove it, and it is computed again"
+            ) from error
 
-    def fill(self, indices: Iterable[int], progress: bool = True) -> None:
-        """Compute what is missing of some scenes."""
-        missing = [i for i in indices if not (self.directory / f"{i:06d}.npz").is_file()]
-        for index in progress_bar(missing, shown=progress, unit="scene"):
-            self._write(self.directory / f"{index:06d}.npz", self.data[index])
+    def fill(
+        self, indices: Iterable[int], rank: int = 0, processes: int = 1, progress: bool = True
+    ) -> None:
+        """Compute what is missing of some images; images that are skipped as bad stay missing.
+
+        Each process begins with a share of its own and goes on with what others have left, from
+        the end, so that all is there when it returns and hardly anything is computed twice.
+
+        Args:
+            indices: of the images.
+            rank: 0-based number of this process.
+            processes: how many do the same.
+            progress: show a bar on stderr.
+
+        Raises:
+            ValueError: for tokens that float16 cannot hold.
+            DataError: for an image that cannot be read, unless bad ones are skipped.
+            OSError: naming the file that cannot be written, as on a full disk.
+        """
+        wanted = sorted(set(indices))
+        own = wanted[rank::processes]
+        others = sorted(set(wanted) - set(own), reverse=True)
+        missing = [index for index in (*own, *others) if not self._path(index).is_file()]
+        for index in progress_bar(missing, desc="storing", shown=progress, unit="image"):
+            number, image = index, None
+            if isinstance(self.data, ExpressionImages):
+                number, image = self.data.readable(index)
+            if not (path := self._path(number)).is_file():
+                self._write(path, image or self.data[number])
+
+    def _path(self, index: int) -> Path:
+        return self.directory / f"{index:06d}.npz"
+
+    def _write(self, path: Path, image: LabelledScene | ImageExpressions) -> None:
+        features = self._compute(reduced(image.image), list(image.texts))
+        if not features.tokens.isfinite().all():
+            raise ValueError(
+                f"{path}: tokens after layer {self.after} are not finite in float16; train without "
+                "stored features"
+            )
+        content = io.BytesIO()
+        arrays = {name: tensor.cpu().numpy() for name, tensor in vars(features).items()}
+        np.savez(content, **arrays)
+        write_whole(path, content.getvalue())
 
     @torch.inference_mode()
-    def _write(self, path: Path, scene: LabelledScene) -> None:
+    def _compute(self, image: np.ndarray, texts: list[str]) -> Features:
+        """Return what is to be stored of uint8 [H, W, 3] and the questions about it."""
         model = self.model
-        pixels = torch.from_numpy(scene.image).permute(2, 0, 1).unsqueeze(0)
+        pixels = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
         pixels = pixels.to(model.pixel_mean.device)
         tokens = model.stem(model.preprocess(pixels), (self.after,))[0]
-        texts = [query["text"] for query in scene.queries]
-        segs = model.reasoner(pixels, [texts])[:, 0]
-        partial_file = path.with_suffix(f".{os.getpid()}.part")
-        with partial_file.open("wb") as file:
-            arrays = {"tokens": tokens.half().cpu().numpy(), "segs": segs.float().cpu().numpy()}
-            np.savez(file, **arrays)
-        os.replace(partial_file, path)
-
-
-class CachedSource(Source):
-    """Draws batches of whole scenes, each with what is stored of it."""
-
-    classes = CrowdedSource.classes
-    attributes = CrowdedSource.attributes
-
-    def __init__(self, cache: FeatureCache, config: TrainConfig) -> None:
-        """Take a cache and the settings of a training; ValueError as for CrowdedSource."""
-        super().__init__(config)
-        self.cache, self.data = cache, cache.data
-        self._scenes = CrowdedSource(cache.data, config)
-
-    def fill(self) -> None:
-        """Store what the training will ask for; its readers then only read."""
-        steps = range(self.config.steps)
-        self.cache.fill(sorted({i for step in steps for i in self._scenes.numbers(step)}))
-
-    def batch(self, step: int) -> CachedBatch:
-        """Return the batch of a step, a pure function of the seed, the step and the cache."""
-        rng = np.random.default_rng([self.config.seed, step])
-        numbers = self._scenes.numbers(step)
-        views = [whole(self.cache.data[number]) for number in numbers]
-        features = [self.cache[number] for number in numbers]
-        asked = [_draw(view.queries, self.config.tasks_per_image, rng) for view in views]
+        image_tokens = model.reasoner.encode_image(pixels)
         segs = [
-            stored.segs[[i for i, _ in row]] for stored, row in zip(features, asked, strict=True)
+            model.reasoner.reason(image_tokens, [texts[start : start + TEXTS_AT_ONCE]]).seg[:, 0]
+            for start in range(0, len(texts), TEXTS_AT_ONCE)
         ]
-        masks = [mask_of(view, query) for view, row in zip(views, asked, strict=True)
-                 for _, query in row]  # fmt: skip
-        images = np.stack([view.image for view in views])
-        return CachedBatch(
-            torch.from_numpy(images).permute(0, 3, 1, 2),
-            [[query["text"] for _, query in row] for row in asked],
-            torch.from_numpy(np.stack(masks)),
-            torch.from_numpy(np.stack([looks_of(view) for view in views])),
-            torch.zeros(len(masks), 0),
-            tokens=torch.stack([stored.tokens for stored in features]).float(),
-            segs=torch.cat(segs).unsqueeze(1),
-        )
+        return Features(tokens.half(), torch.cat(segs).float())
 
 
-def _draw(queries: Sequence[dict], count: int, rng: np.random.Generator) -> list[tuple[int, dict]]:
-    """Draw queries as :func:`draw_queries` does, each with its number."""
-    numbered = [{**query, "number": number} for number, query in enumerate(queries)]
-    return [(query["number"], query) for query in draw_queries(numbered, count, rng)]
-
-
-def describe_inputs(model: Vltp, data: TabletopDataset) -> dict[str, Any]:
+def describe_inputs(model: Vltp, data: TabletopDataset | ExpressionImages) -> dict[str, Any]:
     """Return what tells a dense model and a data set from others, for :func:`record`."""
     digest = hashlib.sha256()
     for part in (model.image_encoder, model.mask_decoder, model.reasoner):
         for tensor in part.state_dict().values():
             digest.update(tensor.float().cpu().numpy().tobytes())
-    scenes = {name: data.description[name] for name in ("seed", "split")}
-    return {"model": digest.hexdigest(), **scenes}
+    about = {"model": digest.hexdigest(), "prompt": model.config.prompt}
+    about |= {"framing": model.config.framing}
+    if isinstance(data, ExpressionImages):
+        return {**about, "data": data.identity}
+    return {**about, **{name: data.description[name] for name in ("seed", "split")}}
 
 
 def record(path: Path, settings: dict[str, Any]) -> None:
-    """Write what a directory's files were made with; ValueError where it was something else."""
+    """Write what a directory's files were made with, once; ValueError where it was something else.
+
+    What an earlier record does not name is taken to be as it was.
+    """
     own = json.loads(json.dumps(settings))  # as it is read: no tuples
-    stored = json.loads(path.read_text()) if path.is_file() else own
-    changed = [name for name in own if stored.get(name) != own[name]]
-    if changed:
-        name = changed[0]
-        raise ValueError(
-            f"{path}: {name} is {stored.get(name)!r}; it is {own[name]!r} now; "
-            "give another directory"
-        )
-    partial_file = path.with_suffix(".part")
-    partial_file.write_text(json.dumps(own))
-    os.replace(partial_file, path)
+    if not path.is_file():
+        write_whole(path, json.dumps(own).encode())
+        return
+    try:
+        stored = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); give another directory") from error
+    for name, value in own.items():
+        if (before := stored.get(name, value)) != value:
+            raise ValueError(
+                f"{path}: {name} is {before!r}; it is {value!r} now; give another directory"
+            )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write under a name that no other process has, then rename: a file that exists is whole.
+
+    Raises:
+        OSError: naming the file, where that fails, as on a full disk; nothing is left of it then.
+    """
+    partial_file = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    try:
+        partial_file.write_bytes(content)
+        os.replace(partial_file, path)
+    except OSError as error:
+        partial_file.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what killed processes have half written; it would stay for ever."""
+    for path in directory.glob("*.part"):
+        try:
+            if time.time() - path.stat().st_mtime > STALE_S:
+                path.unlink()
+        except FileNotFoundError:
+            continue  # another process has removed it, or it is whole now

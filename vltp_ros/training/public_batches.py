@@ -96,21 +96,23 @@ class ExpressionSource(Source):
         return np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self.data))
 
     def _part(self, position: int) -> ExpressionBatch:
-        _, image = self.data.readable(self.number(position))
-        return self._expressions(image, self._draw(position, len(image.entries)))
+        number, image = self.data.readable(self.number(position))
+        return self._expressions(number, image, self._draw(position, len(image.entries)))
 
     def _draw(self, position: int, count: int) -> np.ndarray:
         """Draw which of an image's expressions are asked."""
         rng = np.random.default_rng([self.config.seed, 2, position])
         return np.resize(rng.permutation(count), self.config.tasks_per_image)
 
-    def _expressions(self, image: ImageExpressions, chosen: np.ndarray) -> ExpressionBatch:
-        """Return an image with some of its expressions."""
+    def _expressions(
+        self, number: int, image: ImageExpressions, chosen: np.ndarray
+    ) -> ExpressionBatch:
+        """Return the image of a number with some of its expressions."""
         drawn = [image.draw(int(number)) for number in chosen]
         masks = np.stack([mask for mask, _ in drawn])
         ignored = [np.zeros_like(mask) if extra is None else extra for mask, extra in drawn]
         return ExpressionBatch(
-            torch.from_numpy(_reduced(image.image)).permute(2, 0, 1).unsqueeze(0),
+            torch.from_numpy(reduced(image.image)).permute(2, 0, 1).unsqueeze(0),
             [[image.texts[number] for number in chosen]],
             torch.from_numpy(masks),
             torch.zeros(1, 0, 0, dtype=torch.int64),
@@ -119,7 +121,7 @@ class ExpressionSource(Source):
         )
 
 
-def _reduced(image: np.ndarray) -> np.ndarray:
+def reduced(image: np.ndarray) -> np.ndarray:
     """Scale uint8 [H, W, 3] down to LARGEST, where its longest side is longer."""
     if max(image.shape[:2]) <= LARGEST:
         return image
