@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import resource
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
@@ -16,6 +21,10 @@ import torch
 from builders import tiny_model
 from public_data import write_coco_tasks, write_rio
 
+from vltp_ros.checkpoints.model_directory import load_model
+from vltp_ros.cli.main import main
+from vltp_ros.cli.train import Train
+from vltp_ros.cli.train import run as train
 from vltp_ros.data.expressions import ExpressionImages
 from vltp_ros.training.cached_batches import CachedExpressionSource
 from vltp_ros.training.config import TrainConfig
@@ -53,6 +62,16 @@ def files(directory):
         with np.load(path) as stored:
             arrays[path.name] = [stored["tokens"].astype(np.float32), stored["segs"]]
     return arrays
+
+
+def weights(directory):
+    return load_model(directory).state_dict()
+
+
+def assert_close(ours, theirs, atol):
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=atol, msg=name)
 
 
 @contextmanager
@@ -150,3 +169,78 @@ def test_images_that_cannot_be_read_are_left_out_where_such_are_skipped(tiny, ro
     assert len(files(cache.directory)) == len(images) - 1
     parts = [part for step in range(settings.steps) for part in source.parts(step)]
     assert len(parts) == 4 * len(images)
+
+
+def command(root, base, directory):
+    """A training from stored features, as one types it."""
+    return [
+        "train", "--stage", "prune", "--dataset", "rio-train", "coco-tasks-train",
+        "--data", str(root), "--init", str(base), "--run", str(directory / "run"),
+        "--out", str(directory / "out"), "--cache", str(directory / "cache"),
+        "--steps", "2", "--batch", "20", "--tasks-per-image", "1", "--optimiser", "adamw",
+        "--no-bfloat16", "--device", "cpu",
+    ]  # fmt: skip
+
+
+def test_a_process_that_is_killed_while_it_stores_goes_on(root, base, tmp_path):
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    assert main(command(root, base, straight)) == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vltp_ros.cli.main", *command(root, base, killed)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while len(list((killed / "cache").glob("*.npz"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 2 <= len(files(killed / "cache")) < 39 and not (killed / "run").exists()
+    assert main(command(root, base, killed)) == 0
+    ours, theirs = files(killed / "cache"), files(straight / "cache")
+    assert ours.keys() == theirs.keys() and len(ours) == 39
+    for name, arrays in ours.items():
+        for one, other in zip(arrays, theirs[name], strict=True):
+            np.testing.assert_allclose(one, other, atol=0.01)
+    assert_close(weights(killed / "out"), weights(straight / "out"), atol=0.005)
+
+
+def test_the_command_trains_as_without_a_cache(root, base, tmp_path):
+    settings = dataclasses.replace(SETTINGS, optimiser="adamw", learning_rate=1e-4)
+    losses = []
+    for name, cache in (("computed", None), ("stored", tmp_path / "cache")):
+        arguments = ("prune", root, tmp_path / name, tmp_path / f"{name} model", base, settings)
+        train(Train(*arguments, dataset=("rio-train",), cache=cache))
+        lines = (tmp_path / name / "losses.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["loss"] for line in lines])
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
+    assert_close(weights(tmp_path / "stored model"), weights(tmp_path / "computed model"), 1e-3)
+
+
+def test_scenes_are_stored_by_the_command_too(crowded, base, tmp_path):
+    settings = dataclasses.replace(SETTINGS, batch=2)
+    args = Train("prune", crowded.directory, tmp_path / "run", tmp_path / "out", base, settings)
+    train(dataclasses.replace(args, cache=tmp_path / "cache"))
+    assert len(files(tmp_path / "cache")) == 4
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"--cache is not given; .* was begun with given"):
+        train(args)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"stage": "attention"}, "--cache is x; it is for --stage prune"),
+        ({"edition": 1}, "--cache is x and .* has edition 1"),
+        ({"config": dataclasses.replace(SETTINGS, batch=2, cut_share=0.5)}, "--cut-share is 0.5;"),
+    ],
+)
+def test_a_cache_without_effect_is_refused(
+    crowded, data, base, tmp_path, monkeypatch, changes, reason
+):
+    monkeypatch.chdir(tmp_path)  # where "x" is made
+    data = {1: data, 2: crowded}[changes.pop("edition", 2)].directory
+    given = {"stage": "prune", "config": dataclasses.replace(SETTINGS, batch=2), **changes}
+    directories = {"run": tmp_path / "run", "out": tmp_path / "out", "cache": Path("x")}
+    with pytest.raises(ValueError, match=reason):
+        train(Train(data=data, init=base, **directories, **given))
+    assert not (tmp_path / "run").exists()

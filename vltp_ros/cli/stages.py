@@ -14,10 +14,13 @@ from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource, Source, TrainingData
+from vltp_ros.training.cached_batches import CachedExpressionSource, CachedSource
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
 from vltp_ros.training.crowded_stages import LookingStage, ReasonerStage, TowerStage
+from vltp_ros.training.feature_cache import FeatureCache
 from vltp_ros.training.new_model import new_model
+from vltp_ros.training.public_batches import ExpressionSource
 from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
 from vltp_ros.training.start import load_start, take_sam
 
@@ -67,6 +70,45 @@ def new_stage(name: str, model: Vltp, source: Source) -> nn.Module:
 def new_source(data: TabletopDataset, config: TrainConfig) -> Source:
     """Return what draws batches of a data set's edition."""
     return BatchSource(data, TASKS, config) if data.edition == 1 else CrowdedSource(data, config)
+
+
+def check_cache(args: Train, source: Source) -> None:
+    """Raise ValueError for stored features where none can be used."""
+    if args.cache is None:
+        return
+    if args.stage != "prune":
+        raise ValueError(f"--cache is {args.cache}; it is for --stage prune")
+    if isinstance(source, BatchSource):
+        raise ValueError(
+            f"--cache is {args.cache} and {source.data.directory} has edition 1, whose pictures "
+            "are drawn anew in each step; allowed: scenes of edition 2, or --dataset"
+        )
+
+
+def cached_source(directory: Path, model: Vltp, source: Source) -> Source:
+    """Return what draws the same with stored features, which are all there then.
+
+    Args:
+        directory: of the features.
+        model: that the prune stage starts from.
+        source: of scenes of edition 2 or of public data sets.
+
+    Raises:
+        ValueError: for a directory with other features.
+        OSError: naming the file that cannot be written.
+    """
+    from vltp_ros.evaluation.processes import launched_shard
+
+    first = model.config.pruning.prune_after[0]
+    if isinstance(source, ExpressionSource):
+        cache = FeatureCache(directory, model, source.data, first)
+        cached: CachedExpressionSource | CachedSource = CachedExpressionSource(cache, source.config)
+    else:
+        assert isinstance(source, CrowdedSource)
+        cached = CachedSource(FeatureCache(directory, model, source.data, first), source.config)
+    shard = launched_shard()
+    cached.fill(*((shard.number - 1, shard.count) if shard else ()))
+    return cached
 
 
 def initial_model(args: Train, data: TrainingData) -> Vltp:

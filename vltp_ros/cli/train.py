@@ -41,6 +41,10 @@ class Train(TrainingDataOptions, ForceOption, DeviceOption, Command):
     """LLaVA's weights in a stage that leaves them frozen; as the model says if not given."""
     sam: Path | None = None
     """Model directory whose dense SAM to start with, instead of that of --init or a new one."""
+    cache: Path | None = None
+    """Directory for what the model to start from computes of each image and question, which is then
+    stored once and read in each step, by any run; for the prune stage, with --dataset or scenes of
+    edition 2, whose pictures are not varied then. docs/reproduce.md says how much disk it takes."""
     heads: tuple[Path, ...] = ()
     """Runs of earlier stages whose heads for auxiliary losses to go on with; a stage's heads that
     none of them has are new."""
@@ -51,7 +55,15 @@ def run(args: Train) -> dict:
     import torch
 
     from vltp_ros.checkpoints.model_directory import save_model, sha256
-    from vltp_ros.cli.stages import TRAIN_LLAVA, check_stage, initial_model, new_source, new_stage
+    from vltp_ros.cli.stages import (
+        TRAIN_LLAVA,
+        cached_source,
+        check_cache,
+        check_stage,
+        initial_model,
+        new_source,
+        new_stage,
+    )
     from vltp_ros.training.loop import fit
     from vltp_ros.training.provenance import describe_run, identity, provenance
     from vltp_ros.training.run_directory import CHECKPOINT
@@ -64,8 +76,11 @@ def run(args: Train) -> dict:
         args.data, args.config, lambda scenes: new_source(scenes, args.config)
     )
     check_stage(args.stage, source.data, args.config)
+    check_cache(args, source)
     torch.manual_seed(args.config.seed)
     model = initial_model(args, source.data)
+    if args.cache is not None:
+        source = cached_source(args.cache, model, source)
     stage = new_stage(args.stage, model, source)
     for earlier in args.heads:
         take_heads(stage, earlier)
@@ -75,6 +90,8 @@ def run(args: Train) -> dict:
         "--sam": identity(args.sam),
         "--heads": [sha256(earlier / CHECKPOINT)[:12] for earlier in args.heads],
         "--quantization": model.config.quantization,
+        # Images of public data sets are drawn and seen alike without a cache; scenes are not.
+        "--cache": None if args.cache is None or args.dataset else "given",
     }
     rate = {"dense": 0.0, "prune": args.config.rates[0]}.get(args.stage)
     validation = args.validation(held_out, model, rate)
