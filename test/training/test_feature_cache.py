@@ -182,6 +182,7 @@ def command(root, base, directory):
     ]  # fmt: skip
 
 
+@pytest.mark.slow  # starts a process
 def test_a_process_that_is_killed_while_it_stores_goes_on(root, base, tmp_path):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     assert main(command(root, base, straight)) == 0
