@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from public_data import write_coco_tasks, write_rio
 
 from vltp_ros.cli.main import COMMANDS, main
 
@@ -43,14 +44,20 @@ NOT_RUN = {
 """Why the others are not."""
 
 
-def printed(document: Path) -> list[str]:
-    """The vltp commands in the code blocks of a document, without what the shell does."""
-    text = document.read_text().replace("\\\n", " ")
-    lines = re.findall(r"^ {4}(?:\S+=\S+ )*vltp (.*)$", text, re.MULTILINE)
+def printed(text: str) -> list[str]:
+    """The vltp commands in the code blocks of a text, without what the shell does."""
+    joined = text.replace("\\\n", " ")
+    lines = re.findall(r"^ {4}(?:\S+=\S+ )*vltp (.*)$", joined, re.MULTILINE)
     return [re.split(r"\s+#\s|\s+>\s", line)[0].strip() for line in lines]
 
 
-ALL = sorted({line for document in DOCUMENTS for line in printed(document)})
+ALL = sorted({line for document in DOCUMENTS for line in printed(document.read_text())})
+
+HOW_TO = "## Train and evaluate on RIO and COCO-Tasks\n"
+"""Heading in docs/reproduce.md of the commands that are run one after the other."""
+
+FEWER = "--steps 1 --batch 2 --warmup 1 --val-count 2 --no-bfloat16"
+"""What is added to those that train."""
 
 
 class ParsedError(Exception):
@@ -104,6 +111,29 @@ def test_a_printed_command_does_its_work(line, monkeypatch, tmp_path, capsys):
     assert all(Path(path).is_file() for path in named)
     assert bool(named) == line.startswith(("segment", "figures", "plot"))
     assert answer.strip() or line.startswith("scenes")
+
+
+@pytest.mark.slow
+def test_the_how_to_trains_and_evaluates_as_it_is_printed(base, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pycocotools", reason="pycocotools is missing: pip install '.[data]'")
+    write_rio(tmp_path / "ROOT")
+    write_coco_tasks(tmp_path / "ROOT")
+    (tmp_path / "MODEL").symlink_to(base)
+    monkeypatch.chdir(tmp_path)
+    section = (ROOT / "docs" / "reproduce.md").read_text().split(HOW_TO)[1].split("\n## ")[0]
+    lines = printed(section)
+    assert [line.split()[0] for line in lines] == [
+        "data", *["finetune"] * 2, *["train"] * 3, *["evaluate"] * 4
+    ]  # fmt: skip
+    for line in lines:
+        trains = line.startswith(("finetune", "train"))
+        status = main([*shlex.split(line), *(shlex.split(FEWER) if trains else ())])
+        output = capsys.readouterr()
+        assert status == 0, (line, output.err)
+        if trains:
+            assert (Path(line.split("--out ")[1].split()[0]) / "model.yaml").is_file()
+        if line.startswith("evaluate"):
+            assert "gIoU" in output.out and " expressions; " in output.out
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("train_*.sh")), ids=str)
