@@ -41,6 +41,9 @@ FIRST_STAGES: dict[int, dict[str, type[nn.Module]]] = {
 LATER_STAGES = {"attention": AttentionStage, "prune": PrunedStage}
 """The stages that start from a trained dense model."""
 
+PRUNE_ONLY = ("preset", "prune_after", "cache")
+"""The options that are for the prune stage alone."""
+
 TRAIN_LLAVA = ("tower", "reasoner", "dense", "attention")
 """The stages that train LLaVA's own weights, which must be whole."""
 
@@ -72,13 +75,18 @@ def new_source(data: TabletopDataset, config: TrainConfig) -> Source:
     return BatchSource(data, TASKS, config) if data.edition == 1 else CrowdedSource(data, config)
 
 
+def check_options(args: Train) -> None:
+    """Raise ValueError for an option that has no effect in a stage."""
+    for name in PRUNE_ONLY:
+        value = getattr(args, name)
+        if value and args.stage != "prune":
+            words = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            raise ValueError(f"--{name.replace('_', '-')} is {words}; it is for --stage prune")
+
+
 def check_cache(args: Train, source: Source) -> None:
-    """Raise ValueError for stored features where none can be used."""
-    if args.cache is None:
-        return
-    if args.stage != "prune":
-        raise ValueError(f"--cache is {args.cache}; it is for --stage prune")
-    if isinstance(source, BatchSource):
+    """Raise ValueError for stored features of scenes that have none."""
+    if args.cache is not None and isinstance(source, BatchSource):
         raise ValueError(
             f"--cache is {args.cache} and {source.data.directory} has edition 1, whose pictures "
             "are drawn anew in each step; allowed: scenes of edition 2, or --dataset"
@@ -138,6 +146,8 @@ def _loaded(args: Train, directory: Path, device: torch.device) -> Vltp:
     model = load_start(directory, args.quantization, device)
     if args.stage == "prune" and model.prune_decoder is None:
         _add_pruned_half(model)
+    if args.prune_after:
+        _move_stages(model, args.prune_after, args.config.rates[0])
     return model
 
 
@@ -162,4 +172,15 @@ def _add_pruned_half(model: Vltp) -> None:
     """Give a model a pruned half to train; a prune decoder then ranks image tokens, not LLaVA."""
     model.inherit()
     pruning = dataclasses.replace(model.config.pruning, selector="prune_decoder")
+    model.config = dataclasses.replace(model.config, pruning=pruning)
+
+
+def _move_stages(model: Vltp, prune_after: tuple[int, ...], rate: float) -> None:
+    """Select tokens after other layers, all at one rate; ValueError for layers that are none."""
+    try:
+        model.encoder(prune_after)
+    except ValueError as error:
+        raise ValueError(str(error).replace("prune_after", "--prune-after")) from error
+    rates = (rate,) * len(prune_after)
+    pruning = dataclasses.replace(model.config.pruning, prune_after=prune_after, rates=rates)
     model.config = dataclasses.replace(model.config, pruning=pruning)

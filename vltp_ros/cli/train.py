@@ -41,6 +41,9 @@ class Train(TrainingDataOptions, ForceOption, DeviceOption, Command):
     """LLaVA's weights in a stage that leaves them frozen; as the model says if not given."""
     sam: Path | None = None
     """Model directory whose dense SAM to start with, instead of that of --init or a new one."""
+    prune_after: tuple[int, ...] = ()
+    """1-based global-attention layers after which the prune stage selects tokens; those of --init
+    if not given. The trained model has them, each with the first of --rates."""
     cache: Path | None = None
     """Directory for what the model to start from computes of each image and question, which is then
     stored once and read in each step, by any run; for the prune stage, with --dataset or scenes of
@@ -59,6 +62,7 @@ def run(args: Train) -> dict:
         TRAIN_LLAVA,
         cached_source,
         check_cache,
+        check_options,
         check_stage,
         initial_model,
         new_source,
@@ -70,8 +74,7 @@ def run(args: Train) -> dict:
     from vltp_ros.training.start import take_heads
 
     check_training_output(args.run, args.out, args.force)
-    if args.preset is not None and args.stage != "prune":
-        raise ValueError(f"--preset is {args.preset}; it is for --stage prune")
+    check_options(args)
     source, held_out = args.sources(
         args.data, args.config, lambda scenes: new_source(scenes, args.config)
     )
@@ -90,6 +93,7 @@ def run(args: Train) -> dict:
         "--sam": identity(args.sam),
         "--heads": [sha256(earlier / CHECKPOINT)[:12] for earlier in args.heads],
         "--quantization": model.config.quantization,
+        "--prune-after": model.config.pruning.prune_after if args.stage == "prune" else None,
         # Images of public data sets are drawn and seen alike without a cache; scenes are not.
         "--cache": None if args.cache is None or args.dataset else "given",
     }
