@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "types": (),
     "paths": (),
     "kernels": (),
+    "processes": (),
     "progress": (),
     "network": ("kernels", "settings"),
     "checkpoints": ("network", "paths", "progress", "settings"),
@@ -24,10 +25,12 @@ MAY_IMPORT = {
     "imaging": ("paths", "progress", "runtime", "types"),
     "simulation": ("paths", "progress"),
     "data": ("imaging", "paths", "progress"),
-    "training": ("checkpoints", "data", "network", "progress", "settings", "simulation"),
+    "training": (
+        "checkpoints", "data", "network", "processes", "progress", "settings", "simulation",
+    ),
     "evaluation": (
-        "checkpoints", "data", "imaging", "kernels", "network", "progress", "runtime", "settings",
-        "simulation", "training", "types",
+        "checkpoints", "data", "imaging", "kernels", "network", "processes", "progress", "runtime",
+        "settings", "simulation", "training", "types",
     ),
     "node": ("action", "imaging", "msg", "network", "paths", "runtime", "settings", "srv", "types"),
     "rig": (
@@ -35,8 +38,8 @@ MAY_IMPORT = {
         "types",
     ),
     "cli": (
-        "checkpoints", "data", "evaluation", "imaging", "network", "paths", "progress", "rig",
-        "runtime", "settings", "simulation", "training", "types",
+        "checkpoints", "data", "evaluation", "imaging", "network", "paths", "processes", "progress",
+        "rig", "runtime", "settings", "simulation", "training", "types",
     ),
     "__main__": ("cli",),
 }  # fmt: skip

@@ -86,8 +86,8 @@ def run(args: Evaluate) -> dict | None:
     Of several processes that a launcher starts, only the first returns what came of it.
     """
     from vltp_ros.evaluation.machine import measured_on
-    from vltp_ros.evaluation.processes import own_device
     from vltp_ros.evaluation.tabletop import DEFAULT_SETTINGS, Setting, evaluate
+    from vltp_ros.processes import own_device
 
     _refuse_what_has_no_effect(args)
     public, shard = _public(args), _shard(args)

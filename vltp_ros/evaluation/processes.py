@@ -1,39 +1,21 @@
-"""The processes that a launcher, torchrun or accelerate's, starts for one evaluation."""
+"""An evaluation that the processes of a launcher share."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vltp_ros.evaluation.expressions import Evaluation
 from vltp_ros.evaluation.sharded import Collected, Shard, ShardedRun
-
-PATIENCE = timedelta(days=7)
-"""How long processes wait for the slowest; a launcher ends them when one fails."""
+from vltp_ros.processes import this_process, together
 
 
 def launched_shard() -> Shard | None:
     """Return the part of this process, one of several of a launcher; None for a process alone."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    return Shard(int(os.environ["RANK"]) + 1, count) if count > 1 else None
-
-
-def own_device(device: str) -> str:
-    """Return the device of this process: on a machine with several GPUs each has its own.
-
-    Args:
-        device: as it was given, for all processes.
-    """
-    if launched_shard() is None or device not in ("auto", "cuda") or not torch.cuda.is_available():
-        return device
-    return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    process = this_process()
+    return Shard(process.rank + 1, process.count) if process.count > 1 else None
 
 
 def evaluate_shard(
@@ -62,24 +44,7 @@ def evaluate_shard(
     """
     images = [entry.image_id for entry in evaluation.expressions]
     run = ShardedRun(directory, options, images, len(evaluation.settings), shard.count)
-    speaks = launched_shard() is None or shard.number == 1
-    with _together():
+    speaks = this_process().is_first
+    with together(cpu=True):  # nothing but the end is exchanged
         run.fill(shard, hardware, partial(evaluation.measure, progress=speaks))
     return run.collect() if speaks else None
-
-
-@contextmanager
-def _together() -> Iterator[None]:
-    """Leave a ``with`` statement when all processes of the launcher do; at once in one alone.
-
-    An error leaves it without the others, which the launcher then ends.
-    """
-    if launched_shard() is None:
-        yield
-        return
-    from accelerate import PartialState  # not before: its import takes a second
-
-    state = PartialState(cpu=True, timeout=PATIENCE)  # gloo: nothing but the end is exchanged
-    yield
-    state.wait_for_everyone()
-    state.destroy_process_group()
