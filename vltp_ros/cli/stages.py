@@ -11,6 +11,7 @@ from torch import nn
 
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.processes import this_process
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource, Source, TrainingData
@@ -105,8 +106,6 @@ def cached_source(directory: Path, model: Vltp, source: Source) -> Source:
         ValueError: for a directory with other features.
         OSError: naming the file that cannot be written.
     """
-    from vltp_ros.evaluation.processes import launched_shard
-
     first = model.config.pruning.prune_after[0]
     if isinstance(source, ExpressionSource):
         cache = FeatureCache(directory, model, source.data, first)
@@ -114,8 +113,8 @@ def cached_source(directory: Path, model: Vltp, source: Source) -> Source:
     else:
         assert isinstance(source, CrowdedSource)
         cached = CachedSource(FeatureCache(directory, model, source.data, first), source.config)
-    shard = launched_shard()
-    cached.fill(*((shard.number - 1, shard.count) if shard else ()))
+    process = this_process()
+    cached.fill(process.rank, process.count)
     return cached
 
 
