@@ -27,10 +27,13 @@ class Process:
         return self.rank == 0
 
 
+ALONE = Process()
+
+
 def this_process() -> Process:
     """Return which process this is; one that no launcher started is alone."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
-    return Process(int(os.environ["RANK"]), count) if count > 1 else Process()
+    return Process(int(os.environ["RANK"]), count) if count > 1 else ALONE
 
 
 def own_device(device: str) -> str:

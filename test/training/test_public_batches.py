@@ -21,6 +21,7 @@ from public_data import (
 
 from vltp_ros.data.entries import DataError
 from vltp_ros.data.expressions import ExpressionImages
+from vltp_ros.processes import Process
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.public_batches import ExpressionSource
 from vltp_ros.training.stages import PrunedStage
@@ -62,10 +63,10 @@ def test_parts_follow_from_seed_and_step_and_processes_share_them(root):
     assert [part.tasks for part in parts] == [part.tasks for part in again]
     assert len(parts) == 4 and parts[0].images.shape == (1, 3, 48, 64)
     assert all(part.masks.shape == (2, 48, 64) and len(part.tasks[0]) == 2 for part in parts)
-    shared = [part for rank in range(2) for part in source.parts(1, rank, 2)]
+    shared = [part for rank in range(2) for part in source.parts(1, Process(rank, 2))]
     assert all(torch.equal(a.images, b.images) for a, b in zip(parts, shared, strict=True))
-    with pytest.raises(ValueError, match="batch is 4; 3 processes need a multiple"):
-        source.parts(0, 0, 3)
+    with pytest.raises(ValueError, match="--batch is 4; 3 processes need a multiple of 3"):
+        source.parts(0, Process(0, 3))
 
 
 def test_an_epoch_shows_every_image_once(root):

@@ -39,12 +39,16 @@ class Finetune(TrainingDataOptions, ForceOption, DeviceOption, Command):
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = FINETUNING
 
 
-def run(args: Finetune) -> dict:
-    """Train and write the model directory; ValueError for a model that is no such start."""
+def run(args: Finetune) -> dict | None:
+    """Train and write the model directory; ValueError for a model that is no such start.
+
+    Of several processes that a launcher starts, only the first writes it and returns what it did.
+    """
     import torch
 
     from vltp_ros.checkpoints.adapters import add_adapter
     from vltp_ros.checkpoints.model_directory import save_model
+    from vltp_ros.processes import own_device, this_process
     from vltp_ros.runtime.device import resolve_device
     from vltp_ros.simulation import TASKS
     from vltp_ros.training.batches import BatchSource
@@ -61,7 +65,7 @@ def run(args: Finetune) -> dict:
     )
     torch.manual_seed(config.seed)
     why = "a new one would start from other weights"
-    device = resolve_device(args.device)
+    device = resolve_device(own_device(args.device))
     model = load_start(args.init, args.quantization, device, no_adapter=why)
     add_adapter(model.reasoner.llava, args.lora)
     options = {
@@ -72,6 +76,8 @@ def run(args: Finetune) -> dict:
     validation = args.validation(held_out, model, 0.0)
     stage = LoraStage(model, config).train()
     seconds = fit(stage, source, config, args.run, options, validation)
+    if not this_process().is_first:
+        return None
     if model.prune_decoder is not None:
         model.inherit()
     what = describe_run("finetune", config, seconds, source.data)

@@ -15,6 +15,7 @@ from typing import Any
 
 from vltp_ros.cli import completion
 from vltp_ros.cli.parsing import parse, similar
+from vltp_ros.processes import this_process
 
 COMMANDS = {
     "segment": ("Segment", "find what serves a task in a picture"),
@@ -80,7 +81,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         module = importlib.import_module(f"vltp_ros.cli.{name}")
         options = parse(getattr(module, COMMANDS[name][0]), rest, name)
-        _set_up_logging(options.quiet, options.verbose)
+        _set_up_logging(options.quiet or not this_process().is_first, options.verbose)
         answer = module.run(options)
     except KeyboardInterrupt:
         _fail(f"vltp {name}: interrupted")

@@ -11,7 +11,7 @@ from torch import nn
 
 from vltp_ros.data.scenes import TabletopDataset
 from vltp_ros.network.vltp import Vltp
-from vltp_ros.processes import this_process
+from vltp_ros.processes import own_device, this_process
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource, Source, TrainingData
@@ -120,7 +120,7 @@ def cached_source(directory: Path, model: Vltp, source: Source) -> Source:
 
 def initial_model(args: Train, data: TrainingData) -> Vltp:
     """Load or build the model to train."""
-    device = resolve_device(args.device)
+    device = resolve_device(own_device(args.device))
     if args.stage in LATER_STAGES:
         if args.sam is not None:
             raise ValueError(

@@ -53,8 +53,11 @@ class Train(TrainingDataOptions, ForceOption, DeviceOption, Command):
     none of them has are new."""
 
 
-def run(args: Train) -> dict:
-    """Train and write the model directory; ValueError for arguments that do not fit together."""
+def run(args: Train) -> dict | None:
+    """Train and write the model directory; ValueError for arguments that do not fit together.
+
+    Of several processes that a launcher starts, only the first writes it and returns what it did.
+    """
     import torch
 
     from vltp_ros.checkpoints.model_directory import save_model, sha256
@@ -68,6 +71,7 @@ def run(args: Train) -> dict:
         new_source,
         new_stage,
     )
+    from vltp_ros.processes import this_process
     from vltp_ros.training.loop import fit
     from vltp_ros.training.provenance import describe_run, identity, provenance
     from vltp_ros.training.run_directory import CHECKPOINT
@@ -100,6 +104,8 @@ def run(args: Train) -> dict:
     rate = {"dense": 0.0, "prune": args.config.rates[0]}.get(args.stage)
     validation = args.validation(held_out, model, rate)
     seconds = fit(stage.train(), source, args.config, args.run, options, validation)
+    if not this_process().is_first:
+        return None
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
     base = None if args.stage in TRAIN_LLAVA else args.init

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
+from vltp_ros.processes import ALONE, Process
 from vltp_ros.simulation import Task
 from vltp_ros.training.config import TrainConfig
 
@@ -40,6 +41,14 @@ class Batch:
             if isinstance(value, Tensor)
         }
         return replace(self, **tensors)
+
+    def images_from(self, first: int, count: int) -> Self:
+        """Return ``count`` images, from a 0-based one on, with all that belongs to them."""
+        whole, fields = len(self.images), {}
+        for name, value in vars(self).items():
+            rows = len(value) // whole  # of each image
+            fields[name] = value[first * rows : (first + count) * rows]
+        return replace(self, **fields)
 
 
 @dataclass(frozen=True)
@@ -78,21 +87,41 @@ class Source(ABC):
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, a pure function of the seed, the step and the data set."""
 
-    def parts(self, step: int, rank: int = 0, processes: int = 1) -> list[Batch]:
-        """Return the micro-batches of one process for a step, all of equally many images."""
-        return [self.batch(step)]  # replaced later, by slices for each process
+    def share(self, process: Process) -> int:
+        """Return how many images of each step's batch are those of one process.
 
-    def batches(self, start: int) -> Iterator[tuple[int, list[Batch]]]:
+        Raises:
+            ValueError: for a batch that the processes cannot share equally, in whole micro-batches.
+        """
+        config, count = self.config, process.count
+        unit = count * (config.micro_batch or 1)
+        if config.batch % unit:
+            each = f" with {config.micro_batch} images at once" if config.micro_batch else ""
+            raise ValueError(
+                f"--batch is {config.batch}; {count} processes{each} need a multiple of {unit}"
+            )
+        return config.batch // count
+
+    def parts(self, step: int, process: Process = ALONE) -> list[Batch]:
+        """Return the micro-batches of one process for a step, all of equally many images.
+
+        Each process draws the whole batch, and takes its share.
+        """
+        count, batch = self.share(process), self.batch(step)
+        first, size = process.rank * count, self.config.micro_batch or count
+        return [batch.images_from(number, size) for number in range(first, first + count, size)]
+
+    def batches(self, start: int, process: Process = ALONE) -> Iterator[tuple[int, list[Batch]]]:
         """Yield (step, parts) from ``start`` to the last step; the next ones are read ahead."""
         readers, steps = self.config.readers, self.config.steps
         with ThreadPoolExecutor(readers) as pool:
             ahead: deque[Future[list[Batch]]] = deque()
             for step in range(start, min(start + readers, steps)):
-                ahead.append(pool.submit(self.parts, step))
+                ahead.append(pool.submit(self.parts, step, process))
             for step in range(start, steps):
                 parts = ahead.popleft().result()
                 if step + readers < steps:
-                    ahead.append(pool.submit(self.parts, step + readers))
+                    ahead.append(pool.submit(self.parts, step + readers, process))
                 yield step, parts
 
 

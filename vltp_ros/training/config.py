@@ -30,6 +30,14 @@ class TrainConfig:
 
     steps: int = setting(4000, "optimiser steps", low=1)
     batch: int = setting(8, "images per step", low=1)
+    micro_batch: int | None = setting(
+        None,
+        "images of scenes computed at once, whose gradients add up to a step's; all that a process "
+        "has of a batch if not given, and always one of public data sets. Losses that weigh kinds "
+        "or leave out what nothing answers do so among these",
+        low=1,
+        changes_result=False,
+    )
     tasks_per_image: int = setting(3, "tasks drawn for each image", low=1)
     mosaic: bool = setting(
         False,
@@ -196,6 +204,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.batch % (self.micro_batch or 1):
+            raise ValueError(
+                f"TrainConfig.micro_batch is {self.micro_batch}; TrainConfig.batch is "
+                f"{self.batch} and must be a multiple of it"
+            )
 
     def check_stage(self, stage: str, edition: int) -> None:
         """Refuse what was changed and a stage does not use.

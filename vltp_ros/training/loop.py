@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vltp_ros.network.hardware import has_bfloat16
+from vltp_ros.processes import this_process, together
 from vltp_ros.progress import progress_bar
-from vltp_ros.training.batches import Batch, Source
+from vltp_ros.training.batches import Source
 from vltp_ros.training.config import TrainConfig
+from vltp_ros.training.journals import open_journals
 from vltp_ros.training.muon import Muon
-from vltp_ros.training.run_directory import LOSSES, begin, learning, options_of, resume, save
+from vltp_ros.training.replica import Replica, refuse_other_starts
+from vltp_ros.training.run_directory import begin, learning, options_of, resume, save
 from vltp_ros.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -59,63 +59,60 @@ def fit(
         ValueError: if ``run`` was begun with other options or settings, on other data or for other
             weights, or if its checkpoint is damaged.
     """
-    begin(run, {**(options or {}), "--data": source.data.identity, **options_of(config)})
-    device = next(iter(learning(stage).values())).device
+    process, device = this_process(), next(iter(learning(stage).values())).device
+    source.share(process)  # refuses a batch that cannot be shared, before anything is written
+    begun = {**(options or {}), "--data": source.data.identity, **options_of(config)}
+    if process.is_first:
+        begin(run, begun)
     bfloat16 = has_bfloat16(device) if config.bfloat16 is None else config.bfloat16
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=bfloat16)
     optimisers = _optimisers(stage, config, torch.bfloat16 if bfloat16 else torch.float32)
     start, spent = resume(stage, optimisers, run)
-    begun = time.monotonic() - spent
-    batches, steps = source.batches(start), config.steps
-    bar = progress_bar(batches, initial=start, total=steps, unit="step", mininterval=2)
-    with (run / LOSSES).open("a") as file, bar, logging_redirect_tqdm():
-        mean = None  # of the latest losses
-        for step, parts in bar:
-            _set_rates(optimisers, schedule(step, config))
-            _seed(config.seed, step)
-            on_device = [part.to(device) for part in parts]
-            losses = _learn(stage, on_device, step, optimisers, autocast, config.clip)
-            mean = losses["loss"] if mean is None else mean + LATEST * (losses["loss"] - mean)
-            bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
-            if validation is not None and validation.is_due(step):
-                measured = validation(stage, autocast)
-                shown = ", ".join(f"{name} {value:.3f}" for name, value in measured.items())
-                log.info("step %d: %s", step + 1, shown)
-                losses |= measured
-            file.write(json.dumps({"step": step, **losses}) + "\n")
-            if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-                file.flush()
-                save(stage, optimisers, step + 1, time.monotonic() - begun, run)
-    return time.monotonic() - begun
+    since = time.monotonic() - spent
+    with together(device.type == "cpu"):
+        refuse_other_starts(process, begun, start, run)
+        replica, batches = Replica(stage, process), source.batches(start, process)
+        options_of_bar = {"initial": start, "total": config.steps, "unit": "step", "mininterval": 2}
+        bar = progress_bar(batches, shown=process.is_first, **options_of_bar)
+        with open_journals(run, start, process) as journals, bar, logging_redirect_tqdm():
+            mean = None  # of the latest losses
+            for step, parts in bar:
+                _set_rates(optimisers, schedule(step, config))
+                losses = replica.learn([p.to(device) for p in parts], step, config.seed, autocast)
+                _update(stage, step, optimisers, config.clip)
+                mean = losses["loss"] if mean is None else mean + LATEST * (losses["loss"] - mean)
+                bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
+                if validation is not None and validation.is_due(step):
+                    losses |= _validate(validation, step, stage, autocast)
+                journals.write(step, losses)
+                last = step + 1 == config.steps
+                if process.is_first and (last or (step + 1) % config.save_every == 0):
+                    journals.flush()
+                    save(stage, optimisers, step + 1, time.monotonic() - since, run)
+    return time.monotonic() - since
 
 
-def _learn(
-    stage: nn.Module,
-    parts: Sequence[Batch],
-    step: int,
-    optimisers: list[torch.optim.Optimizer],
-    autocast: Callable[[], AbstractContextManager],
-    clip: float,
-) -> dict[str, float]:
-    """Run one step; return the losses, means over its parts, whose gradients add up.
-
-    Raises:
-        RuntimeError: for a gradient that is not finite.
-    """
-    stage.zero_grad(set_to_none=True)
-    means: defaultdict[str, float] = defaultdict(float)
-    for part in parts:
-        with autocast():
-            losses = stage(part, step)
-        (losses["loss"] / len(parts)).backward()
-        for name, value in losses.items():
-            means[name] += value.item() / len(parts)
+def _update(
+    stage: nn.Module, step: int, optimisers: list[torch.optim.Optimizer], clip: float
+) -> None:
+    """Let the optimisers use the gradients; RuntimeError for one that is not finite."""
     norm = nn.utils.clip_grad_norm_(learning(stage).values(), clip)
     if not torch.isfinite(norm):
         raise RuntimeError(f"the gradient at step {step} is {norm.item()}; see losses.jsonl")
     for optimiser in optimisers:
         optimiser.step()
-    return {name: round(value, 5) for name, value in means.items()}
+
+
+def _validate(
+    validation: Validation,
+    step: int,
+    stage: nn.Module,
+    autocast: Callable[[], AbstractContextManager],
+) -> dict[str, float]:
+    """Return what a validation after a step measures, and log it."""
+    measured = validation(stage, autocast)
+    log.info("step %d: %s", step + 1, ", ".join(f"{n} {v:.3f}" for n, v in measured.items()))
+    return measured
 
 
 def schedule(step: int, config: TrainConfig) -> float:
@@ -125,11 +122,6 @@ def schedule(step: int, config: TrainConfig) -> float:
     share = (step - config.warmup) / max(1, config.steps - config.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * share))
     return config.final_share + (1 - config.final_share) * cosine
-
-
-def _seed(seed: int, step: int) -> None:
-    """Let what a step draws, e.g. for dropout, depend on nothing else, so that a run can resume."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
 
 
 def _optimisers(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vltp_ros.data.expressions import ExpressionImages, ImageExpressions
 from vltp_ros.network.preprocessing import fitted_size
+from vltp_ros.processes import ALONE, Process
 from vltp_ros.training.batches import Batch, Source
 from vltp_ros.training.config import TrainConfig
 
@@ -20,6 +21,7 @@ LARGEST = 1024
 """Side of SAM's input in all published sizes, pixels: of a larger image it sees no more."""
 
 SCENES_ONLY = (
+    "micro_batch",
     "mosaic",
     "cut_share",
     "further_tasks",
@@ -72,19 +74,15 @@ class ExpressionSource(Source):
         """Raise TypeError: images differ in size, so that a step has :meth:`parts` instead."""
         raise TypeError("images of public data sets have parts, not a batch")
 
-    def parts(self, step: int, rank: int = 0, processes: int = 1) -> list[Batch]:
+    def parts(self, step: int, process: Process = ALONE) -> list[Batch]:
         """Return the micro-batches of one process for a step, of one image each.
 
         Raises:
             DataError: for an image that cannot be read, unless bad ones are skipped.
             ValueError: for a batch that the processes cannot share equally.
         """
-        count, left = divmod(self.config.batch, processes)
-        if left:
-            raise ValueError(
-                f"batch is {self.config.batch}; {processes} processes need a multiple of them"
-            )
-        first = step * self.config.batch + rank * count
+        count = self.share(process)
+        first = step * self.config.batch + process.rank * count
         return [self._part(position) for position in range(first, first + count)]
 
     def number(self, position: int) -> int:

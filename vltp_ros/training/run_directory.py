@@ -47,7 +47,7 @@ def begin(run: Path, options: Mapping[str, Any]) -> None:
             raise ValueError(f"{path} is damaged ({error}); give another --run") from error
     refuse_other_options(own, stored, f"the run in {run}")
     run.mkdir(parents=True, exist_ok=True)
-    _write(path, json.dumps(stored, indent=1) + "\n")
+    replace_text(path, json.dumps(stored, indent=1) + "\n")
 
 
 def learning(stage: nn.Module) -> dict[str, Tensor]:
@@ -75,7 +75,7 @@ def save(
 def resume(
     stage: nn.Module, optimisers: list[torch.optim.Optimizer], run: Path
 ) -> tuple[int, float]:
-    """Load a run's checkpoint, and drop the losses of steps that will be run again.
+    """Load a run's checkpoint.
 
     Returns:
         Its step, and the seconds spent before; 0 and 0 for a new run.
@@ -85,7 +85,6 @@ def resume(
     """
     path = run / CHECKPOINT
     if not path.is_file():
-        _cut_losses(run / LOSSES, 0)
         return 0, 0.0
     saved = read_checkpoint(path)
     for name, parameter in learning(stage).items():
@@ -105,7 +104,6 @@ def resume(
             f"{path} is of another run: its optimisers are of other weights; give another --run, "
             "or the settings of that one"
         ) from error
-    _cut_losses(run / LOSSES, saved["step"])
     return saved["step"], saved["seconds"]
 
 
@@ -127,13 +125,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     )
 
 
-def _cut_losses(path: Path, step: int) -> None:
-    """Drop the lines from a step on."""
-    if path.is_file():
-        _write(path, "".join(path.read_text().splitlines(keepends=True)[:step]))
-
-
-def _write(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
     """Write under another name, then rename: a file that exists is whole."""
     partial_file = path.with_suffix(".part")
     partial_file.write_text(text)
