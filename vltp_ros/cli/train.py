@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -13,6 +13,10 @@ from vltp_ros.cli.output import ForceOption, check_training_output
 from vltp_ros.cli.training_data import TrainingDataOptions
 from vltp_ros.network.config import TrainingQuantization
 from vltp_ros.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from vltp_ros.data.scenes import TabletopDataset
+    from vltp_ros.training.batches import Source
 
 
 @dataclass
@@ -79,10 +83,14 @@ def run(args: Train) -> dict | None:
 
     check_training_output(args.run, args.out, args.force)
     check_options(args)
-    source, held_out = args.sources(
-        args.data, args.config, lambda scenes: new_source(scenes, args.config)
-    )
-    check_stage(args.stage, source.data, args.config)
+
+    def source_of(scenes: TabletopDataset) -> Source:
+        check_stage(args.stage, scenes, args.config)  # before what batches need of scenes
+        return new_source(scenes, args.config)
+
+    source, held_out = args.sources(args.data, args.config, source_of)
+    if args.dataset:
+        check_stage(args.stage, source.data, args.config)
     check_cache(args, source)
     torch.manual_seed(args.config.seed)
     model = initial_model(args, source.data)
