@@ -79,11 +79,13 @@ class ValidationOptions:
         count = min(self.val_count, len(data))
         if rate is None:
             return Validation(source, self.val_every, count)
+        config = source.config
+        reactivation = {"returns": not config.no_return, "merges": not config.no_merge}
 
         def measure() -> dict[str, float]:
             if isinstance(data, ExpressionImages):
-                return {"giou": expressions_giou(model, data, count, rate)}
+                return {"giou": expressions_giou(model, data, count, rate, **reactivation)}
             assert isinstance(data, TabletopDataset)
-            return {"giou": scenes_giou(model, data, count, rate)}
+            return {"giou": scenes_giou(model, data, count, rate, **reactivation)}
 
         return Validation(source, self.val_every, count, measure)

@@ -16,7 +16,9 @@ from vltp_ros.network.vltp import Vltp
 from vltp_ros.runtime.masks import finish_masks
 
 
-def scenes_giou(model: Vltp, data: TabletopDataset, count: int, rate: float = 0.0) -> float:
+def scenes_giou(
+    model: Vltp, data: TabletopDataset, count: int, rate: float = 0.0, **reactivation: bool
+) -> float:
     """Return a model's gIoU, 0..1, on all questions about stored scenes.
 
     A session would change the weights' type; this leaves the model as it is.
@@ -26,17 +28,20 @@ def scenes_giou(model: Vltp, data: TabletopDataset, count: int, rate: float = 0.
         data: scenes of either edition.
         count: number of scenes, the first ones.
         rate: share of tokens frozen at each of the model's stages; 0 prunes nothing.
+        **reactivation: ``returns`` and ``merges`` of PrunedSam.encode.
     """
     metrics = MaskMetrics()
     for index in range(count):
         scene = data[index]
-        answers = _answers(model, scene.image, scene.texts, rate)
+        answers = _answers(model, scene.image, scene.texts, rate, **reactivation)
         for answered, query in zip(answers, scene.queries, strict=True):
             metrics.add(answered, scene.mask(query))
     return metrics.giou
 
 
-def expressions_giou(model: Vltp, data: ExpressionImages, count: int, rate: float = 0.0) -> float:
+def expressions_giou(
+    model: Vltp, data: ExpressionImages, count: int, rate: float = 0.0, **reactivation: bool
+) -> float:
     """Return a model's gIoU, 0..1, on public data, as :func:`scenes_giou` does on scenes.
 
     Args:
@@ -44,18 +49,21 @@ def expressions_giou(model: Vltp, data: ExpressionImages, count: int, rate: floa
         data: images with expressions.
         count: number of images, spread evenly, of which each has one expression asked.
         rate: share of tokens frozen at each of the model's stages; 0 prunes nothing.
+        **reactivation: ``returns`` and ``merges`` of PrunedSam.encode.
     """
     metrics = MaskMetrics()
     for number in range(count):
         index, image = data.readable(number * len(data) // count)
         asked = index % len(image.entries)
-        (answered,) = _answers(model, image.image, [image.texts[asked]], rate)
+        (answered,) = _answers(model, image.image, [image.texts[asked]], rate, **reactivation)
         metrics.add(answered, *image.draw(asked))
     return metrics.giou
 
 
 @torch.no_grad()
-def _answers(model: Vltp, image: np.ndarray, texts: Sequence[str], rate: float) -> list[np.ndarray]:
+def _answers(
+    model: Vltp, image: np.ndarray, texts: Sequence[str], rate: float, **reactivation: bool
+) -> list[np.ndarray]:
     """Return a mask, bool [H, W], for each text about an image, uint8 [H, W, 3]."""
     device = model.pixel_mean.device
     stages = model.config.pruning.prune_after if rate else ()
@@ -63,7 +71,8 @@ def _answers(model: Vltp, image: np.ndarray, texts: Sequence[str], rate: float) 
     segs = model.reasoner(pixels, [list(texts)])
     tokens = model.stem(model.preprocess(pixels), stages).expand(len(segs), -1, -1)
     budget = fixed_budget([rate] * len(stages))
-    logits = model.draw(model.encode(tokens, stages, budget, model.score(segs)), segs)
+    encoded = model.encode(tokens, stages, budget, model.score(segs), **reactivation)
+    logits = model.draw(encoded, segs)
     side, size = model.config.encoder.img_size, (image.shape[0], image.shape[1])
     masks = finish_masks(eager, logits, side, size, model.config.threshold)
     if logits.is_cuda:  # what comes down is there once the queue has got so far

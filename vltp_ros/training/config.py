@@ -152,6 +152,20 @@ class TrainConfig:
         commands=STAGES_ONLY,
         stages=PRUNE,
     )
+    no_return: bool = setting(
+        False,
+        "tokens that a stage leaves out stay out at the next: without the first half of VLTP's "
+        "reactivation (prune stage only)",
+        commands=STAGES_ONLY,
+        stages=PRUNE,
+    )
+    no_merge: bool = setting(
+        False,
+        "the mask decoder sees zeros in place of the tokens that the last stage leaves out: "
+        "without the second half of VLTP's reactivation (prune stage only)",
+        commands=STAGES_ONLY,
+        stages=PRUNE,
+    )
     mask_size: str = setting(
         "half",
         "pixels that masks are compared at: half: those of half of SAM's input, a quarter as many "

@@ -194,10 +194,16 @@ class PrunedStage(nn.Module):
             model: with a pruned half.
             config: settings of the run.
             rates: of each stage, in all steps; (): each step draws one of the settings' for all.
+
+        Raises:
+            ValueError: where tokens are not to return, and there is no second stage to return at.
         """
         super().__init__()
         self.model, self.config, self.rates = model, config, tuple(rates)
         self.prune_after = model.config.pruning.prune_after
+        if config.no_return and len(self.prune_after) < 2:
+            where = " ".join(map(str, self.prune_after)) or "no layer"
+            raise ValueError(f"--no-return is given; tokens are selected after {where} alone")
         train_only(model, self.trained[:1] if config.freeze_mask_decoder else self.trained)
 
     def train(self, mode: bool = True) -> PrunedStage:
@@ -213,8 +219,15 @@ class PrunedStage(nn.Module):
         tokens = tokens.repeat_interleave(len(batch.tasks[0]), 0)
         drawn = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
         budget = fixed_budget(self.rates or (drawn,) * len(self.prune_after))
-        soft = self.config.top_k == "soft"
-        encoded = model.encode(tokens, self.prune_after, budget, model.score(seg), soft=soft)
+        encoded = model.encode(
+            tokens,
+            self.prune_after,
+            budget,
+            model.score(seg),
+            returns=not self.config.no_return,
+            merges=not self.config.no_merge,
+            soft=self.config.top_k == "soft",
+        )
         logits, size = model.draw(encoded, seg), self.config.mask_size
         mask = image_mask_loss(logits, batch.masks, side, size, _ignored(batch))
         grid = (model.config.encoder.grid,) * 2
