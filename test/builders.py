@@ -1,8 +1,10 @@
-"""Small random networks for tests."""
+"""Small random networks for tests, and a full disk."""
 
 from __future__ import annotations
 
 import dataclasses
+import resource
+from contextlib import contextmanager
 
 import torch
 
@@ -73,3 +75,14 @@ def random_adapter(model: Vltp, config: LoraConfig | None = None, seed: int = 0)
     for parameter in adapter_parameters(model.reasoner.llava):
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def room_for(size: int):
+    """Let no file grow beyond so many bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

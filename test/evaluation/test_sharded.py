@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
-from builders import tiny_model
+from builders import room_for, tiny_model
 from public_data import write_coco_tasks, write_rio
 
 from vltp_ros.cli.evaluate import describe
@@ -178,17 +176,6 @@ def test_a_shard_that_was_cut_or_changed_is_refused_by_name(evaluation, tmp_path
     path.with_name("shard-1-of-2.jsonl").write_bytes(b"".join(lines))  # under another name
     with pytest.raises(ValueError, match=r"--shard is 1/2; .* was begun with 2/2"):
         run.collect()
-
-
-@contextmanager
-def room_for(size: int):
-    """Let no file grow beyond so many bytes, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_is_said_and_costs_one_line(evaluation, tmp_path):

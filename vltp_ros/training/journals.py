@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vltp_ros.processes import Process
-from vltp_ros.training.run_directory import LOSSES, replace_text
+from vltp_ros.training.run_directory import LOSSES, naming, replace_text
 
 
 class Journal(Protocol):
@@ -62,19 +62,23 @@ class LossLines:
 
     def __init__(self, run: Path, start: int) -> None:
         """Open the file of a run, without the lines from ``start`` on."""
-        path = run / LOSSES
-        if path.is_file():
-            replace_text(path, "".join(path.read_text().splitlines(keepends=True)[:start]))
-        self._file = path.open("a")
+        self._path = run / LOSSES
+        if self._path.is_file():
+            lines = self._path.read_text().splitlines(keepends=True)
+            replace_text(self._path, "".join(lines[:start]))
+        self._file = self._path.open("a")
 
     def write(self, step: int, measured: Mapping[str, float]) -> None:
         """Add a line."""
-        self._file.write(json.dumps({"step": step, **measured}) + "\n")
+        with naming(self._path):
+            self._file.write(json.dumps({"step": step, **measured}) + "\n")
 
     def flush(self) -> None:
         """Hand over all lines."""
-        self._file.flush()
+        with naming(self._path):
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with naming(self._path):
+            self._file.close()

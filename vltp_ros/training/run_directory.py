@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -62,14 +63,16 @@ def save(
     seconds: float,
     run: Path,
 ) -> None:
-    """Write the checkpoint of a run after ``step`` steps that took ``seconds``."""
-    path = run / CHECKPOINT
+    """Write the checkpoint of a run after ``step`` steps that took ``seconds``.
+
+    Raises:
+        OSError: naming the file, where it cannot be written; the one before is still there.
+    """
     tensors = {**learning(stage), **dict(stage.named_buffers())}
     weights = {name: tensor.detach() for name, tensor in tensors.items()}
-    state = {"stage": weights, "step": step, "seconds": seconds}
-    partial_file = path.with_suffix(".part")
-    torch.save({**state, "optimisers": [o.state_dict() for o in optimisers]}, partial_file)
-    os.replace(partial_file, path)
+    state: dict[str, Any] = {"stage": weights, "step": step, "seconds": seconds}
+    state["optimisers"] = [optimiser.state_dict() for optimiser in optimisers]
+    replace_file(run / CHECKPOINT, lambda file: torch.save(state, file))
 
 
 def resume(
@@ -126,7 +129,33 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write under another name, then rename: a file that exists is whole."""
+    """Replace a file by a text, as :func:`replace_file` does."""
+    replace_file(path, lambda file: file.write(text.encode()))
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write under another name, then rename: a file that exists is whole.
+
+    Raises:
+        OSError: naming the file, where it cannot be written, as on a full disk.
+    """
     partial_file = path.with_suffix(".part")
-    partial_file.write_text(text)
-    os.replace(partial_file, path)
+    try:
+        with naming(path), partial_file.open("wb") as file:
+            write(file)
+        os.replace(partial_file, path)
+    except OSError:
+        partial_file.unlink(missing_ok=True)  # which a full disk has no room for
+        raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let the system's errors, and what PyTorch makes of them, name the file that is written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
