@@ -15,7 +15,7 @@ from vltp_ros.processes import own_device, this_process
 from vltp_ros.runtime.device import resolve_device
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource, Source, TrainingData
-from vltp_ros.training.cached_batches import CachedExpressionSource, CachedSource
+from vltp_ros.training.cached_batches import stored_source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
 from vltp_ros.training.crowded_stages import LookingStage, ReasonerStage, TowerStage
@@ -106,14 +106,9 @@ def cached_source(directory: Path, model: Vltp, source: Source) -> Source:
         ValueError: for a directory with other features.
         OSError: naming the file that cannot be written.
     """
-    first = model.config.pruning.prune_after[0]
-    if isinstance(source, ExpressionSource):
-        cache = FeatureCache(directory, model, source.data, first)
-        cached: CachedExpressionSource | CachedSource = CachedExpressionSource(cache, source.config)
-    else:
-        assert isinstance(source, CrowdedSource)
-        cached = CachedSource(FeatureCache(directory, model, source.data, first), source.config)
-    process = this_process()
+    assert isinstance(source, CrowdedSource | ExpressionSource)
+    first, process = model.config.pruning.prune_after[0], this_process()
+    cached = stored_source(FeatureCache(directory, model, source.data, first), source.config)
     cached.fill(process.rank, process.count)
     return cached
 

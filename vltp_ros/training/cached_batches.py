@@ -116,6 +116,14 @@ class CachedExpressionSource(ExpressionSource):
         )
 
 
+def stored_source(
+    cache: FeatureCache, config: TrainConfig
+) -> CachedSource | CachedExpressionSource:
+    """Return what draws from a cache of scenes or of public images; ValueError as either says."""
+    public = isinstance(cache.data, ExpressionImages)
+    return CachedExpressionSource(cache, config) if public else CachedSource(cache, config)
+
+
 def _draw(queries: Sequence[dict], count: int, rng: np.random.Generator) -> list[tuple[int, dict]]:
     """Draw queries as :func:`draw_queries` does, each with its number."""
     numbered = [{**query, "number": number} for number, query in enumerate(queries)]
