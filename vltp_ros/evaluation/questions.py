@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vltp_ros.data.expressions import ImageExpressions
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.evaluation.controls import Control
 from vltp_ros.evaluation.metrics import MaskMetrics
@@ -116,30 +117,47 @@ def _check(data: TabletopDataset, probes: Sequence[Probe], count: int | None) ->
             )
 
 
+@dataclass(frozen=True)
+class RightAnswer:
+    """What a question about an image is to be answered with."""
+
+    family: str  # of the question, the task of a public data set; "" where there is none
+    mask: np.ndarray  # bool [H, W]
+    ignored: np.ndarray | None = None  # bool [H, W]: what counts neither way; None: nothing
+
+
+def right_answers(image: LabelledScene | ImageExpressions) -> list[RightAnswer]:
+    """Return the right answers to all questions about an image."""
+    if isinstance(image, LabelledScene):
+        return [RightAnswer(query["family"], image.mask(query)) for query in image.queries]
+    return [
+        RightAnswer(entry.task, *image.draw(number)) for number, entry in enumerate(image.entries)
+    ]
+
+
 def count_answers(
     metrics: dict[str, MaskMetrics],
-    scene: LabelledScene,
+    right: Sequence[RightAnswer],
     logits: Tensor,
     side: int,
     threshold: float,
 ) -> None:
-    """Count the answers to all questions about a scene, by family and for ALL.
+    """Count the answers to all questions about an image, by family and for ALL.
 
     Args:
         metrics: by family, to which they are added; makes those that are missing.
-        scene: with Q questions.
+        right: answers to its Q questions.
         logits: of the answers, [Q, S/4, S/4].
         side: S, pixels.
         threshold: probability above which a pixel belongs to a mask.
     """
-    size = scene.labels.shape[0], scene.labels.shape[1]
+    size = right[0].mask.shape[0], right[0].mask.shape[1]
     masks = finish_masks(eager, logits, side, size, threshold)
     if logits.is_cuda:  # what comes down is there once the queue has got so far
         torch.cuda.synchronize(logits.device)
-    for number, query in enumerate(scene.queries):
-        right_mask = scene.mask(query)
-        for family in (ALL, query["family"]):
-            metrics[family].add(masks.mask(number), right_mask)
+    for number, answer in enumerate(right):
+        for family in [ALL, *([answer.family] if answer.family else [])]:
+            metrics[family].add(masks.mask(number), answer.mask, answer.ignored)
 
 
 class _Asked:
@@ -149,6 +167,7 @@ class _Asked:
         self, session: Session, scene: LabelledScene, other: np.ndarray, number: int
     ) -> None:
         self.session, self.scene, self.number = session, scene, number
+        self.right = right_answers(scene)
         grey = np.full_like(scene.image, 128)
         self.images = {"none": scene.image, "swapped": other, "grey": grey}
         self.segs: Callable[[str, CspName], Tensor] = cache(self._segs)
@@ -161,7 +180,7 @@ class _Asked:
         stages = () if setting.selector == "keep_all" else self.session.settings.prune_after
         right = self.segs("none", setting.csp)
         seg = right if probe.control == "ranking" else self.segs(probe.control, setting.csp)
-        right_masks = np.stack([self.scene.mask(query) for query in self.scene.queries])
+        right_masks = np.stack([answer.mask for answer in self.right])
         score = score_of(self.session, setting.selector, right_masks, self.number)
         score = score or model.score(seg.roll(1, 0) if probe.control == "ranking" else seg)
         tokens = self.stem(stages).expand(len(seg), -1, -1)
@@ -172,7 +191,7 @@ class _Asked:
         )
         logits = model.draw(encoded, seg)
         side, threshold = model.config.encoder.img_size, self.session.settings.threshold
-        count_answers(result.metrics, self.scene, logits, side, threshold)
+        count_answers(result.metrics, self.right, logits, side, threshold)
         change = (seg - right).norm(dim=2) / right.norm(dim=2)
         result.changes += change.flatten().tolist()
         result.tokens.append(tuple(positions.shape[1] for positions in encoded.kept))

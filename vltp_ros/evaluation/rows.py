@@ -39,6 +39,9 @@ FIRST = 0.5
 SEEDS = 3
 """Trainings of each row of Table 7."""
 
+LEARN_KINDS: tuple[Method, ...] = ("CTS", "DToP")
+"""Rivals that learn from the kind of object at each pixel."""
+
 RIVAL_RATES: dict[Method, float] = {"random": 0.55, "CTS": 0.42, "DToP": 0.78, "SViT": 0.76}
 """Rival -> the rate of VLTP that costs the same or, at most 2 %, less."""
 

@@ -26,7 +26,12 @@ from vltp_ros.simulation import Split
 from vltp_ros.training.batches import Batch, BatchSource, Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
-from vltp_ros.training.stages import PrunedStage, frozen_inputs, image_mask_loss
+from vltp_ros.training.stages import (
+    PrunedStage,
+    frozen_inputs,
+    ignored_pixels,
+    image_mask_loss,
+)
 
 CALIBRATION_BATCHES = 8
 
@@ -57,7 +62,8 @@ class BaselineStage(nn.Module):
         features, own = self.baseline(model.preprocess(batch.images), batch.kinds, tokens)
         features = features.repeat_interleave(len(batch.tasks[0]), 0)
         logits = model.decode(self.mask_decoder, features, seg)
-        mask = image_mask_loss(logits, batch.masks, model.config.encoder.img_size)
+        side, ignored = model.config.encoder.img_size, ignored_pixels(batch)
+        mask = image_mask_loss(logits, batch.masks, side, ignored=ignored)
         return {"loss": mask + own, "mask": mask, "own": own}
 
     @torch.inference_mode()
@@ -233,6 +239,7 @@ def train_baseline(
     device = model.pixel_mean.device
     stage = BaselineStage(model, method(encoder, source.classes, rate)).to(device)
     fit(stage.train(), source, config, run, options)
-    batches = [source.batch(step).images.to(device) for step in range(CALIBRATION_BATCHES)]
+    steps = range(CALIBRATION_BATCHES)
+    batches = [part.images.to(device) for step in steps for part in source.parts(step)]
     stage.eval().baseline.calibrate(torch.cat([model.preprocess(images) for images in batches]))
     return stage

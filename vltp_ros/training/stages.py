@@ -229,7 +229,7 @@ class PrunedStage(nn.Module):
             soft=self.config.top_k == "soft",
         )
         logits, size = model.draw(encoded, seg), self.config.mask_size
-        mask = image_mask_loss(logits, batch.masks, side, size, _ignored(batch))
+        mask = image_mask_loss(logits, batch.masks, side, size, ignored_pixels(batch))
         grid = (model.config.encoder.grid,) * 2
         patches = oracle_scores(to_square_frame(batch.masks, side), grid)
         prune = pruning_loss(encoded.scores, patches)
@@ -262,10 +262,10 @@ def dense_mask_loss(
     features = features.repeat_interleave(len(batch.tasks[0]), 0)
     logits = model.decode(model.mask_decoder, features, seg)
     side = model.config.encoder.img_size
-    return image_mask_loss(logits, batch.masks, side, mask_size, _ignored(batch))
+    return image_mask_loss(logits, batch.masks, side, mask_size, ignored_pixels(batch))
 
 
-def _ignored(batch: Batch) -> Tensor | None:
+def ignored_pixels(batch: Batch) -> Tensor | None:
     """Return the pixels of the masks that do not count, bool [B * T, H, W]; None: all count."""
     return batch.ignored if isinstance(batch, ExpressionBatch) else None
 
