@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from builders import tiny_model
 from public_data import coco_name, write_coco_tasks, write_rio
 
+from vltp_ros.cli.main import main
 from vltp_ros.data.expressions import ExpressionImages
 from vltp_ros.data.registry import load_dataset
 from vltp_ros.evaluation.expressions import evaluate_dataset
@@ -83,3 +86,47 @@ def test_a_bad_image_ends_it_by_name_or_is_left_out(tmp_path):
     few = runner(root, tmp_path / "b", skip_bad=True)
     with pytest.raises(ValueError, match="rio-common: 1 images can be read; 2 are needed"):
         few.run([Row("3", "dense")], progress=False)
+
+
+@pytest.mark.slow
+def test_the_command_fills_tables(root, base, adapted, tmp_path, capsys):
+    names = ["--train-on", "rio-train", "--on", "rio-common", "coco-tasks-test"]
+    files = ["--model", str(base), "--data", str(root), "--run", str(tmp_path / "run")]
+    fewer = ["--steps", "1", "--batch", "2", "--warmup", "1", "--seeds", "1", "--no-bfloat16"]
+    which = ["--also", str(adapted), "--table", "2", "3", "7"]
+    assert main(["tables", *files, *names, *fewer, *which, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["left_out"] == ["CTS", "DToP"]
+    assert len([row for row in answer["rows"] if row["table"] == "2"]) == 4  # of two models
+    assert {row["split"] for row in answer["rows"]} == {"rio-common", "coco-tasks-test"}
+    assert "40 images of" not in answer["training"]["on"]  # those for validation are not among them
+    assert answer["training"]["on"].endswith(")") and "images of rio-train" in str(answer)
+    (tmp_path / "tables.json").write_text(json.dumps(answer))
+    assert main(["tables", "--results", str(tmp_path / "tables.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "gIoU on rio-common, coco-tasks-test" in printed
+    assert "left out: CTS, DToP, which learn from kinds" in printed and "SViT" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--on", "rio-common"], "--train-on, --run: missing"),
+        (["--train-on", "rio-common", "--on", "rio-common"], "--train-on is rio-common, which is"),
+        (["--train-on", "rio-train", "--on", "rio-train"], "--on is rio-train, which is for train"),
+        (["--train-on", "rio-train", "--on", "rio"], "dataset is 'rio'; allowed"),
+        (["--costs"], "--costs is given; it does not go with --data"),
+    ],
+)
+def test_data_sets_that_do_not_fit_are_refused(
+    root, base, tmp_path, capsys, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    run = ["--run", "run"] if "--train-on" in arguments else []
+    assert main(["tables", "--data", str(root), "--model", str(base), *run, *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_skipping_is_for_public_data(capsys):
+    assert main(["tables", "--train-on", "a", "--on", "b", "--run", "c", "--skip-bad"]) == 2
+    assert "--skip-bad is given; it needs --data" in capsys.readouterr().err

@@ -1,12 +1,13 @@
-"""vltp tables: the papers' tables on crowded scenes, beside what the papers print."""
+"""vltp tables: the papers' tables on crowded scenes or public data, beside what they print."""
 
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -14,6 +15,11 @@ from vltp_ros.cli.options import Command, ModelOptions
 from vltp_ros.evaluation.rows import SEEDS, TABLE_NAMES, TableName
 from vltp_ros.runtime.settings import InferenceSettings
 from vltp_ros.training.config import PRUNING, TrainConfig
+
+if TYPE_CHECKING:
+    from vltp_ros.evaluation.row_runner import Images
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -28,10 +34,16 @@ class Tables(ModelOptions, Command):
     """
 
     train_on: Path | None = None
-    """Data set of `vltp scenes --edition 2` to train on."""
+    """Data set of `vltp scenes --edition 2` to train on; with --data: a public one, e.g.
+    rio-train."""
     on: tuple[Path, ...] = ()
     """Data sets of `vltp scenes --edition 2` to measure on, one or more; hypotheses are tested on
-    the first."""
+    the first. With --data: public ones, e.g. rio-common rio-uncommon."""
+    data: Path | None = None
+    """Folder of public data sets, of which --train-on and --on are names, not directories;
+    docs/reproduce.md has all names, and says where the files belong."""
+    skip_bad: bool = False
+    """With --data: leave out bad entries, missing images and those that cannot be decoded."""
     run: Path | None = None
     """Directory for trainings, stored features and results."""
     also: tuple[Path, ...] = ()
@@ -70,6 +82,12 @@ def _check(args: Tables) -> None:
     if len(given) > 1 or (given and len(missing) < len(needed)):
         given += [name for name in needed if name not in missing]
         raise ValueError(f"{given[0]} is given; it does not go with {', '.join(given[1:])}")
+    for name in ("data", "skip_bad"):
+        if given and getattr(args, name):
+            option = name.replace("_", "-")
+            raise ValueError(f"{given[0]} is given; it does not go with --{option}")
+    if args.skip_bad and args.data is None:
+        raise ValueError("--skip-bad is given; it needs --data")
     if missing and not given:
         raise ValueError(
             f"{', '.join(missing)}: missing; allowed: --train-on, --on and --run, or --results, or "
@@ -96,31 +114,57 @@ def _read(path: Path) -> dict:
     raise ValueError(f"--results is {path}: {reason}; `vltp tables --json` writes such a file")
 
 
+def _images(args: Tables) -> tuple[Images, list[Images]]:
+    """Return what to train on and what to measure on.
+
+    Raises:
+        ValueError: for data sets of the wrong part, and for data that is bad.
+    """
+    from vltp_ros.data.expressions import ExpressionImages
+    from vltp_ros.data.registry import reader_of
+    from vltp_ros.data.scenes import TabletopDataset
+
+    assert args.train_on is not None
+    if args.data is None:
+        return TabletopDataset(args.train_on), [TabletopDataset(path) for path in args.on]
+    training = ExpressionImages(
+        [str(args.train_on)], args.data, "train", args.skip_bad, option="--train-on"
+    )
+    held_out: list[Images] = []
+    for name in map(str, args.on):
+        reader, split = reader_of(name)
+        part = "val" if reader.splits[split] == "val" else "test"
+        images = ExpressionImages([name], args.data, part, args.skip_bad, training.paths, "--on")
+        if images.left_out:
+            LOG.info("--on: %d images are trained on and left out of %s", images.left_out, name)
+        held_out.append(images)
+    return training, held_out
+
+
 def _measure(args: Tables) -> dict:
     """Train and measure."""
-    from vltp_ros.data.scenes import TabletopDataset
     from vltp_ros.evaluation.comparisons import compare
     from vltp_ros.evaluation.machine import code_commit, measured_on
     from vltp_ros.evaluation.row_runner import RowRunner
     from vltp_ros.evaluation.rows import paper_rows, size_of
     from vltp_ros.training.provenance import identity
 
-    assert args.train_on is not None and args.run is not None
-    training = TabletopDataset(args.train_on)
-    held_out = [TabletopDataset(directory) for directory in args.on]
+    assert args.run is not None
+    training, held_out = _images(args)
     rows: list[dict] = []
     hypotheses: list[dict] = []
+    left_out: dict[str, None] = {}
     for directory in (args.model_directory, *args.also):
         session = replace(args, model=directory).load(InferenceSettings(precision="float32"))
         tables = [t for t in args.table if t in ("2", "8") or directory == args.model_directory]
         chosen = paper_rows(tables, args.seeds, size_of(session.model.config))
         for data in held_out:
-            runner = RowRunner(
-                session.model.eval(), training, data, args.config, args.run, args.count
-            )
+            run = args.run if directory == args.model_directory else args.run / session.name
+            runner = RowRunner(session.model.eval(), training, data, args.config, run, args.count)
             about = {"model": session.name, "size": size_of(session.model.config)}
             measured = [{**about, **row} for row in runner.run(chosen)]
             rows += [{key: row[key] for key in row if key != "scenes"} for row in measured]
+            left_out |= dict.fromkeys(runner.left_out(chosen))
             hypotheses = hypotheses or compare(measured)
     return {
         "models": [identity(directory) for directory in (args.model_directory, *args.also)],
@@ -129,6 +173,7 @@ def _measure(args: Tables) -> dict:
         "on": [data.identity for data in held_out],
         **measured_on(session.device),
         "rows": rows,
+        "left_out": list(left_out),
         "hypotheses": hypotheses,
     }
 
@@ -143,6 +188,9 @@ def describe(answer: dict) -> str:
     for table in dict.fromkeys(row["table"] for row in rows):
         of_table = [row for row in rows if row["table"] == table]
         lines += ["", *_table(table, of_table, splits)]
+    if answer.get("left_out"):
+        methods = ", ".join(answer["left_out"])
+        lines += ["", f"left out: {methods}, which learn from kinds of objects that no data told"]
     lines += [
         f"{'holds' if h['holds'] else 'FAILS'}: {h['name']}: {h['difference']:+.1f} points, "
         f"standard error {h['error']:.1f}; margin {h['margin']:g}"
