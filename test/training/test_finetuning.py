@@ -27,7 +27,8 @@ from vltp_ros.runtime.session import Session
 from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import FINETUNING
-from vltp_ros.training.loop import _optimisers, fit
+from vltp_ros.training.loop import fit
+from vltp_ros.training.optimisers import new_optimisers
 from vltp_ros.training.stages import LoraStage, PrunedStage
 
 SETTINGS = dataclasses.replace(FINETUNING, steps=3, batch=2, warmup=1, save_every=2)
@@ -168,7 +169,7 @@ def test_words_learn_and_are_stored_with_the_adapter(base, data, tmp_path, quant
 
 
 def test_the_papers_optimiser(base):
-    (adamw,) = _optimisers(lora_stage(base), FINETUNING, torch.float32)
+    (adamw,) = new_optimisers(lora_stage(base), FINETUNING, torch.float32)
     assert type(adamw) is torch.optim.AdamW
     for group in adamw.param_groups:
         assert (group["peak"], group["betas"], group["weight_decay"]) == (3e-4, (0.9, 0.95), 0)

@@ -80,13 +80,9 @@ class TrainConfig:
         "muon: Muon for weight matrices, AdamW for the rest; adamw: AdamW for all",
         choices=("muon", "adamw"),
     )
-    learning_rate: float = setting(
-        1e-3, "peak of AdamW's learning rate, which follows a cosine schedule", low=0.0
-    )
+    learning_rate: float = setting(1e-3, "peak of AdamW's learning rate", low=0.0)
     betas: tuple[float, float] = setting((0.9, 0.98), "AdamW's betas", low=0.0, high=0.9999)
-    muon_learning_rate: float = setting(
-        0.02, "peak of Muon's learning rate, which follows a cosine schedule", low=0.0
-    )
+    muon_learning_rate: float = setting(0.02, "peak of Muon's learning rate", low=0.0)
     finetune_share: float = setting(
         0.05,
         "share of the learning rates for what is trained already: the mask decoder in the prune "
@@ -97,6 +93,11 @@ class TrainConfig:
         stages={1: ("prune",), 2: ("reasoner", "dense", "prune")},
     )
     warmup: int = setting(200, "steps of the learning rates' linear warm-up", low=0)
+    schedule: str = setting(
+        "cosine",
+        "how learning rates fall after their warm-up: along half a cosine, or linearly",
+        choices=("cosine", "linear"),
+    )
     final_share: float = setting(
         0.0, "share of the peak learning rates left at the end", low=0.0, high=1.0
     )

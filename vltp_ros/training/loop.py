@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -21,7 +20,7 @@ from vltp_ros.progress import progress_bar
 from vltp_ros.training.batches import Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.journals import open_journals
-from vltp_ros.training.muon import Muon
+from vltp_ros.training.optimisers import new_optimisers, schedule, set_rates
 from vltp_ros.training.replica import Replica, refuse_other_starts
 from vltp_ros.training.run_directory import begin, learning, options_of, resume, save
 from vltp_ros.training.validation import Validation
@@ -66,7 +65,7 @@ def fit(
         begin(run, begun)
     bfloat16 = has_bfloat16(device) if config.bfloat16 is None else config.bfloat16
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=bfloat16)
-    optimisers = _optimisers(stage, config, torch.bfloat16 if bfloat16 else torch.float32)
+    optimisers = new_optimisers(stage, config, torch.bfloat16 if bfloat16 else torch.float32)
     start, spent = resume(stage, optimisers, run)
     since = time.monotonic() - spent
     with together(device.type == "cpu"):
@@ -77,7 +76,7 @@ def fit(
         with open_journals(run, start, process) as journals, bar, logging_redirect_tqdm():
             mean = None  # of the latest losses
             for step, parts in bar:
-                _set_rates(optimisers, schedule(step, config))
+                set_rates(optimisers, schedule(step, config))
                 losses = replica.learn([p.to(device) for p in parts], step, config.seed, autocast)
                 _update(stage, step, optimisers, config.clip)
                 mean = losses["loss"] if mean is None else mean + LATEST * (losses["loss"] - mean)
@@ -113,64 +112,3 @@ def _validate(
     measured = validation(stage, autocast)
     log.info("step %d: %s", step + 1, ", ".join(f"{n} {v:.3f}" for n, v in measured.items()))
     return measured
-
-
-def schedule(step: int, config: TrainConfig) -> float:
-    """Return the share of the peak learning rate: linear warm-up, then half a cosine down."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    share = (step - config.warmup) / max(1, config.steps - config.warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * share))
-    return config.final_share + (1 - config.final_share) * cosine
-
-
-def _optimisers(
-    stage: nn.Module, config: TrainConfig, dtype: torch.dtype
-) -> list[torch.optim.Optimizer]:
-    """Return Muon for what linear layers and convolutions multiply with and AdamW for the rest.
-
-    Or AdamW for all. Tables that are looked up row by row (embeddings, positions) are no matrices
-    in Muon's sense, whose products are computed in ``dtype``. Parameters of the modules that the
-    stage names in ``finetuned`` have smaller rates.
-    """
-    matrix_ids = _matrix_ids(stage) if config.optimiser == "muon" else set()
-    adamw, muon = [], []
-    for finetuned, scale in ((False, 1.0), (True, config.finetune_share)):
-        named = [
-            (name, parameter)
-            for name, parameter in learning(stage).items()
-            if finetuned == name.removeprefix("model.").startswith(getattr(stage, "finetuned", ()))
-        ]
-        rest = [p for _, p in named if id(p) not in matrix_ids]
-        muon.append({"params": [p for _, p in named if id(p) in matrix_ids], "scale": scale})
-        adamw += [
-            {"params": [p for p in rest if p.ndim > 1], "scale": scale},
-            {"params": [p for p in rest if p.ndim <= 1], "scale": scale, "weight_decay": 0.0},
-        ]
-    filled = [[group for group in groups if group["params"]] for groups in (adamw, muon)]
-    decay = config.weight_decay
-    optimisers: list[torch.optim.Optimizer] = []
-    if filled[0]:
-        rate, betas = config.learning_rate, config.betas
-        optimisers.append(torch.optim.AdamW(filled[0], lr=rate, betas=betas, weight_decay=decay))
-    if filled[1]:
-        rate = config.muon_learning_rate
-        optimisers.append(Muon(filled[1], lr=rate, weight_decay=decay, dtype=dtype))
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["peak"] = group["scale"] * group["lr"]
-    return optimisers
-
-
-def _matrix_ids(stage: nn.Module) -> set[int]:
-    """Return the ids of the weights of linear layers and convolutions."""
-    products = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-    ids = {id(module.weight) for module in stage.modules() if isinstance(module, products)}
-    # A language model's head may share its weight with the table of words.
-    return ids - {id(m.weight) for m in stage.modules() if isinstance(m, nn.Embedding)}
-
-
-def _set_rates(optimisers: list[torch.optim.Optimizer], share: float) -> None:
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["lr"] = share * group["peak"]

@@ -20,6 +20,7 @@ SCHEDULE = {
     "betas": (0.9, 0.95),
     "weight_decay": 0.0,
     "warmup": 100,
+    "schedule": "linear",
     "final_share": 0.0,
     "clip": 1.0,
     "mask_size": "original",

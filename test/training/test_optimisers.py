@@ -1,10 +1,15 @@
-"""Muon against PyTorch's own, and against what it promises."""
+"""Muon against PyTorch's own, and against what it promises; how rates change."""
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
+from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.muon import Muon, orthogonal
+from vltp_ros.training.optimisers import schedule
 
 
 def test_singular_values_come_near_one():
@@ -43,3 +48,13 @@ def test_a_kernel_is_a_matrix_with_a_row_for_each_channel_that_comes_out():
         Muon([weight], lr=0.1, weight_decay=0.05).step()
     assert torch.allclose(kernel.flatten(1), matrix, atol=1e-6)
     assert not torch.allclose(kernel, start, atol=1e-3)
+
+
+def test_rates_warm_up_then_fall_along_a_cosine_or_linearly():
+    def shares(name):
+        settings = TrainConfig(steps=12, warmup=2, schedule=name, final_share=0.1)
+        return [schedule(step, settings) for step in (0, 1, 2, 7, 11)]
+
+    assert shares("linear") == pytest.approx([0.5, 1, 1, 0.55, 0.19])
+    last = 0.1 + 0.45 * (1 - math.cos(0.1 * math.pi))
+    assert shares("cosine") == pytest.approx([0.5, 1, 1, 0.55, last])
