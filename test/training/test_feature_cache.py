@@ -26,6 +26,7 @@ from vltp_ros.cli.main import main
 from vltp_ros.cli.train import Train
 from vltp_ros.cli.train import run as train
 from vltp_ros.data.expressions import ExpressionImages
+from vltp_ros.processes import Process
 from vltp_ros.training.cached_batches import CachedExpressionSource
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.feature_cache import FeatureCache
@@ -101,13 +102,17 @@ def test_stored_images_give_the_losses_of_computed_ones(tiny, images, tmp_path):
 def test_processes_share_the_parts_and_the_work(tiny, images, tmp_path):
     caches = [FeatureCache(tmp_path, tiny, images, 2) for _ in range(2)]
     sources = [CachedExpressionSource(cache, SETTINGS) for cache in caches]
-    threads = [Thread(target=source.fill, args=(n, 2)) for n, source in enumerate(sources)]
+    processes = [Process(rank, 2) for rank in range(2)]
+    threads = [
+        Thread(target=source.fill, args=(process,))
+        for source, process in zip(sources, processes, strict=True)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(files(tmp_path)) == 12 and not list(tmp_path.glob("*.part"))
-    shared = [part.tasks for n, source in enumerate(sources) for part in source.parts(1, n, 2)]
+    shared = [part.tasks for process in processes for part in sources[1].parts(1, process)]
     assert shared == [part.tasks for part in sources[0].parts(1)] and len(shared) == 4
 
 

@@ -107,9 +107,9 @@ def cached_source(directory: Path, model: Vltp, source: Source) -> Source:
         OSError: naming the file that cannot be written.
     """
     assert isinstance(source, CrowdedSource | ExpressionSource)
-    first, process = model.config.pruning.prune_after[0], this_process()
+    first = model.config.pruning.prune_after[0]
     cached = stored_source(FeatureCache(directory, model, source.data, first), source.config)
-    cached.fill(process.rank, process.count)
+    cached.fill(this_process())
     return cached
 
 

@@ -14,6 +14,7 @@ import torch
 
 from vltp_ros.data.expressions import ExpressionImages, ImageExpressions
 from vltp_ros.data.scenes import TabletopDataset
+from vltp_ros.processes import ALONE, Process
 from vltp_ros.training.batches import CachedBatch, Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.crowded_batches import (
@@ -54,16 +55,15 @@ class CachedSource(Source):
         self.cache, self.data = cache, cache.data
         self._scenes = CrowdedSource(cache.data, config)
 
-    def fill(self, rank: int = 0, processes: int = 1) -> None:
+    def fill(self, process: Process = ALONE) -> None:
         """Store what the training will ask for, see FeatureCache.fill; its readers then only read.
 
         Args:
-            rank: 0-based number of this process.
-            processes: how many train together.
+            process: which of those that train together.
         """
         steps = range(self.config.steps)
         wanted = {number for step in steps for number in self._scenes.numbers(step)}
-        self.cache.fill(wanted, rank, processes, progress=rank == 0)
+        self.cache.fill(wanted, process)
 
     def batch(self, step: int) -> CachedBatch:
         """Return the batch of a step, a pure function of the seed, the step and the cache."""
@@ -98,11 +98,11 @@ class CachedExpressionSource(ExpressionSource):
         super().__init__(cache.data, config)
         self.cache = cache
 
-    def fill(self, rank: int = 0, processes: int = 1) -> None:
+    def fill(self, process: Process = ALONE) -> None:
         """Store what the training will ask for, as :meth:`CachedSource.fill` does."""
         positions = range(self.config.steps * self.config.batch)
         wanted = {self.number(position) for position in positions}
-        self.cache.fill(wanted, rank, processes, progress=rank == 0)
+        self.cache.fill(wanted, process)
 
     def _expressions(
         self, number: int, image: ImageExpressions, chosen: np.ndarray

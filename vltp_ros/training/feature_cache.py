@@ -26,6 +26,7 @@ from torch import Tensor
 from vltp_ros.data.expressions import ExpressionImages, ImageExpressions
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.processes import ALONE, Process
 from vltp_ros.progress import progress_bar
 from vltp_ros.training.public_batches import reduced
 
@@ -87,9 +88,7 @@ class FeatureCache:
                 f"{path} is damaged ({error}); remove it, and it is computed again"
             ) from error
 
-    def fill(
-        self, indices: Iterable[int], rank: int = 0, processes: int = 1, progress: bool = True
-    ) -> None:
+    def fill(self, indices: Iterable[int], process: Process = ALONE, progress: bool = True) -> None:
         """Compute what is missing of some images; images that are skipped as bad stay missing.
 
         Each process begins with a share of its own and goes on with what others have left, from
@@ -97,9 +96,8 @@ class FeatureCache:
 
         Args:
             indices: of the images.
-            rank: 0-based number of this process.
-            processes: how many do the same.
-            progress: show a bar on stderr.
+            process: which of those that do the same.
+            progress: show a bar on stderr, of the first process.
 
         Raises:
             ValueError: for tokens that float16 cannot hold.
@@ -107,10 +105,11 @@ class FeatureCache:
             OSError: naming the file that cannot be written, as on a full disk.
         """
         wanted = sorted(set(indices))
-        own = wanted[rank::processes]
+        own = wanted[process.rank :: process.count]
         others = sorted(set(wanted) - set(own), reverse=True)
         missing = [index for index in (*own, *others) if not self._path(index).is_file()]
-        for index in progress_bar(missing, desc="storing", shown=progress, unit="image"):
+        shown = progress and process.is_first
+        for index in progress_bar(missing, desc="storing", shown=shown, unit="image"):
             number, image = index, None
             if isinstance(self.data, ExpressionImages):
                 number, image = self.data.readable(index)
