@@ -111,10 +111,15 @@ def write_reasonseg(root: Path) -> None:
         write_json(folder / f"{split}_1.json", content)
 
 
-def write_refcoco(root: Path, name: str = "refcoco") -> list[dict]:
+def write_refcoco(
+    root: Path,
+    name: str = "refcoco",
+    by: str = "unc",
+    splits: tuple[str, ...] = ("train", "val", "testA", "testB"),
+) -> list[dict]:
     """Write instances and phrases as JSON, one for each split; return the phrases."""
     images, annotations, refs = [], [], []
-    for number, split in enumerate(("train", "val", "testA", "testB"), 1):
+    for number, split in enumerate(splits, 1):
         file_name = coco_name("train2014", number)
         write_image(root / "coco" / "train2014" / file_name)
         images.append({"id": number, "height": HEIGHT, "width": WIDTH, "file_name": file_name})
@@ -134,5 +139,5 @@ def write_refcoco(root: Path, name: str = "refcoco") -> list[dict]:
         )
     content = {"images": images, "annotations": annotations, "categories": [{"id": 5}]}
     write_json(root / name / "instances.json", content)
-    write_json(root / name / "refs(unc).json", refs)
+    write_json(root / name / f"refs({by}).json", refs)
     return refs

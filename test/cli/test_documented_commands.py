@@ -7,57 +7,39 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
-from importlib.util import find_spec
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
-from public_data import write_coco_tasks, write_rio
+from documented import (
+    DOCUMENTS,
+    NEEDS_ROS,
+    NOT_RUN,
+    PICTURE,
+    ROOT,
+    prepare_workplace,
+    printed,
+    provide,
+    reason_not_to_run,
+    run_by_tests,
+    snippets,
+)
+from PIL import Image
 
 from vltp_ros.cli.main import COMMANDS, main
+from vltp_ros.rig.processes import own_network
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/**/*.md")])
-
-RUN = (
-    "segment docs/", "figures", "flops", "plot", "reliability --count", "evaluate --s", "scenes",
-    "tables --costs",
-)  # fmt: skip
-"""What the commands begin with that are run here, on fewer scenes than printed."""
-
-NOT_RUN = {
-    "baselines": "trains; see test_baselines.py",
-    "benchmark": "takes minutes, some on a GPU; see test_benchmark.py",
-    "check": "takes minutes; see test_check.py",
-    "data": "needs public data; see test/data",
-    "convert": "needs public weights; see test/checkpoints",
-    "evaluate": "some need scenes, a model of one's own or public data; the others are run",
-    "finetune": "needs public weights; see test_finetuning.py",
-    "golden": "needs a model of one's own; see test_golden.py",
-    "merge": "needs a model of one's own; see test_adapters.py",
-    "rehearse": "takes minutes and many GiB; see test_rehearsal.py",
-    "reliability": "--fit changes the model; see test_reliability.py",
-    "segment": "needs pictures of one's own; see test_segment.py",
-    "tables": "trains; see test_rows.py",
-    "train": "trains; see test_training.py",
+PRINTED = sorted({line for document in DOCUMENTS for line in printed(document)})
+UNDERSTOOD = [line.split(" > ")[0] for line in PRINTED if line.startswith("vltp ")]
+RUN = {
+    (str(document.relative_to(ROOT)), needs_ros): lines
+    for document, commands in run_by_tests().items()
+    for needs_ros in (False, True)
+    if (lines := [line for line in commands if bool(re.match(NEEDS_ROS, line)) == needs_ros])
 }
-"""Why the others are not."""
-
-
-def printed(text: str) -> list[str]:
-    """The vltp commands in the code blocks of a text, without what the shell does."""
-    joined = text.replace("\\\n", " ")
-    lines = re.findall(r"^ {4}(?:\S+=\S+ )*vltp (.*)$", joined, re.MULTILINE)
-    return [re.split(r"\s+#\s|\s+>\s", line)[0].strip() for line in lines]
-
-
-ALL = sorted({line for document in DOCUMENTS for line in printed(document.read_text())})
-
-HOW_TO = "## Train and evaluate on RIO and COCO-Tasks\n"
-"""Heading in docs/reproduce.md of the commands that are run one after the other."""
-
-FEWER = "--steps 1 --batch 2 --warmup 1 --val-count 2 --no-bfloat16"
-"""What is added to those that train."""
 
 
 class ParsedError(Exception):
@@ -82,58 +64,93 @@ def is_understood(words: list[str], monkeypatch) -> bool:
     return False
 
 
-def test_there_are_commands_to_check():
-    assert len(ALL) > 40
-    left = {line.split()[0] for line in ALL if not line.startswith(RUN) and "--help" not in line}
-    assert left == NOT_RUN.keys()
+def test_what_is_not_run_is_printed_and_little():
+    assert len(PRINTED) > 100
+    for start in NOT_RUN:
+        assert any(re.match(start, line) for line in PRINTED), start
+    words = {line.split()[1] for line in UNDERSTOOD if reason_not_to_run(line)}
+    assert words == {"convert", "segment"}
 
 
-@pytest.mark.parametrize("line", ALL)
+@pytest.mark.parametrize("line", UNDERSTOOD)
 def test_a_printed_command_is_understood(line, monkeypatch, capsys):
-    assert is_understood(shlex.split(line), monkeypatch), capsys.readouterr().err
+    words = shlex.split(line)[1:]
+    assert is_understood(words, monkeypatch), capsys.readouterr().err
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    prepare_workplace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(line: str, capsys) -> str:
+    """Run a command and return what it printed; AssertionError for one that fails."""
+    if line.startswith("vltp "):
+        command, *files = line.split(" > ")
+        try:
+            status = main(shlex.split(command)[1:])
+        except SystemExit as stopped:  # --help
+            status = stopped.code
+        out, err = capsys.readouterr()
+        for file in files:
+            Path(file).write_text(out)
+    elif line.startswith("vltp_node --ros-args"):
+        status, out, err = run_until_ready(line)
+    else:
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=200)
+        status, out, err = done.returncode, done.stdout, done.stderr
+    assert status == 0, f"{line}: {status}: {err[-2000:]}"
+    if "--json" in line and " > " not in line and "ARGS" not in line:
+        json.loads(out)
+    assert all(Path(path).is_file() for path in re.findall(r"\S+\.png", out)), out
+    return out
+
+
+def run_until_ready(line: str) -> tuple[int, str, str]:
+    """Start a node, stop it once it works; return its exit status and what it said."""
+    with own_network():
+        node = subprocess.Popen(["bash", "-c", f"exec {line}"], stderr=subprocess.PIPE, text=True)
+        watchdog = threading.Timer(250, node.kill)
+        watchdog.start()
+        said = []
+        for message in node.stderr:
+            said.append(message)
+            if "ready after" in message:
+                node.send_signal(signal.SIGINT)
+        watchdog.cancel()
+        return node.wait(), "", "".join(said)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", [line for line in ALL if line.startswith(RUN)])
-def test_a_printed_command_does_its_work(line, monkeypatch, tmp_path, capsys):
-    if line.startswith(("figures", "evaluate", "reliability", "scenes")) and "--image" not in line:
-        if find_spec("mujoco") is None:  # not imported: that is for whoever chooses its OpenGL
-            pytest.skip("MuJoCo is missing: pip install mujoco")
-        line = re.sub(r" --count \d+", "", line) + " --count 2"
-    (tmp_path / "docs").symlink_to(ROOT / "docs")
-    run = tmp_path / "runs" / "prune"
-    run.mkdir(parents=True)
-    (run / "losses.jsonl").write_text('{"step": 0, "loss": 2.0}\n{"step": 1, "loss": 1.0}\n')
-    monkeypatch.chdir(tmp_path)
-    assert main(shlex.split(line)) == 0
-    answer = capsys.readouterr().out
-    named = re.findall(r"\S+\.png", answer)
-    assert all(Path(path).is_file() for path in named)
-    assert bool(named) == line.startswith(("segment", "figures", "plot"))
-    assert answer.strip() or line.startswith("scenes")
+@pytest.mark.documented
+@pytest.mark.parametrize(
+    ("document", "needs_ros"),
+    [
+        pytest.param(
+            *key, marks=[pytest.mark.requires_ros] if key[1] else [], id=key[0] + " ros" * key[1]
+        )
+        for key in RUN
+    ],
+)
+def test_the_commands_of_a_document_do_their_work(document, needs_ros, workplace, capsys):
+    failed = []
+    for line in RUN[document, needs_ros]:
+        provide(line)
+        try:
+            run(line, capsys)
+        except AssertionError as error:
+            failed.append(str(error))
+    assert not failed, "\n".join(failed)
 
 
 @pytest.mark.slow
-def test_the_how_to_trains_and_evaluates_as_it_is_printed(base, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("pycocotools", reason="pycocotools is missing: pip install '.[data]'")
-    write_rio(tmp_path / "ROOT")
-    write_coco_tasks(tmp_path / "ROOT")
-    (tmp_path / "MODEL").symlink_to(base)
-    monkeypatch.chdir(tmp_path)
-    section = (ROOT / "docs" / "reproduce.md").read_text().split(HOW_TO)[1].split("\n## ")[0]
-    lines = printed(section)
-    assert [line.split()[0] for line in lines] == [
-        "data", *["finetune"] * 2, *["train"] * 3, *["evaluate"] * 4
-    ]  # fmt: skip
-    for line in lines:
-        trains = line.startswith(("finetune", "train"))
-        status = main([*shlex.split(line), *(shlex.split(FEWER) if trains else ())])
-        output = capsys.readouterr()
-        assert status == 0, (line, output.err)
-        if trains:
-            assert (Path(line.split("--out ")[1].split()[0]) / "model.yaml").is_file()
-        if line.startswith("evaluate"):
-            assert "gIoU" in output.out and " expressions; " in output.out
+@pytest.mark.documented
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if snippets(d)], ids=lambda d: d.name)
+def test_the_code_of_a_document_runs(document, workplace):
+    for code in snippets(document):
+        exec(code, {"image": np.asarray(Image.open(PICTURE))})
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("train_*.sh")), ids=str)

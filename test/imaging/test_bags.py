@@ -14,28 +14,9 @@ from vltp_ros.paths import shipped
 from vltp_ros.runtime.session import Session
 
 rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is missing: pip install rosbags")
+from recorded_bags import PIXELS, TYPES, header, image, serialised, write_bag  # noqa: E402
 from rosbags.highlevel import AnyReader  # noqa: E402
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore  # noqa: E402
-
-TYPES = get_typestore(Stores.ROS2_HUMBLE)
-PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-
-
-def header(second: int):
-    stamp = TYPES.types["builtin_interfaces/msg/Time"](sec=second, nanosec=7)
-    return TYPES.types["std_msgs/msg/Header"](stamp=stamp, frame_id="eye")
-
-
-def image(second: int, encoding: str = "rgb8"):
-    return TYPES.types["sensor_msgs/msg/Image"](
-        header=header(second),
-        height=48,
-        width=64,
-        encoding=encoding,
-        is_bigendian=0,
-        step=3 * 64,
-        data=PIXELS.ravel(),
-    )
+from rosbags.typesys import get_types_from_msg  # noqa: E402
 
 
 def compressed(second: int):
@@ -118,19 +99,6 @@ def test_compressed_images_of_a_bag(bag, tmp_path, model, capsys):
     options = ("--image-topic", "/other/compressed", "--task", "cut")
     assert segment(bag, tmp_path / "out", model, *options) == 0
     assert read(tmp_path / "out")["/vltp/mask"][0][1].header.stamp.sec == 4
-
-
-def write_bag(path, *raw):
-    """A bag of these serialised images on /camera."""
-    with rosbag2.Writer(path, version=9, storage_plugin=rosbag2.StoragePlugin.SQLITE3) as writer:
-        kind = "sensor_msgs/msg/Image"
-        connection = writer.add_connection("/camera", kind, typestore=TYPES)
-        for number, data in enumerate(raw):
-            writer.write(connection, 1000 + number, data)
-
-
-def serialised(message):
-    return bytes(TYPES.serialize_cdr(message, message.__msgtype__))
 
 
 def test_a_message_that_is_cut_costs_itself_alone(tmp_path, model, capsys, caplog):
