@@ -70,15 +70,18 @@ def test_rivals_compute_what_the_official_encoder_does(name, package):
     assert torch.allclose(torch.as_tensor(features), expected, atol=1e-3)
 
 
-def test_without_a_baseline_there_is_no_ratio(monkeypatch):
+@pytest.mark.parametrize("baseline", [True, False])
+def test_a_baseline_of_16_bits_keeps_its_weights_and_without_one_there_is_no_ratio(
+    baseline, monkeypatch
+):
     monkeypatch.setitem(SAM_ENCODERS, "tabletop", SMALL)  # few CPUs are fast in bfloat16
     monkeypatch.setitem(DEFAULT_PRUNE_AFTER, "tabletop", (2, 3))
     answer = benchmark_encoder(
-        "tabletop", torch.device("cpu"), torch.bfloat16, (0.5,), baseline=False, repeats=3,
+        "tabletop", torch.device("cpu"), torch.bfloat16, (0.5,), baseline=baseline, repeats=3,
         progress=False,
     )  # fmt: skip
     row = answer["rows"][0]
-    assert row["dtype"] == "bfloat16" and "ratio" not in row
+    assert row["dtype"] == "bfloat16" and ("ratio" in row) == baseline
 
 
 @pytest.mark.parametrize(
