@@ -59,14 +59,15 @@ def write_rio(root: Path) -> None:
     """Write 40 images to train on, two tests of two."""
     for image_id in range(1, 41):
         write_image(root / "coco" / "train2014" / coco_name("train2014", image_id))
-    for image_id in (101, 102):
+    for image_id in (101, 102, 103):
         write_image(root / "coco" / "val2014" / coco_name("val2014", image_id))
     write_json(root / "rio" / "train.json", [rio_record(n, n % 3) for n in range(1, 41)])
     write_json(
         root / "rio" / "test_common.json",
         [rio_record(101, 7, [SQUARE, TRIANGLE]), rio_record(102, 8, text="drink")],
     )
-    write_json(root / "rio" / "test_uncommon.json", [rio_record(101, 9)])
+    uncommon = [rio_record(101, 9), rio_record(103, 10)]
+    write_json(root / "rio" / "test_uncommon.json", uncommon)
 
 
 def write_coco_tasks(root: Path) -> None:
