@@ -6,15 +6,18 @@ import dataclasses
 import json
 
 import pytest
+import torch
 from builders import tiny_model
 
 from vltp_ros.checkpoints.model_directory import load_model
 from vltp_ros.cli.train import Train, run
+from vltp_ros.network.csp import CspConfig
 from vltp_ros.network.sam import PrunedSam
 from vltp_ros.simulation import TASKS, generate_dataset
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import TrainConfig
-from vltp_ros.training.stages import PrunedStage
+from vltp_ros.training.feature_cache import FeatureCache
+from vltp_ros.training.stages import PrunedStage, frozen_inputs
 
 SETTINGS = TrainConfig(
     steps=1, batch=2, tasks_per_image=1, warmup=1, rates=(0.7, 0.3), bfloat16=False
@@ -100,3 +103,44 @@ def test_nothing_could_return_at_one_stage(training):
     settings = dataclasses.replace(SETTINGS, no_return=True)
     with pytest.raises(ValueError, match="--no-return is given; tokens are selected after 2 alone"):
         run(dataclasses.replace(training, prune_after=(2,), config=settings))
+
+
+@pytest.mark.parametrize("selector", ["uniform", "random", "cls"])
+def test_llava_sees_fewer_tokens_where_so_asked(data, selector):
+    model, source = tiny_model(), BatchSource(data, TASKS, SETTINGS)
+    settings = dataclasses.replace(SETTINGS, csp="65", csp_selector=selector)
+    batch, (config, stages) = source.batch(0), (settings.reasoning, (2, 3))
+    torch.manual_seed(0)
+    tokens, segs = frozen_inputs(model, batch, stages, config)
+    torch.manual_seed(0)
+    features = model.reasoner.encode_image(batch.images, cls=selector == "cls")
+    expected = model.reasoner.reason(features, batch.tasks, csp=CspConfig(selector=selector)).seg
+    torch.testing.assert_close(segs, expected)
+    plain = frozen_inputs(model, batch, stages)
+    torch.testing.assert_close(tokens, plain[0])
+    assert not torch.allclose(segs, plain[1], atol=1e-4)
+
+
+def test_stored_segs_are_those_of_fewer_tokens(crowded, base, training, tmp_path):
+    settings = dataclasses.replace(SETTINGS, rates=(0.5,), csp="70", csp_selector="cls")
+    given = {"data": crowded.directory, "cache": tmp_path / "cache"}
+    run(dataclasses.replace(training, config=settings, **given))
+    model = load_model(base)
+    stored = FeatureCache(tmp_path / "cache", model, crowded, 2, settings.reasoning)[0]
+    plain = FeatureCache(tmp_path / "plain", model, crowded, 2)[0]
+    torch.testing.assert_close(stored.tokens, plain.tokens)
+    assert not torch.allclose(stored.segs, plain.segs, atol=1e-4)
+    with pytest.raises(ValueError, match=r"lvlm_csp is \{'scatter_from': .*; it is None now"):
+        FeatureCache(tmp_path / "cache", model, crowded, 2)
+
+
+def test_what_is_drawn_anew_is_not_stored(crowded, training, tmp_path):
+    settings = dataclasses.replace(SETTINGS, csp="65", csp_selector="random")
+    given = {"data": crowded.directory, "cache": tmp_path / "cache"}
+    with pytest.raises(ValueError, match="--csp-selector is random, drawn anew in each step"):
+        run(dataclasses.replace(training, config=settings, **given))
+
+
+def test_a_selector_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"csp_selector is cls; it has no effect without Train"):
+        dataclasses.replace(SETTINGS, csp_selector="cls")

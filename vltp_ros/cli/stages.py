@@ -86,7 +86,12 @@ def check_options(args: Train) -> None:
 
 
 def check_cache(args: Train, source: Source) -> None:
-    """Raise ValueError for stored features of scenes that have none."""
+    """Raise ValueError for stored features where each step has others."""
+    if args.cache is not None and args.config.csp_selector == "random":
+        raise ValueError(
+            f"--csp-selector is random, drawn anew in each step, and --cache is {args.cache}; "
+            "give one of them"
+        )
     if args.cache is not None and isinstance(source, BatchSource):
         raise ValueError(
             f"--cache is {args.cache} and {source.data.directory} has edition 1, whose pictures "
@@ -108,7 +113,8 @@ def cached_source(directory: Path, model: Vltp, source: Source) -> Source:
     """
     assert isinstance(source, CrowdedSource | ExpressionSource)
     first = model.config.pruning.prune_after[0]
-    cached = stored_source(FeatureCache(directory, model, source.data, first), source.config)
+    cache = FeatureCache(directory, model, source.data, first, source.config.reasoning)
+    cached = stored_source(cache, source.config)
     cached.fill(this_process())
     return cached
 

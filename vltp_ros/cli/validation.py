@@ -80,12 +80,13 @@ class ValidationOptions:
         if rate is None:
             return Validation(source, self.val_every, count)
         config = source.config
-        reactivation = {"returns": not config.no_return, "merges": not config.no_merge}
+        csp, reactivation = config.reasoning, {"returns": not config.no_return}
+        reactivation["merges"] = not config.no_merge
 
         def measure() -> dict[str, float]:
             if isinstance(data, ExpressionImages):
-                return {"giou": expressions_giou(model, data, count, rate, **reactivation)}
+                return {"giou": expressions_giou(model, data, count, rate, csp, **reactivation)}
             assert isinstance(data, TabletopDataset)
-            return {"giou": scenes_giou(model, data, count, rate, **reactivation)}
+            return {"giou": scenes_giou(model, data, count, rate, csp, **reactivation)}
 
         return Validation(source, self.val_every, count, measure)

@@ -63,7 +63,7 @@ CSP_SELECTORS_OF_IMAGES = get_args(CspSelector)
 """Those of CSP_SELECTORS that need no more than the image."""
 
 
-def csp_config(name: str, selector: CspSelector = "uniform") -> CspConfig | None:
+def csp_config(name: str, selector: str = "uniform") -> CspConfig | None:
     """Return the setting of one of CSP_NAMES, None for "off"; ValueError for another name.
 
     Args:

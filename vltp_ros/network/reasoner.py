@@ -109,12 +109,15 @@ class Reasoner(nn.Module):
         vision = vision_config(self.llava.config)
         return (vision.image_size // vision.patch_size) ** 2
 
-    def forward(self, images: Tensor, tasks: list[list[str]]) -> Tensor:
+    def forward(
+        self, images: Tensor, tasks: list[list[str]], csp: CspConfig | None = None
+    ) -> Tensor:
         """Embed several tasks on each image; the vision tower runs once per image.
 
         Args:
             images: uint8 [B, 3, H, W] RGB.
             tasks: B lists of T sentences.
+            csp: which image tokens each layer processes, from the image alone; None: all.
 
         Returns:
             float [B * T, 1, 256], the tasks of one image side by side.
@@ -123,7 +126,8 @@ class Reasoner(nn.Module):
             ValueError: if a task is longer than the language model's context allows, or holds a
                 special token.
         """
-        return self.reason(self.encode_image(images), tasks).seg
+        features = self.encode_image(images, cls=csp is not None and csp.selector == "cls")
+        return self.reason(features, tasks, csp=csp).seg
 
     def encode_image(self, images: Tensor, cls: bool = False) -> VisionFeatures:
         """Run the vision tower over uint8 [B, 3, H, W] RGB images.

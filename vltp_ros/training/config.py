@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from vltp_ros.network.csp import CSP_NAMES, CSP_SELECTORS_OF_IMAGES, CspConfig, csp_config
 from vltp_ros.settings import check, documented, setting
 
 STAGES_ONLY = ("train",)
@@ -167,6 +168,22 @@ class TrainConfig:
         commands=STAGES_ONLY,
         stages=PRUNE,
     )
+    csp: str = setting(
+        "off",
+        "preset of LVLM_CSP under which LLaVA gives <SEG>: which image tokens its layers see "
+        "(prune stage only)",
+        choices=CSP_NAMES,
+        commands=STAGES_ONLY,
+        stages=PRUNE,
+    )
+    csp_selector: str = setting(
+        "uniform",
+        "with a preset: how the tokens of LLaVA's first layers are chosen; cls: those that the "
+        "vision tower's CLS token attends to most (prune stage only)",
+        choices=CSP_SELECTORS_OF_IMAGES,
+        commands=STAGES_ONLY,
+        stages=PRUNE,
+    )
     mask_size: str = setting(
         "half",
         "pixels that masks are compared at: half: those of half of SAM's input, a quarter as many "
@@ -224,6 +241,16 @@ class TrainConfig:
                 f"TrainConfig.micro_batch is {self.micro_batch}; TrainConfig.batch is "
                 f"{self.batch} and must be a multiple of it"
             )
+        if self.csp == "off" and self.csp_selector != "uniform":
+            raise ValueError(
+                f"TrainConfig.csp_selector is {self.csp_selector}; it has no effect without "
+                "TrainConfig.csp"
+            )
+
+    @property
+    def reasoning(self) -> CspConfig | None:
+        """Return which image tokens LLaVA's layers see; None: all."""
+        return csp_config(self.csp, self.csp_selector)
 
     def check_stage(self, stage: str, edition: int) -> None:
         """Refuse what was changed and a stage does not use.

@@ -14,7 +14,7 @@ import os
 import time
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from vltp_ros.data.expressions import ExpressionImages, ImageExpressions
 from vltp_ros.data.scenes import LabelledScene, TabletopDataset
+from vltp_ros.network.csp import CspConfig
 from vltp_ros.network.vltp import Vltp
 from vltp_ros.processes import ALONE, Process
 from vltp_ros.progress import progress_bar
@@ -35,6 +36,9 @@ TEXTS_AT_ONCE = 16
 
 STALE_S = 3600.0
 """Age of a file half written that nobody can be writing any more: to write one takes seconds."""
+
+EARLIER = {"lvlm_csp": None}
+"""What was so when records did not name it yet."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,12 @@ class FeatureCache:
     """
 
     def __init__(
-        self, directory: Path, model: Vltp, data: TabletopDataset | ExpressionImages, after: int
+        self,
+        directory: Path,
+        model: Vltp,
+        data: TabletopDataset | ExpressionImages,
+        after: int,
+        csp: CspConfig | None = None,
     ) -> None:
         """Open a directory, or make one.
 
@@ -61,14 +70,17 @@ class FeatureCache:
             model: in evaluation mode, in the precision to store for.
             data: scenes with questions, or images with expressions.
             after: 1-based layer of the image encoder whose output is stored.
+            csp: which image tokens LLaVA's layers process, nothing being drawn; None: all.
 
         Raises:
-            ValueError: for a cache of another model, other data or another layer.
+            ValueError: for a cache of another model, other data, another layer or ``csp``.
             OSError: naming the file, where nothing can be written.
         """
         self.directory, self.model, self.data, self.after = directory, model, data, after
         directory.mkdir(parents=True, exist_ok=True)
-        record(directory / "cache.json", {**describe_inputs(model, data), "after": after})
+        self.csp = csp
+        settings = {"after": after, "lvlm_csp": None if csp is None else asdict(csp)}
+        record(directory / "cache.json", describe_inputs(model, data) | settings)
         _remove_leftovers(directory)
 
     def __getitem__(self, index: int) -> Features:
@@ -138,9 +150,8 @@ class FeatureCache:
         pixels = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
         pixels = pixels.to(model.pixel_mean.device)
         tokens = model.stem(model.preprocess(pixels), (self.after,))[0]
-        image_tokens = model.reasoner.encode_image(pixels)
         segs = [
-            model.reasoner.reason(image_tokens, [texts[start : start + TEXTS_AT_ONCE]]).seg[:, 0]
+            model.reasoner(pixels, [texts[start : start + TEXTS_AT_ONCE]], self.csp)[:, 0]
             for start in range(0, len(texts), TEXTS_AT_ONCE)
         ]
         return Features(tokens.half(), torch.cat(segs).float())
@@ -162,7 +173,7 @@ def describe_inputs(model: Vltp, data: TabletopDataset | ExpressionImages) -> di
 def record(path: Path, settings: dict[str, Any]) -> None:
     """Write what a directory's files were made with, once; ValueError where it was something else.
 
-    What an earlier record does not name is taken to be as it was.
+    What an earlier record does not name is taken to be as it was, or as in EARLIER.
     """
     own = json.loads(json.dumps(settings))  # as it is read: no tuples
     if not path.is_file():
@@ -173,7 +184,7 @@ def record(path: Path, settings: dict[str, Any]) -> None:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); give another directory") from error
     for name, value in own.items():
-        if (before := stored.get(name, value)) != value:
+        if (before := stored.get(name, EARLIER.get(name, value))) != value:
             raise ValueError(
                 f"{path}: {name} is {before!r}; it is {value!r} now; give another directory"
             )

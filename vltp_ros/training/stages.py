@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vltp_ros.checkpoints.adapters import adapter_parameters, train_words
+from vltp_ros.network.csp import CspConfig
 from vltp_ros.network.preprocessing import (
     fitted_size,
     to_image_frame,
@@ -215,7 +216,7 @@ class PrunedStage(nn.Module):
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Return losses by name; ``loss`` is their sum."""
         model, side = self.model, self.model.config.encoder.img_size
-        tokens, seg = frozen_inputs(model, batch, self.prune_after)
+        tokens, seg = frozen_inputs(model, batch, self.prune_after, self.config.reasoning)
         tokens = tokens.repeat_interleave(len(batch.tasks[0]), 0)
         drawn = np.random.default_rng([self.config.seed, step]).choice(self.config.rates)
         budget = fixed_budget(self.rates or (drawn,) * len(self.prune_after))
@@ -237,15 +238,23 @@ class PrunedStage(nn.Module):
 
 
 @torch.no_grad()
-def frozen_inputs(model: Vltp, batch: Batch, prune_after: Sequence[int]) -> tuple[Tensor, Tensor]:
+def frozen_inputs(
+    model: Vltp, batch: Batch, prune_after: Sequence[int], csp: CspConfig | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the tokens [B, N, C] before the first stage and <SEG> [B * T, 1, 256].
 
     They are computed, unless the batch has them.
+
+    Args:
+        model: whose encoder and LLaVA stay as they are.
+        batch: B images with T tasks each.
+        prune_after: 1-based layers of the stages.
+        csp: which image tokens LLaVA's layers process; None: all.
     """
     if isinstance(batch, CachedBatch):
         return batch.tokens, batch.segs
     tokens = model.stem(model.preprocess(batch.images), prune_after)
-    return tokens, model.reasoner(batch.images, batch.tasks)
+    return tokens, model.reasoner(batch.images, batch.tasks, csp)
 
 
 def train_only(model: Vltp, names: tuple[str, ...]) -> None:
