@@ -213,13 +213,15 @@ def _table(table: TableName, rows: list[dict], splits: list[str]) -> list[str]:
     printed |= {row.label: dict(row.paper) for row in others}
     columns = list(dict.fromkeys(name for paper in printed.values() for name in paper))
     width = max(map(len, printed))
-    heads = "".join(f"  {split:>14}" for split in splits)
+    wide = max(14, *map(len, splits))  # of a column of ours
+    heads = "".join(f"  {split:>{wide}}" for split in splits)
     papers = "".join(f"  paper: {name}" for name in columns)
     lines = [f"Table {table}: {TITLES[table]}" if table != "csp" else TITLES[table]]
     lines += [f"  {'':{width}}{heads}   GMACs{papers}"]
     for label, paper in printed.items():
-        ours = [_giou([r for r in by_label.get(label, ()) if r["split"] == s]) for s in splits]
-        gmacs = [row["gmacs"] for row in by_label.get(label, ())]
+        own = by_label.get(label, ())
+        ours = [_giou([row for row in own if row["split"] == split], wide) for split in splits]
+        gmacs = [row["gmacs"] for row in own]
         cost = f"{sum(gmacs) / len(gmacs):8.3g}" if gmacs else f"{'':8}"
         figures = "".join(
             f"{paper[name]:{len(name) + 9}.1f}" if name in paper else " " * (len(name) + 9)
@@ -229,14 +231,14 @@ def _table(table: TableName, rows: list[dict], splits: list[str]) -> list[str]:
     return lines
 
 
-def _giou(rows: list[dict]) -> str:
+def _giou(rows: list[dict], wide: int) -> str:
     """Return a mean over trainings, its standard error over images, and how many trainings."""
     if not rows:
-        return " " * 16
+        return " " * (2 + wide)
     mean = sum(row["giou"] for row in rows) / len(rows)
     error = sum(row["giou_error"] for row in rows) / len(rows)
     times = f" x{len(rows)}" if len(rows) > 1 else ""
-    return f"  {f'{mean:.3f} +- {error:.3f}{times}':>14}"
+    return f"  {f'{mean:.3f} +- {error:.3f}{times}':>{wide}}"
 
 
 def _costs(rows: list[dict]) -> str:
