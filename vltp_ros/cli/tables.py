@@ -185,12 +185,13 @@ def describe(answer: dict) -> str:
         return _costs(rows)
     splits = list(dict.fromkeys(row["split"] for row in rows))
     lines = [f"gIoU on {', '.join(splits)}; +- is one standard error over the images"]
-    for table in dict.fromkeys(row["table"] for row in rows):
+    for table in sorted({row["table"] for row in rows}):
         of_table = [row for row in rows if row["table"] == table]
         lines += ["", *_table(table, of_table, splits)]
     if answer.get("left_out"):
         methods = ", ".join(answer["left_out"])
         lines += ["", f"left out: {methods}, which learn from kinds of objects that no data told"]
+    lines += [""] if answer["hypotheses"] else []
     lines += [
         f"{'holds' if h['holds'] else 'FAILS'}: {h['name']}: {h['difference']:+.1f} points, "
         f"standard error {h['error']:.1f}; margin {h['margin']:g}"
@@ -222,7 +223,8 @@ def _table(table: TableName, rows: list[dict], splits: list[str]) -> list[str]:
         own = by_label.get(label, ())
         ours = [_giou([row for row in own if row["split"] == split], wide) for split in splits]
         gmacs = [row["gmacs"] for row in own]
-        cost = f"{sum(gmacs) / len(gmacs):8.3g}" if gmacs else f"{'':8}"
+        mean = sum(gmacs) / len(gmacs) if gmacs else 0.0
+        cost = f"{mean:8.{0 if mean >= 100 else 2}f}" if gmacs else f"{'':8}"
         figures = "".join(
             f"{paper[name]:{len(name) + 9}.1f}" if name in paper else " " * (len(name) + 9)
             for name in columns
