@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from tables import hours, models, node
+from tables import hours, models, node, papers
 from tables.markdown import ROOT
 
 DOCUMENTS = (
@@ -47,6 +47,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "memory": node.memory,
     "unit_times": hours.unit_times,
     "hours": hours.hours,
+    "papers": papers.papers,
+    "hypotheses": papers.hypotheses,
 }
 
 

@@ -52,6 +52,7 @@ NOT_RUN = {
 
 SMALLER = {
     r"vltp (evaluate|reliability|scenes)": "--count 2",
+    r"vltp scenes --edition 2 --split train": "--count 6",  # of each size as many as a batch has
     r"vltp reliability .*--fit": "--model models/tabletop --count 20",  # a copy
     r"vltp (baselines|tables --model)": "--count 2",
     r"vltp (baselines|finetune|tables --model|train)": "--steps 1 --warmup 0 --batch 2",
