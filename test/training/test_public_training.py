@@ -84,6 +84,14 @@ def test_adapters_learn_from_a_data_set(root, base, tmp_path):
             "--mosaic is True; it is for scenes only",
         ),
         ({"dataset": ("rio-train",), "init": None}, "--init is missing"),
+        (
+            {
+                "dataset": ("rio-train",),
+                "stage": "attention",
+                "config": dataclasses.replace(SETTINGS, no_merge=True),
+            },
+            "--no-merge is True; it has no effect in the attention stage on public data, but in",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_refused(root, base, tmp_path, options, reason):

@@ -58,8 +58,7 @@ def check_stage(name: str, data: TrainingData, config: TrainConfig) -> None:
         allowed, where = tuple(LATER_STAGES), "--dataset is given"
     if name not in allowed:
         raise ValueError(f"--stage is {name!r} and {where}; allowed there: {', '.join(allowed)}")
-    if isinstance(data, TabletopDataset):
-        config.check_stage(name, data.edition)
+    config.check_stage(name, data.edition if isinstance(data, TabletopDataset) else None)
 
 
 def new_stage(name: str, model: Vltp, source: Source) -> nn.Module:

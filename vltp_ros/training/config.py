@@ -252,24 +252,26 @@ class TrainConfig:
         """Return which image tokens LLaVA's layers see; None: all."""
         return csp_config(self.csp, self.csp_selector)
 
-    def check_stage(self, stage: str, edition: int) -> None:
+    def check_stage(self, stage: str, edition: int | None) -> None:
         """Refuse what was changed and a stage does not use.
 
         Args:
             stage: of ``vltp train``.
-            edition: of the scenes to train on.
+            edition: of the scenes to train on; None: public data sets, where the stages that may
+                train on them use what they do on edition 2.
 
         Raises:
             ValueError: naming option and value, and the stages that use it.
         """
         for spec in dataclasses.fields(self):
-            users = spec.metadata.get("stages", {edition: (stage,)})
+            users = spec.metadata.get("stages", {edition or 2: (stage,)})
             value = getattr(self, spec.name)
-            if stage not in users.get(edition, ()) and value != spec.default:
+            if stage not in users.get(edition or 2, ()) and value != spec.default:
                 where = [f"{', '.join(names)} on edition {e}" for e, names in users.items()]
+                data = f"scenes of edition {edition}" if edition else "public data"
                 raise ValueError(
                     f"--{spec.name.replace('_', '-')} is {value}; it has no effect in the {stage} "
-                    f"stage on scenes of edition {edition}, but in {'; '.join(where)}"
+                    f"stage on {data}, but in {'; '.join(where)}"
                 )
 
 
