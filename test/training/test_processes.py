@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
+from launched import assert_same_training, launch, losses
 from public_data import write_rio
 
 from vltp_ros.cli.main import main
@@ -17,34 +13,6 @@ from vltp_ros.training.run_directory import CHECKPOINT
 
 COMMON = ["--device", "cpu", "--no-bfloat16", "--steps", "3", "--warmup", "1", "--save-every", "2"]
 SMALL = ["--batch", "4", "--tasks-per-image", "2"]
-
-
-def launch(*arguments: str, processes: int = 2, start: str = "") -> subprocess.CompletedProcess:
-    """Run a vltp command in processes of torchrun, each after some Python code."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
-    code = f"{start}\nimport sys\nfrom vltp_ros.cli.main import main\nsys.exit(main())"
-    command = [*launcher, "--nproc-per-node", str(processes), "--"]
-    command += [sys.executable, "-c", code, *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-
-
-def learnt(run):
-    return torch.load(run / CHECKPOINT, weights_only=True)["stage"]
-
-
-def losses(run):
-    return [json.loads(line) for line in (run / "losses.jsonl").read_text().splitlines()]
-
-
-def assert_same_training(one, other):
-    """The two runs have the same weights and losses, but for rounding."""
-    weights, others = learnt(one), learnt(other)
-    assert weights.keys() == others.keys()
-    for name, tensor in weights.items():
-        assert torch.allclose(tensor, others[name], atol=2e-5, rtol=1e-4), name
-    for line, again in zip(losses(one), losses(other), strict=True):
-        assert again == pytest.approx(line, abs=2e-4)
 
 
 @pytest.mark.slow

@@ -223,6 +223,13 @@ class TrainConfig:
         commands=("finetune",),
         changes_result=False,
     )
+    shard_weights: bool = setting(
+        False,
+        "share the frozen weights of LLaVA's language model among the processes of a launcher, "
+        "each of which holds a part (FSDP)",
+        commands=("finetune",),
+        changes_result=False,
+    )
     readers: int = setting(
         1, "batches read ahead, each in a thread of its own", low=1, changes_result=False
     )

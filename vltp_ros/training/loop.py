@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,13 @@ from vltp_ros.training.journals import open_journals
 from vltp_ros.training.optimisers import new_optimisers, schedule, set_rates
 from vltp_ros.training.replica import Replica, refuse_other_starts
 from vltp_ros.training.run_directory import begin, learning, options_of, resume, save
+from vltp_ros.training.sharding import refuse_alone, shard_frozen
 from vltp_ros.training.validation import Validation
 
 log = logging.getLogger(__name__)
+
+DECODER = "model.reasoner.llava.model.language_model"
+"""What --shard-weights shares of a stage."""
 
 LATEST = 0.05
 """Weight of the latest loss in the mean that the progress bar shows."""
@@ -60,6 +64,8 @@ def fit(
     """
     process, device = this_process(), next(iter(learning(stage).values())).device
     source.share(process)  # refuses a batch that cannot be shared, before anything is written
+    if config.shard_weights:
+        refuse_alone(process)
     begun = {**(options or {}), "--data": source.data.identity, **options_of(config)}
     if process.is_first:
         begin(run, begun)
@@ -70,17 +76,11 @@ def fit(
     since = time.monotonic() - spent
     with together(device.type == "cpu"):
         refuse_other_starts(process, begun, start, run)
-        replica, batches = Replica(stage, process), source.batches(start, process)
-        options_of_bar = {"initial": start, "total": config.steps, "unit": "step", "mininterval": 2}
-        bar = progress_bar(batches, shown=process.is_first, **options_of_bar)
-        with open_journals(run, start, process) as journals, bar, logging_redirect_tqdm():
-            mean = None  # of the latest losses
-            for step, parts in bar:
-                set_rates(optimisers, schedule(step, config))
-                losses = replica.learn([p.to(device) for p in parts], step, config.seed, autocast)
-                _update(stage, step, optimisers, config.clip)
-                mean = losses["loss"] if mean is None else mean + LATEST * (losses["loss"] - mean)
-                bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
+        if config.shard_weights:
+            shard_frozen(stage.get_submodule(DECODER), process)
+        replica = Replica(stage, process)
+        with open_journals(run, start, process) as journals:
+            for step, losses in _steps(replica, source, start, config, optimisers, autocast):
                 if validation is not None and validation.is_due(step):
                     losses |= _validate(validation, step, stage, autocast)
                 journals.write(step, losses)
@@ -89,6 +89,29 @@ def fit(
                     journals.flush()
                     save(stage, optimisers, step + 1, time.monotonic() - since, run)
     return time.monotonic() - since
+
+
+def _steps(
+    replica: Replica,
+    source: Source,
+    start: int,
+    config: TrainConfig,
+    optimisers: list[torch.optim.Optimizer],
+    autocast: Callable[[], AbstractContextManager],
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Take the steps from ``start`` on, under a bar, and yield the number and losses of each."""
+    process, device = replica.process, replica.device
+    options = {"initial": start, "total": config.steps, "unit": "step", "mininterval": 2}
+    bar = progress_bar(source.batches(start, process), shown=process.is_first, **options)
+    mean = None  # of the latest losses
+    with bar, logging_redirect_tqdm():
+        for step, parts in bar:
+            set_rates(optimisers, schedule(step, config))
+            losses = replica.learn([p.to(device) for p in parts], step, config.seed, autocast)
+            _update(replica.stage, step, optimisers, config.clip)
+            mean = losses["loss"] if mean is None else mean + LATEST * (losses["loss"] - mean)
+            bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
+            yield step, losses
 
 
 def _update(

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vltp_ros.processes import Process
 from vltp_ros.training.batches import Batch
+from vltp_ros.training.run_directory import learning
 from vltp_ros.training.run_options import refuse_other_options
 
 
@@ -22,18 +23,21 @@ class Replica:
     """The copy of a stage that this process has; all copies get the same gradients."""
 
     def __init__(self, stage: nn.Module, process: Process) -> None:
-        """Take a stage, whose weights become those of the first process.
+        """Take a stage, which begins with what learns in the first process.
 
         Args:
-            stage: on the device where it is trained.
+            stage: on the device where it is trained; what is frozen is the same everywhere.
             process: this one; others wait until all are here.
         """
         self.stage, self.process = stage, process
+        self.device = next(iter(learning(stage).values())).device
         self._parallel: DistributedDataParallel | None = None
         if process.count > 1:
+            for tensor in (*learning(stage).values(), *stage.buffers()):
+                torch.distributed.broadcast(tensor.detach(), 0)
             # Which weights a loss reaches varies: with the stage, and with what a batch shows.
             self._parallel = DistributedDataParallel(
-                stage, find_unused_parameters=True, broadcast_buffers=False
+                stage, find_unused_parameters=True, init_sync=False
             )
 
     def learn(
