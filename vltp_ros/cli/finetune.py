@@ -78,10 +78,11 @@ def run(args: Finetune) -> dict | None:
     seconds = fit(stage, source, config, args.run, options, validation)
     if not this_process().is_first:
         return None
+    kept = args.kept(stage, args.run)
     if model.prune_decoder is not None:
         model.inherit()
     what = describe_run("finetune", config, seconds, source.data)
-    line = f"{what}; LoRA of rank {args.lora.rank}"
+    line = f"{what}; LoRA of rank {args.lora.rank}{kept}"
     about = provenance(args.init, line, trained_on=args.trained_on)
     save_model(model, args.out, about, base=args.init)
     return {"out": str(args.out), "steps": config.steps, "seconds": round(seconds)}

@@ -114,10 +114,11 @@ def run(args: Train) -> dict | None:
     seconds = fit(stage.train(), source, args.config, args.run, options, validation)
     if not this_process().is_first:
         return None
+    kept = args.kept(stage, args.run)
     if args.stage == "dense" and model.prune_decoder is not None:
         model.inherit()
     base = None if args.stage in TRAIN_LLAVA else args.init
     what = describe_run(f"train --stage {args.stage}", args.config, seconds, source.data)
-    about = provenance(args.init, what, args.sam, args.trained_on)
+    about = provenance(args.init, what + kept, args.sam, args.trained_on)
     save_model(model, args.out, about, base=base)
     return {"out": str(args.out), "steps": args.config.steps, "seconds": round(seconds)}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from vltp_ros.data.scenes import TabletopDataset
     from vltp_ros.network.vltp import Vltp
     from vltp_ros.training.batches import Source
@@ -27,6 +29,22 @@ class ValidationOptions:
     val_count: int = 32
     """Number of scenes to validate on, the first ones, or of images of --val-dataset, spread over
     it; all of them if there are fewer."""
+
+    keep: Literal["last", "best"] = "last"
+    """Weights that --out gets: those of the last step, or of the best validation (the highest gIoU,
+    of stages that draw no masks the lowest loss), which a run keeps in best.pt."""
+
+    def kept(self, stage: nn.Module, run: Path) -> str:
+        """Give a trained stage the weights to keep; return what model.yaml says of it, if anything.
+
+        Raises:
+            ValueError: for a run whose best weights are missing or damaged.
+        """
+        if self.keep == "last":
+            return ""
+        from vltp_ros.training.best import take_best
+
+        return f"; kept after step {take_best(stage, run)}, the best validation"
 
     def check_counts(self) -> None:
         """Raise ValueError for a number of steps or scenes below 1."""
@@ -67,8 +85,13 @@ class ValidationOptions:
             source: of what is held out.
             model: of the stage.
             rate: share of tokens to freeze; None: the stage draws no masks.
+
+        Raises:
+            ValueError: where the best weights are to be kept, and nothing says which these are.
         """
         if source is None:
+            if self.keep == "best":
+                raise ValueError("--keep is best; it needs --val, or with --dataset --val-dataset")
             return None
         from vltp_ros.data.expressions import ExpressionImages
         from vltp_ros.data.scenes import TabletopDataset

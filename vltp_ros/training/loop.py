@@ -18,6 +18,7 @@ from vltp_ros.network.hardware import has_bfloat16
 from vltp_ros.processes import this_process, together
 from vltp_ros.progress import progress_bar
 from vltp_ros.training.batches import Source
+from vltp_ros.training.best import BestWeights
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.journals import open_journals
 from vltp_ros.training.optimisers import new_optimisers, schedule, set_rates
@@ -78,11 +79,14 @@ def fit(
         refuse_other_starts(process, begun, start, run)
         if config.shard_weights:
             shard_frozen(stage.get_submodule(DECODER), process)
+        best = BestWeights(run, start) if process.is_first and validation is not None else None
         replica = Replica(stage, process)
         with open_journals(run, start, process) as journals:
             for step, losses in _steps(replica, source, start, config, optimisers, autocast):
                 if validation is not None and validation.is_due(step):
                     losses |= _validate(validation, step, stage, autocast)
+                    if best is not None:
+                        best.offer(stage, step + 1, losses)
                 journals.write(step, losses)
                 last = step + 1 == config.steps
                 if process.is_first and (last or (step + 1) % config.save_every == 0):

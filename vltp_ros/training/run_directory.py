@@ -2,6 +2,7 @@
 
 run.json         what the run was begun with, by the names of options
 checkpoint.pt    what learns, all buffers, optimisers and step; replaced in one move
+best.pt          with a validation: what learns and all buffers at the best one, see best.py
 losses.jsonl     the losses, one line a step, in some with what was measured on held-out scenes
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +23,9 @@ from vltp_ros.settings import decisive
 from vltp_ros.training.run_options import refuse_other_options
 
 RECORD, CHECKPOINT, LOSSES = "run.json", "checkpoint.pt", "losses.jsonl"
+
+KEYS = {"stage", "step", "seconds", "optimisers"}
+"""Of a checkpoint."""
 
 
 def options_of(settings: Any, prefix: str = "--") -> dict[str, Any]:
@@ -56,6 +60,12 @@ def learning(stage: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in stage.named_parameters() if p.requires_grad}
 
 
+def weights_of(stage: nn.Module) -> dict[str, Tensor]:
+    """Return by name what learns, and all buffers."""
+    tensors = {**learning(stage), **dict(stage.named_buffers())}
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
 def save(
     stage: nn.Module,
     optimisers: list[torch.optim.Optimizer],
@@ -68,9 +78,7 @@ def save(
     Raises:
         OSError: naming the file, where it cannot be written; the one before is still there.
     """
-    tensors = {**learning(stage), **dict(stage.named_buffers())}
-    weights = {name: tensor.detach() for name, tensor in tensors.items()}
-    state: dict[str, Any] = {"stage": weights, "step": step, "seconds": seconds}
+    state: dict[str, Any] = {"stage": weights_of(stage), "step": step, "seconds": seconds}
     state["optimisers"] = [optimiser.state_dict() for optimiser in optimisers]
     replace_file(run / CHECKPOINT, lambda file: torch.save(state, file))
 
@@ -110,11 +118,15 @@ def resume(
     return saved["step"], saved["seconds"]
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint to the CPU's memory; ValueError for a file that is none."""
+def read_checkpoint(path: Path, keys: Set[str] = KEYS) -> dict[str, Any]:
+    """Read a checkpoint, which has these keys, to the CPU's memory.
+
+    Raises:
+        ValueError: for a file that is none.
+    """
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
-        if {"stage", "step", "seconds", "optimisers"} <= saved.keys():
+        if keys <= saved.keys():
             return saved
         reason = "it lacks what a training stores"
     except (
