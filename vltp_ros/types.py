@@ -45,6 +45,7 @@ class Segmentation:
     rates: tuple[float, ...] = ()  # share of tokens frozen at each stage, as it was chosen
     csp: str = "off"  # preset of LVLM_CSP, as it was chosen
     odds: Odds = (1.0, 0.0)  # by which a mean probability becomes a score
+    unseen_words: tuple[str, ...] = ()  # of the task: those that training is known to have lacked
 
     @classmethod
     def certain(cls, task: str, mask: np.ndarray, score: float = 1.0, **rest: Any) -> Segmentation:

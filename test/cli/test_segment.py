@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import sys
@@ -12,8 +13,10 @@ import cv2
 import imageio.v2 as imageio
 import numpy as np
 import pytest
+from builders import PROVENANCE, tiny_model
 from PIL import Image
 
+from vltp_ros.checkpoints.model_directory import save_model
 from vltp_ros.cli.main import main
 from vltp_ros.cli.options import ModelOptions
 from vltp_ros.imaging.sources import find_sources
@@ -62,6 +65,21 @@ def test_segment_writes_masks_and_overlays(segment, photo):
             assert part.shape == (height, width) and (part == 255).sum() >= instance["area"]
         assert r["times_ms"].keys() >= {"reasoner", "stem", "mask decoder"}
         assert r["rates"] == [0.5, 0.5] and len(r["kept_tokens"]) == 2 < r["total_tokens"]
+
+
+def test_words_that_the_model_never_saw_are_named(photo, tmp_path, capsys, caplog):
+    """In the log once for each task, and in the JSON of each answer."""
+    model = tiny_model()
+    model.config = dataclasses.replace(model.config, words="bread cut")
+    save_model(model, tmp_path / "model", PROVENANCE)
+    command = ["segment", str(photo), str(photo), "--task", "cut bread", "--task", "asdf qwer"]
+    options = ["--model", str(tmp_path / "model"), "--out", str(tmp_path), "--json"]
+    assert main([*command, *options]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [r["unseen_words"] for r in results[:2]] == [[], ["asdf", "qwer"]]
+    said = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    doubt = "the model saw no 'asdf', 'qwer' in training; its answer may mean nothing"
+    assert said == [f"task 'asdf qwer': {doubt}"]
 
 
 def test_more_pictures_on_request(segment, photo):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from bench import values
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -15,6 +17,7 @@ from vltp_ros.node.diagnostics import CameraHealth, Health, ModelCounts
 from vltp_ros.node.model import Loading
 from vltp_ros.paths import default_model
 from vltp_ros.runtime.caveat import caveat_of
+from vltp_ros.types import Segmentation
 
 OK, WARN, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE
 
@@ -90,3 +93,13 @@ def test_progress_and_failure():
     health.enter("configuring")
     assert node_status(health).level == WARN
     assert "GPU memory (MiB)" not in values(node_status(health))
+
+
+def test_words_that_the_model_never_saw_are_logged_once(monkeypatch):
+    health, said = Health(get_logger("test")), []
+    monkeypatch.setattr(health, "_logger", SimpleNamespace(warning=said.append))
+    mask = np.zeros((2, 2), bool)
+    strange = Segmentation.certain("asdf bread", mask, unseen_words=("asdf",))
+    for _ in range(3):
+        health.doubt([strange, Segmentation.certain("cut bread", mask)])
+    assert len(said) == 1 and "task 'asdf bread': the model saw no 'asdf' in training" in said[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +57,7 @@ def run(args: Finetune) -> dict | None:
     from vltp_ros.training.run_directory import options_of
     from vltp_ros.training.stages import LoraStage
     from vltp_ros.training.start import load_start
+    from vltp_ros.training.vocabulary import vocabulary_after
 
     check_training_output(args.run, args.out, args.force)
     config = args.config
@@ -67,6 +68,8 @@ def run(args: Finetune) -> dict | None:
     why = "a new one would start from other weights"
     device = resolve_device(own_device(args.device))
     model = load_start(args.init, args.quantization, device, no_adapter=why)
+    words = vocabulary_after(model.config.words, source.data)
+    model.config = replace(model.config, words=words)
     add_adapter(model.reasoner.llava, args.lora)
     options = {
         "--init": identity(args.init),

@@ -76,8 +76,20 @@ def _segment_bag(bag: str, args: Segment) -> dict:
     for name in ("probability", "kept", "frames"):
         if getattr(args, name):
             raise ValueError(f"--{name} has no effect on a bag; {bag} is one")
-    session = args.load(args.settings)
+    session = _loaded(args)
     return segment_bag(Path(bag), args.image_topic, args.out, session, args.task)
+
+
+def _loaded(args: Segment) -> Session:
+    """Load the model, and warn of tasks whose words it has not seen."""
+    from vltp_ros.network.words import unseen_words
+    from vltp_ros.runtime.caveat import doubt_about
+
+    session = args.load(args.settings)
+    for task in args.task:
+        if doubt := doubt_about(task, unseen_words(task, session.model.config.words)):
+            LOG.warning(doubt)
+    return session
 
 
 def _segment_pictures(args: Segment) -> dict:
@@ -88,7 +100,7 @@ def _segment_pictures(args: Segment) -> dict:
     if args.image_topic:
         raise ValueError(f"--image-topic is {args.image_topic}, but {args.sources[0]} is no bag")
     sources = find_sources(args.sources)
-    session = args.load(args.settings)
+    session = _loaded(args)
     answer: dict = {"model": session.name, "results": [], "failed": {}}
     with progress_bar(unit="picture", leave=False) as bar:
         for source in sources:
@@ -135,6 +147,7 @@ def _described(result: Segmentation, instances: tuple[Instance, ...]) -> dict:
         "task": result.task,
         "found": result.found,
         "score": round(result.score, 4),
+        "unseen_words": result.unseen_words,
         "box": result.box,
         "area": result.area,
         "instances": [

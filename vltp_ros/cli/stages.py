@@ -17,13 +17,14 @@ from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource, Source, TrainingData
 from vltp_ros.training.cached_batches import stored_source
 from vltp_ros.training.config import TrainConfig
-from vltp_ros.training.crowded_batches import CrowdedSource, common_sentences
+from vltp_ros.training.crowded_batches import CrowdedSource
 from vltp_ros.training.crowded_stages import LookingStage, ReasonerStage, TowerStage
 from vltp_ros.training.feature_cache import FeatureCache
 from vltp_ros.training.new_model import new_model
 from vltp_ros.training.public_batches import ExpressionSource
 from vltp_ros.training.stages import AttentionStage, DenseStage, EncoderStage, PrunedStage
 from vltp_ros.training.start import load_start, take_sam
+from vltp_ros.training.vocabulary import sentences_of, vocabulary_after
 
 if TYPE_CHECKING:
     from vltp_ros.cli.train import Train
@@ -134,6 +135,8 @@ def initial_model(args: Train, data: TrainingData) -> Vltp:
         model = _loaded(args, args.init, device)
     if args.sam is not None:
         take_sam(model, args.sam)
+    words = vocabulary_after(model.config.words, data)
+    model.config = dataclasses.replace(model.config, words=words)
     return model
 
 
@@ -162,9 +165,8 @@ def _new_model(args: Train, data: TrainingData) -> Vltp:
             "trained in float32"
         )
     if isinstance(data, TabletopDataset) and data.edition == 1:
-        sentences = [text for task in TASKS for text in task.phrasings]
-        return new_model(sentences, args.config.seed)
-    return new_model(common_sentences(), args.config.seed, "crowded")
+        return new_model(sentences_of(1), args.config.seed)
+    return new_model(sentences_of(2), args.config.seed, "crowded")
 
 
 def _add_pruned_half(model: Vltp) -> None:

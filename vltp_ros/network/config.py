@@ -280,6 +280,9 @@ class ModelConfig:
     )
     framing: str = setting("pad", "how the image is made square for LLaVA", choices=("pad", "crop"))
     threshold: float = setting(0.5, "mask where the probability exceeds this", low=0.0, high=1.0)
+    words: str = setting(
+        "", "all words of the sentences it was trained on, where they are few; empty: not listed"
+    )
     calibration: CalibrationConfig = field(
         default_factory=CalibrationConfig,
         metadata={"nested": CalibrationConfig, "description": "how sure answers are"},

@@ -138,6 +138,7 @@ class Camera:
         if not wanted or not self._images.topic:
             return None
         inference, results, errors = infer_each(session, frame, wanted, stream=self.name)
+        self._health.doubt(results.values())
         for number, error in errors.items():
             self._health.error(f"task {wanted[number].id}: {_words(error)}")
         for number, watch in enumerate(watches, len(tasks)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from vltp_ros.node.config import NodeConfig
+from vltp_ros.runtime.caveat import doubt_about
+from vltp_ros.types import Segmentation
 
 WINDOW = 200  # newest images that rates and percentiles are taken over
 ERROR_SECONDS = 5.0  # what went wrong stays in the message this long after it last happened
@@ -125,6 +128,7 @@ class Health:
     def __init__(self, logger: RcutilsLogger) -> None:
         self._logger = logger
         self._lock = threading.Lock()
+        self._doubts: deque[str] = deque(maxlen=WINDOW)  # the last ones that were logged
         self.model = ""
         self.device = ""
         self.enter("unconfigured")
@@ -158,6 +162,14 @@ class Health:
         """Note that something which came in was refused."""
         self._remember(text, DiagnosticStatus.WARN)
         self._logger.warning(text, throttle_duration_sec=WARNING_SECONDS)
+
+    def doubt(self, answers: Iterable[Segmentation]) -> None:
+        """Log which tasks have words that the model has never seen, each once."""
+        for answer in answers:
+            doubt = doubt_about(answer.task, answer.unseen_words)
+            if doubt and doubt not in self._doubts:
+                self._doubts.append(doubt)
+                self._logger.warning(doubt)
 
     def error(self, text: str) -> None:
         """Note that an image that was taken got no answer."""

@@ -176,7 +176,9 @@ class Model:
             CancelledError: when it is stopped first.
             ValueError: for an image or a task that is refused.
         """
-        return self._working().ask(infer, frame, tasks).result()
+        inference = self._working().ask(infer, frame, tasks).result()
+        self._health.doubt(inference.results)
+        return inference
 
     def _working(self) -> Worker:
         worker = self._worker

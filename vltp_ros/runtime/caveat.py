@@ -26,3 +26,11 @@ def caveat_of(directory: Path | str) -> str:
     if not isinstance(trained_on, str) or not trained_on.startswith(SIMULATED):
         return ""
     return f"{directory} was trained on {trained_on} only; answers on photographs mean nothing"
+
+
+def doubt_about(task: str, unseen: tuple[str, ...]) -> str:
+    """Return in one line that a model has not seen words of a task; empty if it has seen all."""
+    if not unseen:
+        return ""
+    words = ", ".join(map(repr, unseen))
+    return f"task {task!r}: the model saw no {words} in training; its answer may mean nothing"

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vltp_ros.network.config import CalibrationConfig, EncoderConfig
+from vltp_ros.network.config import EncoderConfig, ModelConfig
 from vltp_ros.network.preprocessing import to_image_frame, valid_grid
 from vltp_ros.network.run import Run
+from vltp_ros.network.words import unseen_words
 from vltp_ros.runtime.transfer import download
 from vltp_ros.types import Odds, Segmentation, calibrated
 
@@ -44,7 +45,7 @@ class Masks:
         kept: tuple[np.ndarray, ...],
         age: float,
         common: dict[str, Any],
-        calibration: CalibrationConfig,
+        config: ModelConfig,
     ) -> Segmentation:
         """Return the answer to one of the tasks.
 
@@ -54,9 +55,10 @@ class Masks:
             kept: per stage, bool [gh, gw], the patches that were kept for it.
             age: of its <SEG> embedding, seconds.
             common: the fields that all answers have alike.
-            calibration: of the scores.
+            config: the model's.
         """
         score, area, x, y, width, height = self.measures[number].tolist()
+        calibration = config.calibration
         found, nothing = _odds(calibration.found), _odds(calibration.nothing)
         return Segmentation(
             task,
@@ -68,6 +70,7 @@ class Masks:
             kept,
             seg_age_s=age,
             odds=found,
+            unseen_words=unseen_words(task, config.words),
             **common | {"times_ms": dict(common["times_ms"])},
         )
 

@@ -274,7 +274,7 @@ class Session:
         }
         ages = [cached.age(view) for cached in segs]
         return [
-            masks.answer(i, task, maps[i], ages[i], common, self.model.config.calibration)
+            masks.answer(i, task, maps[i], ages[i], common, self.model.config)
             for i, task in enumerate(tasks)
         ]
 

@@ -25,6 +25,7 @@ from vltp_ros.network.prompts import SEG_TOKEN
 from vltp_ros.network.reasoner import Reasoner
 from vltp_ros.network.vision_tower import ConvStemConfig
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.network.words import vocabulary_of
 
 VOCABULARY = LLAVA_SIZES["tabletop"].vocabulary
 
@@ -39,6 +40,8 @@ def new_model(sentences: Iterable[str], seed: int, llava: str = "tabletop") -> V
     """
     torch.manual_seed(seed)
     config = dataclasses.replace(model_config("tabletop"), name=llava)
+    sentences = list(sentences)
+    config = dataclasses.replace(config, words=vocabulary_of(sentences))
     tokenizer = train_tokenizer([*sentences, config.prompt])
     reasoner = Reasoner(build_llava(tokenizer, llava), tokenizer, config.prompt, config.framing)
     model = Vltp(config, reasoner)
