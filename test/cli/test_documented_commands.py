@@ -56,12 +56,11 @@ def is_understood(words: list[str], monkeypatch) -> bool:
 
         monkeypatch.setattr(module, "run", stop)
     try:
-        main(words)
+        return main(words) == 0  # help
     except ParsedError:
         return True
     except SystemExit as stopped:  # --help
         return stopped.code == 0
-    return False
 
 
 def test_what_is_not_run_is_printed_and_little():
