@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "simulation": ("paths", "progress"),
     "data": ("imaging", "paths", "progress"),
     "training": (
-        "checkpoints", "data", "network", "processes", "progress", "settings", "simulation",
+        "checkpoints", "data", "network", "paths", "processes", "progress", "settings",
+        "simulation",
     ),
     "evaluation": (
         "checkpoints", "data", "imaging", "kernels", "network", "processes", "progress", "runtime",

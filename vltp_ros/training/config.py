@@ -234,6 +234,14 @@ class TrainConfig:
         1, "batches read ahead, each in a thread of its own", low=1, changes_result=False
     )
     save_every: int = setting(200, "steps between checkpoints", low=1, changes_result=False)
+    log: tuple[str, ...] = setting(
+        (),
+        "what to write beside losses.jsonl: csv: the same as a table, losses.csv; tensorboard: a "
+        "folder that TensorBoard reads",
+        choices=("csv", "tensorboard"),
+        commands=("train", "finetune"),
+        changes_result=False,
+    )
     seed: int = setting(
         0,
         "seed of weights, data order and augmentation",

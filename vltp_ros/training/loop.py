@@ -20,7 +20,7 @@ from vltp_ros.progress import progress_bar
 from vltp_ros.training.batches import Source
 from vltp_ros.training.best import BestWeights
 from vltp_ros.training.config import TrainConfig
-from vltp_ros.training.journals import open_journals
+from vltp_ros.training.journals import open_journals, refuse_missing
 from vltp_ros.training.optimisers import new_optimisers, schedule, set_rates
 from vltp_ros.training.replica import Replica, refuse_other_starts
 from vltp_ros.training.run_directory import begin, learning, options_of, resume, save
@@ -62,9 +62,12 @@ def fit(
     Raises:
         ValueError: if ``run`` was begun with other options or settings, on other data or for other
             weights, or if its checkpoint is damaged.
+        ModuleNotFoundError: naming the command that installs what a log needs.
+        OSError: naming the file that cannot be written.
     """
     process, device = this_process(), next(iter(learning(stage).values())).device
     source.share(process)  # refuses a batch that cannot be shared, before anything is written
+    refuse_missing(config.log)
     if config.shard_weights:
         refuse_alone(process)
     begun = {**(options or {}), "--data": source.data.identity, **options_of(config)}
@@ -81,7 +84,7 @@ def fit(
             shard_frozen(stage.get_submodule(DECODER), process)
         best = BestWeights(run, start) if process.is_first and validation is not None else None
         replica = Replica(stage, process)
-        with open_journals(run, start, process) as journals:
+        with open_journals(run, start, process, config.log) as journals:
             for step, losses in _steps(replica, source, start, config, optimisers, autocast):
                 if validation is not None and validation.is_due(step):
                     losses |= _validate(validation, step, stage, autocast)

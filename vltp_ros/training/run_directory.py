@@ -4,6 +4,7 @@ run.json         what the run was begun with, by the names of options
 checkpoint.pt    what learns, all buffers, optimisers and step; replaced in one move
 best.pt          with a validation: what learns and all buffers at the best one, see best.py
 losses.jsonl     the losses, one line a step, in some with what was measured on held-out scenes
+losses.csv, tensorboard/    the same, where asked for
 """
 
 from __future__ import annotations
