@@ -132,7 +132,15 @@ def run_by_tests() -> dict[Path, list[str]]:
 
 def prepare_workplace(place: Path) -> None:
     """Copy what documents name into a directory where commands may write."""
-    for name in ("Makefile", "config", "docs", "models", "scripts", "test/node"):
+    for name in (
+        "Makefile",
+        "config",
+        "docs",
+        "models",
+        "scripts",
+        "test/faulty_session.py",
+        "test/node",
+    ):
         source, target = ROOT / name, place / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
