@@ -78,7 +78,7 @@ def test_words_that_the_model_never_saw_are_named(photo, tmp_path, capsys, caplo
     results = json.loads(capsys.readouterr().out)["results"]
     assert [r["unseen_words"] for r in results[:2]] == [[], ["asdf", "qwer"]]
     said = [r.message for r in caplog.records if r.levelname == "WARNING"]
-    doubt = "the model saw no 'asdf', 'qwer' in training; its answer may mean nothing"
+    doubt = "the model saw no 'asdf', 'qwer' in training; its answer may be wrong"
     assert said == [f"task 'asdf qwer': {doubt}"]
 
 

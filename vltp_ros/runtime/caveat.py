@@ -33,4 +33,4 @@ def doubt_about(task: str, unseen: tuple[str, ...]) -> str:
     if not unseen:
         return ""
     words = ", ".join(map(repr, unseen))
-    return f"task {task!r}: the model saw no {words} in training; its answer may mean nothing"
+    return f"task {task!r}: the model saw no {words} in training; its answer may be wrong"
