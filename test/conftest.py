@@ -1,4 +1,4 @@
-"""Marks that need something which a machine may not have; model directories to start from."""
+"""Marks that need something which a machine may not have; models and data to start from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from builders import PROVENANCE, random_adapter, tiny_model
+from public_data import write_coco_tasks, write_rio
 
 from vltp_ros.checkpoints.model_directory import load_model, save_model
 from vltp_ros.runtime import runners
@@ -50,4 +51,13 @@ def adapted(base):
     """The same with a random adapter; not to be changed."""
     directory = base.with_name("adapted")
     save_model(random_adapter(load_model(base)), directory, PROVENANCE, base=base)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    """RIO and COCO-Tasks in small; not to be changed."""
+    directory = tmp_path_factory.mktemp("root")
+    write_rio(directory)
+    write_coco_tasks(directory)
     return directory

@@ -28,14 +28,6 @@ CONFIG = TrainConfig(
 LATE_HALF, RATES = (2, 3), (0.5, 0.25)
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("root")
-    write_rio(directory)
-    write_coco_tasks(directory)
-    return directory
-
-
 def runner(root, directory, on="rio-common", **options):
     training = ExpressionImages(["rio-train"], root, "train")
     held_out = ExpressionImages([on], root, "test", **options)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from builders import room_for, tiny_model
-from public_data import write_coco_tasks, write_rio
 
 from vltp_ros.cli.evaluate import describe
 from vltp_ros.cli.main import main
@@ -27,14 +26,6 @@ masks = pytest.importorskip(
 
 ALL = Shard(1, 1)
 OPTIONS = {"--rate": 0.5}
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_coco_tasks(root)
-    write_rio(root)
-    return root
 
 
 @pytest.fixture(scope="module")

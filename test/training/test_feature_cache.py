@@ -5,21 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
 import numpy as np
 import pytest
 import torch
-from builders import tiny_model
-from public_data import write_coco_tasks, write_rio
+from builders import room_for, tiny_model
 
 from vltp_ros.checkpoints.model_directory import load_model
 from vltp_ros.cli.main import main
@@ -36,14 +33,6 @@ from vltp_ros.training.stages import PrunedStage
 pytest.importorskip("pycocotools", reason="pycocotools is missing: pip install '.[data]'")
 
 SETTINGS = TrainConfig(steps=3, batch=4, tasks_per_image=2, warmup=1, rates=(0.5,), bfloat16=False)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("root")
-    write_rio(directory)
-    write_coco_tasks(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +62,6 @@ def assert_close(ours, theirs, atol):
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=atol, msg=name)
-
-
-@contextmanager
-def room_for(size: int):
-    """Let no file grow beyond so many bytes, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_stored_images_give_the_losses_of_computed_ones(tiny, images, tmp_path):

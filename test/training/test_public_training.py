@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from public_data import write_coco_tasks, write_rio
 
 from vltp_ros.checkpoints.model_directory import load_model, read_provenance
 from vltp_ros.cli.finetune import Finetune
@@ -22,14 +21,6 @@ from vltp_ros.training.config import FINETUNING, TrainConfig
 pytest.importorskip("pycocotools", reason="pycocotools is missing: pip install '.[data]'")
 
 SETTINGS = TrainConfig(steps=2, batch=2, tasks_per_image=2, warmup=1, rates=(0.5,), bfloat16=False)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("root")
-    write_rio(directory)
-    write_coco_tasks(directory)
-    return directory
 
 
 def lines(run):

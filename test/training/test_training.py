@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from functools import partial
 
 import pytest
 import torch
@@ -15,15 +13,12 @@ from vltp_ros.checkpoints.model_directory import load_model, read_provenance, sa
 from vltp_ros.cli.stages import FIRST_STAGES, LATER_STAGES
 from vltp_ros.cli.train import Train, run
 from vltp_ros.data.scenes import TabletopDataset
-from vltp_ros.simulation import TASKS, generate_dataset
-from vltp_ros.training import stages
+from vltp_ros.simulation import TASKS
 from vltp_ros.training.batches import BatchSource
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
-from vltp_ros.training.losses import attention_loss, dice_loss, mask_loss, pruning_loss
 from vltp_ros.training.provenance import SCENES, provenance
-from vltp_ros.training.stages import AttentionStage, DenseStage, PrunedStage, image_mask_loss
-from vltp_ros.training.start import take_heads
+from vltp_ros.training.stages import AttentionStage, PrunedStage
 
 
 def config(**changes) -> TrainConfig:
@@ -115,103 +110,6 @@ def test_the_prune_decoder_learns_alone(data, tmp_path):
     fit(PrunedStage(model, settings), BatchSource(data, TASKS, settings), settings, tmp_path)
     moved = {n for n, p in model.named_parameters() if not torch.equal(before[n], p)}
     assert moved and all(name.startswith("prune_decoder.") for name in moved)
-
-
-def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path):
-    def stage_and_source():
-        torch.manual_seed(0)
-        stage = DenseStage(tiny_model(), config(bfloat16=False), *2 * [len(data.kinds)])
-        return stage, BatchSource(data, TASKS, config())
-
-    straight, source = stage_and_source()
-    fit(straight, source, config(bfloat16=False), tmp_path / "straight")
-
-    killed, source = stage_and_source()
-    forward = killed.forward
-
-    def die_late(batch, step):
-        if step == 3:
-            raise KeyboardInterrupt
-        return forward(batch, step)
-
-    killed.forward = die_late
-    with pytest.raises(KeyboardInterrupt):
-        fit(killed, source, config(bfloat16=False), tmp_path / "killed")
-
-    resumed, source = stage_and_source()
-    fit(resumed, source, config(bfloat16=False), tmp_path / "killed")
-    for (name, a), b in zip(straight.named_parameters(), resumed.parameters(), strict=True):
-        assert torch.allclose(a, b, atol=1e-6), name
-    lines = (tmp_path / "killed" / "losses.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
-
-
-@pytest.fixture
-def begun(data, base, tmp_path):
-    """What goes on with a run of two steps in other ways."""
-    settings = config(steps=2, rates=(0.5,), bfloat16=False)
-
-    def train(stage="prune", source=data, init=base, **changes):
-        own = dataclasses.replace(settings, **changes)
-        out = tmp_path / f"out {len(list(tmp_path.iterdir()))}"
-        run(Train(stage, source.directory, tmp_path / "run", out, init, own))
-
-    train()
-    return train
-
-
-def test_a_run_goes_on_only_with_what_it_was_begun_with(begun, data, tmp_path):
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (record["--stage"], record["--batch"], record["--rates"]) == ("prune", 2, [0.5])
-    begun(readers=2, save_every=1)  # change no result
-    again = f"the run in {tmp_path / 'run'} was begun with {{}}; give the same, or another --run"
-    for changes, option, before in (
-        ({"batch": 1}, "--batch is 1", "2"),
-        ({"learning_rate": 0.5}, "--learning-rate is 0.5", "0.001"),
-        ({"rates": (0.5, 0.7)}, "--rates is 0.5 0.7", "0.5"),
-        ({"steps": 3}, "--steps is 3", "2"),
-        ({"stage": "attention"}, "--stage is attention", "prune"),
-    ):
-        with pytest.raises(ValueError) as caught:
-            begun(**changes)
-        assert str(caught.value) == f"{option}; {again.format(before)}"
-    test = tmp_path / "test"
-    generate_dataset(test, count=3, seed=0, split="test", workers=1, progress=False)
-    reason = r"--data is 3 test scenes of edition 1 .*; the run in .* with 3 train scenes of"
-    with pytest.raises(ValueError, match=reason):
-        begun(source=TabletopDataset(test))
-    save_model(tiny_model(seed=1), tmp_path / "other", {"licence": "Apache-2.0", "sources": []})
-    with pytest.raises(ValueError, match=r"--init is tiny \(.*; the run in .* with tiny \("):
-        begun(init=tmp_path / "other")
-
-
-def test_a_run_of_an_earlier_version_goes_on(begun, tmp_path):
-    (tmp_path / "run" / "run.json").unlink()
-    begun()
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["--steps"] == 2
-
-
-def test_a_run_without_a_checkpoint_may_begin_with_anything(begun, tmp_path):
-    (tmp_path / "run" / "checkpoint.pt").unlink()
-    begun(batch=1)
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["--batch"] == 1
-
-
-@pytest.mark.parametrize("damage", [b"", b"words", None])
-def test_a_damaged_checkpoint_is_one_line(begun, tmp_path, damage):
-    path = tmp_path / "run" / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:-1000] if damage is None else damage)
-    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged .*; put a copy in") as caught:
-        begun()
-    assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged"):
-        take_heads(torch.nn.Linear(1, 1), path.parent)
-
-
-def test_optimisers_of_other_weights_are_refused(begun, tmp_path):
-    (tmp_path / "run" / "run.json").unlink()  # which would say so
-    with pytest.raises(ValueError, match=r"of another run: its optimisers are of other weights"):
-        begun(optimiser="adamw")
 
 
 def test_the_model_directory_says_what_it_was_made_of(data, tmp_path):
@@ -307,15 +205,6 @@ def test_attention_moves_to_what_serves_and_seg_stays(data):
     assert history[0]["change"] < 1e-6 and history[-1]["change"] < 0.1
 
 
-def test_attention_loss_is_a_cross_entropy_that_skips_empty_targets():
-    attention, share = torch.full((2, 2, 2), 0.2), torch.zeros(2, 2, 2)
-    assert attention_loss(attention, share) == 0
-    share[0, 0, 0] = 0.7
-    assert attention_loss(attention, share).item() == pytest.approx(math.log(4), rel=1e-5)
-    attention[0, 0, 0] = 9.0
-    assert attention_loss(attention, share) < 0.1
-
-
 @pytest.mark.parametrize("stage", ["attention", "prune"])
 def test_a_stage_without_the_model_it_starts_from_is_refused(data, tmp_path, stage):
     with pytest.raises(ValueError, match="--init is missing"):
@@ -344,43 +233,6 @@ def test_a_setting_that_a_stage_does_not_use_is_refused(data, tmp_path, stage, c
 def test_a_directory_without_scenes_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"dataset\.json does not exist"):
         TabletopDataset(tmp_path)
-
-
-def test_losses_at_their_ends():
-    target = torch.zeros(2, 8, 8)
-    target[0, :4] = 1
-    right, wrong = (target * 2 - 1) * 50, (1 - target * 2) * 50
-    assert mask_loss(right, target) < 0.01 < 1 < mask_loss(wrong, target)
-    assert dice_loss(right, target).item() == pytest.approx(0, abs=1e-4)
-    assert dice_loss(torch.full((1, 8, 8), 50.0), torch.zeros(1, 8, 8)) > 0.9  # asks for nothing
-    patches = target.flatten(1)
-    both = pruning_loss((right.flatten(1), wrong.flatten(1)), patches)
-    one = mask_loss(wrong.flatten(1), patches)
-    assert both.item() == pytest.approx(one.item() / 2, rel=0.01)
-
-
-def test_what_is_ignored_has_no_weight_in_a_mask_s_loss():
-    masks = torch.zeros(1, 96, 128, dtype=torch.bool)
-    masks[:, :48] = True
-    right = torch.full((1, 32, 32), -50.0)
-    right[:, :12] = 50.0  # the image fills 24 of 32 rows
-    ignored = torch.zeros_like(masks)
-    ignored[:, 24:48] = True
-    wrong = right.clone()
-    wrong[:, 6:12] = -50.0
-    for size in ("half", "input", "original"):
-        compare = partial(image_mask_loss, masks=masks, side=128, mask_size=size)
-        assert compare(right) < 0.1 < 1 < compare(wrong)
-        assert compare(wrong, ignored=ignored) < 0.5 * compare(wrong)  # outlines are blurred
-        assert compare(wrong, ignored=torch.ones_like(masks)) == pytest.approx(0, abs=1e-4)
-
-
-def test_masks_are_compared_at_the_pixels_asked_for(monkeypatch):
-    shapes = []
-    monkeypatch.setattr(stages, "mask_loss", lambda logits, *_: shapes.append(logits.shape))
-    for size in ("half", "input", "original"):
-        image_mask_loss(torch.zeros(1, 32, 32), torch.zeros(1, 48, 64), 128, size)
-    assert shapes == [(1, 48, 64), (1, 96, 128), (1, 48, 64)]
 
 
 @pytest.mark.parametrize(
