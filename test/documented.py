@@ -63,7 +63,9 @@ SMALLER = {
     r"vltp benchmark node": "--rate 5 --resolution 320x240 --outputs all --seconds 4",
     r"vltp check": "--quick --device cpu --json",
     r"vltp figures$": "--count 2",
-    r"torchrun": "--nproc-per-node 2 --count 2",
+    r"torchrun": "--nproc-per-node 2",
+    r"torchrun .*vltp evaluate": "--count 2",
+    r"torchrun .*vltp finetune": "--steps 1 --warmup 0 --batch 2",
     r".*chaos\.py": "--seconds 3",
     r".*--device cuda": "--device cpu",
 }

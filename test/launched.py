@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from builders import assert_same_weights
 
 from vltp_ros.training.run_directory import CHECKPOINT
 
@@ -33,9 +34,6 @@ def losses(run):
 
 def assert_same_training(one, other):
     """The two runs have the same weights and losses, but for rounding."""
-    weights, others = learnt(one), learnt(other)
-    assert weights.keys() == others.keys()
-    for name, tensor in weights.items():
-        assert torch.allclose(tensor, others[name], atol=2e-5, rtol=1e-4), name
+    assert_same_weights(learnt(one), learnt(other))
     for line, again in zip(losses(one), losses(other), strict=True):
         assert again == pytest.approx(line, abs=2e-4)

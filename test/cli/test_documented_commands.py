@@ -86,7 +86,7 @@ def workplace(tmp_path, monkeypatch):
 
 def run(line: str, capsys) -> str:
     """Run a command and return what it printed; AssertionError for one that fails."""
-    if line.startswith("vltp "):
+    if line.startswith("vltp ") and not re.match(NEEDS_ROS, line):  # which has processes write
         command, *files = line.split(" > ")
         try:
             status = main(shlex.split(command)[1:])

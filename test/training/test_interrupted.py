@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from builders import room_for
+from builders import assert_same_weights, room_for
 
 from vltp_ros.cli.main import main
 from vltp_ros.training.batches import Batch, Source
@@ -70,8 +70,7 @@ def test_a_training_that_is_killed_twice_learns_what_one_does_that_is_not(data, 
     assert main(interrupted) == 0
     assert sorted(os.listdir(killed)) == sorted(os.listdir(straight))
     one, other = (read_checkpoint(run / CHECKPOINT)["stage"] for run in (straight, killed))
-    for name, tensor in one.items():
-        assert torch.allclose(tensor, other[name], atol=2e-5, rtol=1e-4), name
+    assert_same_weights(one, other)
     texts = [(run / "losses.jsonl").read_text().splitlines() for run in (straight, killed)]
     assert len(texts[0]) == 5
     for line, again in zip(*texts, strict=True):
