@@ -239,15 +239,22 @@ def test_things_that_touch_are_apart_where_the_depth_jumps(bench, make_vltp):
     affordances = bench.listen(Affordance3D, "vltp/affordance_3d")
     answers = bench.listen(AffordanceMask, "vltp/instances")
     clouds = bench.listen(PointCloud2, "vltp/points")
+
+    def located():
+        """Answers whose depth had come in time, each with its points."""
+        points = {(cloud.header.stamp.sec, cloud.header.stamp.nanosec): cloud for cloud in clouds}
+        stamps = [(answer.header.stamp.sec, answer.header.stamp.nanosec) for answer in answers]
+        return [(a, points[at]) for a, at in zip(answers, stamps, strict=True) if at in points]
+
     send = senders(bench, depth)
-    bench.wait(lambda: len(affordances) >= 4 and answers and clouds, meanwhile=send)
-    places = {a.instance: round(a.pose.position.z, 2) for a in affordances}
-    assert places in ({1: 1.5, 2: 2.0}, {1: 2.0, 2: 1.5})
-    instances = answers[-1].instances
-    assert {i.id: round(i.pose.position.z, 2) for i in instances} == places
-    assert all(i.located and i.points and i.area == 100 for i in instances)
-    assert answers[-1].area == 200 and not answers[-1].mask.data
-    points = np.frombuffer(clouds[-1].data, [("xyz", "<f4", 3), ("rgb", "<u4"), ("id", "<u4")])
+    bench.wait(lambda: len(affordances) >= 4 and located(), meanwhile=send)
+    assert {round(a.pose.position.z, 2) for a in affordances} == {1.5, 2.0}
+    answer, cloud = located()[-1]
+    places = {i.id: round(i.pose.position.z, 2) for i in answer.instances}
+    assert len(answer.instances) == 2 and sorted(places.values()) == [1.5, 2.0]
+    assert all(i.located and i.points and i.area == 100 for i in answer.instances)
+    assert answer.area == 200 and not answer.mask.data
+    points = np.frombuffer(cloud.data, [("xyz", "<f4", 3), ("rgb", "<u4"), ("id", "<u4")])
     assert {(int(p["id"]), round(float(p["xyz"][2]), 2)) for p in points} == set(places.items())
 
 
