@@ -47,6 +47,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "memory": node.memory,
     "unit_times": hours.unit_times,
     "hours": hours.hours,
+    "rehearsal": hours.rehearsal,
     "papers": papers.papers,
     "hypotheses": papers.hypotheses,
 }

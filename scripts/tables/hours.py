@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tables.markdown import read, table
+from tables.markdown import measured, read, table
 
 STEP_IMAGES = 20
 """The paper's batch."""
@@ -113,3 +113,16 @@ def _cells(values: list) -> list[str]:
     """Return counts and hours as cells, empty for nothing."""
     counts = [f"{value:,}" if value else "" for value in values[:3]]
     return [*counts, *(f"{value:.0f}" for value in values[3:])]
+
+
+def rehearsal() -> str:
+    """Tabulate what a training and an evaluation at true size took, with random weights."""
+    answer = read("rehearsal_7b_cpu.json")
+    rows = [
+        [row["name"], f"{row['seconds']:.0f}", f"{row['peak_mib'] / 1024:.1f}",
+         f"{row['learning'] / 1e6:.1f} M" if "learning" in row else "",
+         f"{row['checkpoint_mib']}" if "checkpoint_mib" in row else ""]
+        for row in answer["rows"]
+    ]  # fmt: skip
+    head = ["", "seconds", "most memory, GiB", "learning", "checkpoint, MiB"]
+    return table(head, rows) + measured(answer, f"{answer['batch']} image in a step")
