@@ -132,7 +132,7 @@ def run_by_tests() -> dict[Path, list[str]]:
     return commands
 
 
-def prepare_workplace(place: Path) -> None:
+def prepare_directory(place: Path) -> None:
     """Copy what documents name into a directory where commands may write."""
     for name in (
         "Makefile",

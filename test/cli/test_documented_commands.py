@@ -20,7 +20,7 @@ from documented import (
     NOT_RUN,
     PICTURE,
     ROOT,
-    prepare_workplace,
+    prepare_directory,
     printed,
     provide,
     reason_not_to_run,
@@ -78,8 +78,8 @@ def test_a_printed_command_is_understood(line, monkeypatch, capsys):
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    prepare_workplace(tmp_path)
+def directory(tmp_path, monkeypatch):
+    prepare_directory(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -133,7 +133,7 @@ def run_until_ready(line: str) -> tuple[int, str, str]:
         for key in RUN
     ],
 )
-def test_the_commands_of_a_document_do_their_work(document, needs_ros, workplace, capsys):
+def test_the_commands_of_a_document_do_their_work(document, needs_ros, directory, capsys):
     failed = []
     for line in RUN[document, needs_ros]:
         provide(line)
@@ -147,7 +147,7 @@ def test_the_commands_of_a_document_do_their_work(document, needs_ros, workplace
 @pytest.mark.slow
 @pytest.mark.documented
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if snippets(d)], ids=lambda d: d.name)
-def test_the_code_of_a_document_runs(document, workplace):
+def test_the_code_of_a_document_runs(document, directory):
     for code in snippets(document):
         exec(code, {"image": np.asarray(Image.open(PICTURE))})
 

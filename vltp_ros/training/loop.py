@@ -57,7 +57,7 @@ def fit(
         validation: what to measure meanwhile; its results are logged, and in losses.jsonl.
 
     Returns:
-        Seconds of training, earlier sittings of the same run included.
+        Seconds of training, those before it was stopped included.
 
     Raises:
         ValueError: if ``run`` was begun with other options or settings, on other data or for other
