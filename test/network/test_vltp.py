@@ -87,7 +87,7 @@ def test_without_merging_zeros_are_in_place_of_what_the_last_stage_left_out(mode
     merged = model.encode(tokens, (2, 3), budget, score)
     alone = model.encode(tokens, (2, 3), budget, score, merges=False)
     assert alone.kept[1].tolist() == [[*range(20)]] * 2
-    assert torch.equal(alone.tokens[:, :20], merged.tokens[:, :20])
+    assert torch.allclose(alone.tokens[:, :20], merged.tokens[:, :20], atol=1e-6)
     assert not alone.tokens[:, 20:].any() and merged.tokens[:, 20:].any(2).all()
 
 

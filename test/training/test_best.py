@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
+from grey import Grey
 
 from vltp_ros.checkpoints.model_directory import load_model, read_provenance
 from vltp_ros.cli.train import Train, run
 from vltp_ros.simulation import generate_dataset
-from vltp_ros.training.batches import Batch, Source
 from vltp_ros.training.best import BEST, BestWeights, merit, take_best
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.loop import fit
 from vltp_ros.training.run_directory import CHECKPOINT, read_checkpoint
 from vltp_ros.training.validation import Validation
-
-
-class Grey(Source):
-    """Batches of one grey image."""
-
-    data = SimpleNamespace(identity="grey")
-
-    def batch(self, step):
-        image = torch.full((1, 3, 2, 2), 100 + step, dtype=torch.uint8)
-        return Batch(image, [["cut"]], *3 * [torch.zeros(1)])
 
 
 class Distance(torch.nn.Module):

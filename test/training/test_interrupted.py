@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
 from builders import assert_same_weights, room_for
+from grey import Grey
 
 from vltp_ros.cli.main import main
-from vltp_ros.training.batches import Batch, Source
 from vltp_ros.training.config import TrainConfig
 from vltp_ros.training.journals import LossLines
 from vltp_ros.training.loop import fit
@@ -75,16 +74,6 @@ def test_a_training_that_is_killed_twice_learns_what_one_does_that_is_not(data, 
     assert len(texts[0]) == 5
     for line, again in zip(*texts, strict=True):
         assert json.loads(again) == pytest.approx(json.loads(line), abs=2e-4)
-
-
-class Grey(Source):
-    """Batches of one grey image."""
-
-    data = SimpleNamespace(identity="grey")
-
-    def batch(self, step):
-        image = torch.full((1, 3, 2, 2), 100 + step, dtype=torch.uint8)
-        return Batch(image, [["cut"]], *3 * [torch.zeros(1)])
 
 
 class Brightness(torch.nn.Module):

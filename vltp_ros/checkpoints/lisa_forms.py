@@ -86,12 +86,12 @@ def recognise(directory: Path, values: dict) -> LisaForm:
                 f"{directory / 'config.json'} has {name} {values[name]!r}; every public LISA has "
                 f"{allowed!r}"
             )
-    found = [name for name in V0.further_files if (directory / name).is_file()]
-    if not found:
+    present = [name for name in V0.further_files if (directory / name).is_file()]
+    if not present:
         return V1
     for name in V0.further_files:
-        if name not in found:
-            raise ModelError(f"{directory / name} is missing; a LISA of v0 has it and {found[0]}")
+        if name not in present:
+            raise ModelError(f"{directory / name} is missing; a LISA of v0 has it and {present[0]}")
     return V0
 
 

@@ -161,10 +161,10 @@ def with_memory(work: Callable[[], Answer], device: torch.device) -> tuple[Answe
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-        held = torch.cuda.memory_allocated(device)
+        before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         answer = work()
-        return answer, Memory(held / 2**20, torch.cuda.max_memory_allocated(device) / 2**20)
+        return answer, Memory(before / 2**20, torch.cuda.max_memory_allocated(device) / 2**20)
     try:
         ctypes.CDLL(None).malloc_trim(0)  # what the allocator holds back would hide the growth
         Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark

@@ -96,9 +96,9 @@ class Source(ABC):
         config, count = self.config, process.count
         unit = count * (config.micro_batch or 1)
         if config.batch % unit:
-            each = f" with {config.micro_batch} images at once" if config.micro_batch else ""
+            in_parts = f" with {config.micro_batch} images at once" if config.micro_batch else ""
             raise ValueError(
-                f"--batch is {config.batch}; {count} processes{each} need a multiple of {unit}"
+                f"--batch is {config.batch}; {count} processes{in_parts} need a multiple of {unit}"
             )
         return config.batch // count
 

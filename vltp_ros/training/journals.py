@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from vltp_ros.paths import pip_command
 from vltp_ros.processes import Process
@@ -79,7 +79,24 @@ def open_journals(
         yield Journals([losses, *others])
 
 
-class LossLines:
+class TextJournal:
+    """What journals that are one file of text have in common."""
+
+    _path: Path
+    _file: TextIO
+
+    def flush(self) -> None:
+        """Hand over all lines."""
+        with naming(self._path):
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        with naming(self._path):
+            self._file.close()
+
+
+class LossLines(TextJournal):
     """losses.jsonl: a JSON object a line, with the step and what was measured by name."""
 
     def __init__(self, run: Path, start: int) -> None:
@@ -96,18 +113,8 @@ class LossLines:
         with naming(self._path):
             self._file.write(json.dumps({"step": step, **measured}) + "\n")
 
-    def flush(self) -> None:
-        """Hand over all lines."""
-        with naming(self._path):
-            self._file.flush()
 
-    def close(self) -> None:
-        """Close the file."""
-        with naming(self._path):
-            self._file.close()
-
-
-class CsvTable:
+class CsvTable(TextJournal):
     """losses.csv: a row a step, with a column for each name; empty where it was not measured."""
 
     def __init__(self, run: Path) -> None:
@@ -137,16 +144,6 @@ class CsvTable:
         replace_text(self._path, text.getvalue())
         self._file = self._path.open("a", newline="")
         self._writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")
-
-    def flush(self) -> None:
-        """Hand over all rows."""
-        with naming(self._path):
-            self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        with naming(self._path):
-            self._file.close()
 
 
 class TensorBoard:
