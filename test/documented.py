@@ -60,6 +60,7 @@ SMALLER = {
     r"vltp benchmark (encoder|reasoner)": "--repeats 3 --device cpu",
     r"vltp (benchmark encoder|rehearse)": "--sam tabletop",
     r"vltp (benchmark reasoner|rehearse)": "--size tabletop",
+    r"vltp rehearse .*--batch": "--batch 2",
     r"vltp benchmark node": "--rate 5 --resolution 320x240 --outputs all --seconds 4",
     r"vltp check": "--quick --device cpu --json",
     r"vltp figures$": "--count 2",

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def answer():
     """Of the smallest sizes, as those who have a terminal get it."""
-    return rehearse("tabletop", "tabletop", "nf4", CPU, batch=2)
+    return rehearse("tabletop", "tabletop", "nf4", CPU, batch=2, micro_batch=1, steps=3)
 
 
 def test_each_part_tells_time_and_memory(answer):
@@ -30,7 +30,17 @@ def test_each_part_tells_time_and_memory(answer):
     assert [name.split(",")[0] for name in names[1:]] == ["stage 0", "stage 1", "evaluation"]
     assert all(row["seconds"] >= 0 and row["peak_mib"] > 100 for row in answer["rows"])
     assert answer["peak_mib"] == max(row["peak_mib"] for row in answer["rows"])
-    assert answer["batch"] == 2 and "torch" in answer["versions"]
+    assert (answer["batch"], answer["micro_batch"], answer["steps"]) == (2, 1, 3)
+    assert "torch" in answer["versions"]
+
+
+def test_a_step_is_told_where_one_is_neither_first_nor_last(answer):
+    for row in answer["rows"][1:3]:
+        assert 0 < row["step_seconds"] < row["seconds"]
+    for count in range(4):
+        source = rehearsal.RandomSource(rehearsal.PRUNING)
+        source.starts = [10.0, 13.0, 14.0][:count]  # the first one sets libraries up
+        assert source.step_seconds() == (1.0 if count == 3 else None)
 
 
 def test_both_stages_learn_what_they_are_to_learn(answer):
@@ -56,7 +66,7 @@ def test_the_sample_is_pruned_by_half_at_each_stage(answer):
 
 def test_it_is_shown_as_a_table_also_where_nobody_tells_the_memory(answer):
     lines = command.describe(answer).splitlines()
-    assert len(lines) == 6 and lines[3].startswith("stage 0, a step: adapters")
+    assert len(lines) == 6 and lines[3].startswith("stage 0, 3 steps: adapters")
     rows = [{**row, "peak_mib": None} for row in answer["rows"]]
     assert "-" in command.describe({**answer, "rows": rows}).splitlines()[2]
 
@@ -71,11 +81,17 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(monkeypatch, capsy
     assert captured.out == "" and "GiB are free; allowed: smaller sizes of" in captured.err
     assert main(["rehearse", "--size", "tabletop", "--batch", "0"]) == 2
     assert "batch is 0; it must be at least 1" in capsys.readouterr().err
+    assert main(["rehearse", "--size", "tabletop", "--batch", "3", "--micro-batch", "2"]) == 2
+    assert "batch is 3 and must be a multiple of it" in capsys.readouterr().err
 
 
 def test_the_command_prints_json(monkeypatch, capsys):
-    monkeypatch.setattr(rehearsal, "rehearse", lambda *asked: {"asked": [str(a) for a in asked]})
-    words = ["rehearse", "--size", "1b", "--sam", "vit_b", "--device", "cpu", "--json"]
-    assert main(words) == 0
-    asked = json.loads(capsys.readouterr().out)["asked"]
-    assert asked == ["vit_b", "1b", "nf4", "cpu", "1"]
+    def record(*asked, **length):
+        return {"asked": [str(value) for value in asked], "length": length}
+
+    monkeypatch.setattr(rehearsal, "rehearse", record)
+    words = ["rehearse", "--size", "1b", "--sam", "vit_b", "--device", "cpu", "--steps", "4"]
+    assert main([*words, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["asked"] == ["vit_b", "1b", "nf4", "cpu"]
+    assert answer["length"] == {"batch": 1, "micro_batch": None, "steps": 4}

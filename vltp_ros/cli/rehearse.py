@@ -12,7 +12,7 @@ from vltp_ros.network.config import TrainingQuantization
 
 @dataclass
 class Rehearse(ThreadsOption, DeviceOption, Command):
-    """Train each stage for one step and evaluate one sample, with random weights of true size.
+    """Train each stage a little and evaluate one sample, with random weights of true size.
 
     Tells time and memory of each part before anything is downloaded. Nothing is kept; the answers
     mean nothing.
@@ -26,27 +26,42 @@ class Rehearse(ThreadsOption, DeviceOption, Command):
     """Quantization of the language model's weights."""
     batch: int = 1
     """Images in a training step."""
+    micro_batch: int | None = None
+    """Images computed at once; the batch if not given. Trainings on public data compute one."""
+    steps: int = 1
+    """Steps of each stage. From 3 on, the time of one that is neither first nor last is told."""
 
 
 def run(args: Rehearse) -> dict:
-    """Rehearse; ValueError for a bad device or batch, or too little memory."""
+    """Rehearse; ValueError for a bad device, batch or steps, or too little memory."""
     from vltp_ros.evaluation.rehearsal import rehearse
     from vltp_ros.runtime.device import resolve_device
 
     args.set_threads()
-    return rehearse(args.sam, args.size, args.quantization, resolve_device(args.device), args.batch)
+    return rehearse(
+        args.sam,
+        args.size,
+        args.quantization,
+        resolve_device(args.device),
+        batch=args.batch,
+        micro_batch=args.micro_batch,
+        steps=args.steps,
+    )
 
 
 def describe(answer: dict) -> str:
     """Return a table of the parts."""
     lines = [
         f"{answer['hardware']}, torch {answer['versions']['torch']}",
-        f"{'':44} {'seconds':>8} {'peak GiB':>9} {'learning':>12} {'checkpoint MiB':>15}",
+        f"{'':44} {'seconds':>8} {'a step':>8} {'peak GiB':>9} {'learning':>12} "
+        f"{'checkpoint MiB':>15}",
     ]
     for row in answer["rows"]:
         learning = f"{row['learning']:12,}" if "learning" in row else f"{'':12}"
         size = f"{row['checkpoint_mib']:15,}" if "checkpoint_mib" in row else ""
-        line = f"{row['name']:44} {row['seconds']:8.1f} {_gib(row['peak_mib'])} {learning} {size}"
+        step = f"{row['step_seconds']:8.2f}" if "step_seconds" in row else f"{'':8}"
+        times = f"{row['seconds']:8.1f} {step}"
+        line = f"{row['name']:44} {times} {_gib(row['peak_mib'])} {learning} {size}"
         lines.append(line.rstrip())
     return "\n".join(lines)
 

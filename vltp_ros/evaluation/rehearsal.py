@@ -1,16 +1,19 @@
 """A rehearsal at true size: what a training and an evaluation take, with random weights.
 
-One step of each stage of training and one evaluated sample, by the code that trains and evaluates.
+A few steps of each stage of training and one evaluated sample, by the code that trains and
+evaluates.
 The results mean nothing; shapes, files, time and memory are those of the real thing.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import logging
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +38,7 @@ from vltp_ros.evaluation.tabletop import Setting, answer
 from vltp_ros.network.config import LLAVA_SIZES, SAM_ENCODERS, TrainingQuantization, model_config
 from vltp_ros.network.sam import PrunedSam
 from vltp_ros.network.vltp import Vltp
+from vltp_ros.processes import ALONE, Process
 from vltp_ros.runtime.session import Session
 from vltp_ros.runtime.settings import InferenceSettings, Runner
 from vltp_ros.training.batches import Batch, Source
@@ -59,6 +63,10 @@ class RandomSource(Source):
     data: Any = SimpleNamespace(identity="noise")
     classes = attributes = 0
 
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(config)
+        self.starts: list[float] = []
+
     def batch(self, step: int) -> Batch:
         """Return the batch, whatever the step."""
         count, rng = self.config.batch, np.random.default_rng(self.config.seed)
@@ -71,6 +79,21 @@ class RandomSource(Source):
             torch.zeros(count, 0),
         )
 
+    def batches(self, start: int, process: Process = ALONE) -> Iterator[tuple[int, list[Batch]]]:
+        """Yield what a source does, and note when each step begins."""
+        for step, parts in super().batches(start, process):
+            self.starts.append(time.perf_counter())
+            yield step, parts
+
+    def step_seconds(self) -> float | None:
+        """Return the median time of a step that is neither the first nor the last, if any is.
+
+        The first sets libraries up, and the last one's files are written before anything else
+        begins.
+        """
+        between = [later - earlier for earlier, later in itertools.pairwise(self.starts)]
+        return round(statistics.median(between[1:]), 3) if between[1:] else None
+
 
 def rectangle() -> np.ndarray:
     """Return a mask bool [HEIGHT, WIDTH] of a quarter of the image."""
@@ -80,9 +103,16 @@ def rectangle() -> np.ndarray:
 
 
 def rehearse(
-    sam: str, llava: str, quantization: TrainingQuantization, device: torch.device, batch: int = 1
+    sam: str,
+    llava: str,
+    quantization: TrainingQuantization,
+    device: torch.device,
+    *,
+    batch: int = 1,
+    micro_batch: int | None = None,
+    steps: int = 1,
 ) -> dict:
-    """Build a model, train both stages for a step, evaluate a sample.
+    """Build a model, train both stages for some steps, evaluate a sample.
 
     Args:
         sam: a key of SAM_ENCODERS.
@@ -90,21 +120,27 @@ def rehearse(
         quantization: of the language model's layers, which never lie in memory in 16 bits at once.
         device: where.
         batch: images in a step, each with one task.
+        micro_batch: images computed at once; None: the whole batch.
+        steps: of each stage.
 
     Returns:
-        ``hardware``, ``versions``, ``sam``, ``llava``, ``quantization``, ``batch``, ``peak_mib``
-        (memory that the process held at most, with what it held before; None where nobody tells)
-        and ``rows``, one for each part: ``name``, ``seconds``, ``peak_mib``, and of a training
-        ``learning`` (parameters), ``loss`` and ``checkpoint_mib``, of the evaluation ``times_ms``
-        and ``tokens`` (that each stage ran).
+        ``hardware``, ``versions``, ``sam``, ``llava``, ``quantization``, ``batch``,
+        ``micro_batch``, ``steps``, ``peak_mib`` (memory that the process held at most, with what it
+        held before; None where nobody tells) and ``rows``, one for each part: ``name``,
+        ``seconds``, ``peak_mib``, and of a training ``step_seconds`` (from three steps on),
+        ``learning`` (parameters), ``loss`` (the last) and ``checkpoint_mib``, of the evaluation
+        ``times_ms`` and ``tokens`` (that each stage ran).
 
     Raises:
         ModelError: if there is too little memory, or a library is missing.
-        ValueError: for a batch below 1.
+        ValueError: for a batch or steps below 1, or a batch that is no multiple of the micro-batch.
         RuntimeError: for a gradient that is not finite.
     """
-    if batch < 1:
-        raise ValueError(f"batch is {batch}; it must be at least 1")
+    shown: dict[str, Any] = {"batch": batch, "micro_batch": micro_batch, "steps": steps}
+    configs = [
+        replace(config, **shown, tasks_per_image=1, warmup=0, rates=(RATE,), save_every=steps)
+        for config in (FINETUNING, PRUNING)
+    ]
     quantized(quantization)  # refuses where its library is missing
     _check_memory(sam, llava, quantization, device)
     rows: list[dict] = []
@@ -127,11 +163,12 @@ def rehearse(
         return {}
 
     part(f"random LLaVA {llava} in {quantization} and SAM {sam}", build)
-    part("stage 0, a step: adapters", lambda: _train(LoraStage, model, FINETUNING, batch))
-    part("stage 1, a step: prune decoder", lambda: _train(PrunedStage, model, PRUNING, batch))
+    count = "a step" if steps == 1 else f"{steps} steps"
+    part(f"stage 0, {count}: adapters", lambda: _train(LoraStage, model, configs[0]))
+    part(f"stage 1, {count}: prune decoder", lambda: _train(PrunedStage, model, configs[1]))
     part("evaluation, a sample", lambda: _evaluate(model, device))
     peaks = [row["peak_mib"] for row in rows if row["peak_mib"] is not None]
-    described = {"sam": sam, "llava": llava, "quantization": quantization, "batch": batch}
+    described = {"sam": sam, "llava": llava, "quantization": quantization, **shown}
     return {**measured_on(device), **described, "peak_mib": max(peaks, default=None), "rows": rows}
 
 
@@ -153,20 +190,19 @@ def _check_memory(sam: str, llava: str, quantization: str, device: torch.device)
 
 
 def _train(
-    kind: Callable[[Vltp, TrainConfig], nn.Module], model: Vltp, config: TrainConfig, batch: int
+    kind: Callable[[Vltp, TrainConfig], nn.Module], model: Vltp, config: TrainConfig
 ) -> dict:
-    """Run one step of a stage as a training does, its files included."""
-    config = replace(
-        config, steps=1, batch=batch, tasks_per_image=1, warmup=0, rates=(RATE,), save_every=1
-    )
-    stage = kind(model, config).train()
+    """Run the steps of a stage as a training does, its files included."""
+    stage, source = kind(model, config).train(), RandomSource(config)
     with TemporaryDirectory() as run:
-        fit(stage, RandomSource(config), config, Path(run))
-        loss = json.loads((Path(run) / LOSSES).read_text())["loss"]
+        fit(stage, source, config, Path(run))
+        loss = json.loads((Path(run) / LOSSES).read_text().splitlines()[-1])["loss"]
         size = (Path(run) / CHECKPOINT).stat().st_size
     count = sum(parameter.numel() for parameter in learning(stage).values())
     stage.zero_grad(set_to_none=True)
-    return {"learning": count, "loss": loss, "checkpoint_mib": round(size / 2**20)}
+    row = {"learning": count, "loss": loss, "checkpoint_mib": round(size / 2**20)}
+    seconds = source.step_seconds()
+    return row if seconds is None else {"step_seconds": seconds, **row}
 
 
 def _evaluate(model: Vltp, device: torch.device) -> dict:
