@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,8 +18,6 @@ import psutil
 
 END_SECONDS = 15  # for a process that was told to end
 DOMAINS = 100  # 1 to this; more would need ports that Linux gives to others
-
-_ASKED = itertools.count()
 
 
 @contextlib.contextmanager
@@ -42,22 +40,36 @@ def own_network() -> Iterator[None]:
 
 @contextlib.contextmanager
 def free_domain() -> Iterator[int]:
-    """Take a ROS domain that nothing else which asks here has on this machine."""
-    first = os.getpid() + next(_ASKED)  # not always 1: rclpy lets go of a domain after its end
-    for offset in range(DOMAINS):
-        domain = 1 + (first + offset) % DOMAINS
-        lock = _lock(Path(tempfile.gettempdir(), f"vltp_ros_domain_{domain}"))
+    """Take the ROS domain that nobody who asks here has on this machine, for the longest time.
+
+    Nodes are seen for some time after their end, by whoever comes to their domain.
+    """
+    files = {Path(tempfile.gettempdir(), f"vltp_ros_domain_{n}"): n for n in range(1, DOMAINS + 1)}
+    # Where none was taken yet, not always 1: a container may share the network but not the files.
+    for path in sorted(files, key=lambda path: (_given_back(path), random.random())):
+        lock = _lock(path)
         if lock is not None:
             with lock:
-                yield domain
+                try:
+                    yield files[path]
+                finally:
+                    with contextlib.suppress(PermissionError):  # another user's
+                        os.utime(path)
             return
     raise RuntimeError(f"all of the ROS domains 1 to {DOMAINS} are taken on this machine")
+
+
+def _given_back(path: Path) -> float:
+    """Return when a domain was last given back, seconds; 0 if it never was taken."""
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def _lock(path: Path) -> IO | None:
     """Lock a file until it is closed; None when somebody else has. It may be another user's."""
     if not path.exists():
         path.touch()
+        with contextlib.suppress(PermissionError):  # another user was faster
+            path.chmod(0o666)  # whoever has the domain notes when it is given back
     file = path.open()
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
