@@ -6,15 +6,26 @@ for anything else before.
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit, Params4bit
 from builders import random_encoder, random_keep, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_comparisons import compare, compare_block, forced_kernels, random_block, relative_error
+from kernel_comparisons import (
+    assert_equal,
+    compare,
+    compare_block,
+    forced_kernels,
+    random_block,
+    relative_error,
+)
 from torch import nn
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
+from vltp_ros.kernels import nf4
 from vltp_ros.kernels.attention import GLOBAL_TILINGS, WINDOW_TILINGS
 from vltp_ros.network import fused
 from vltp_ros.network.csp import CSP_PRESETS
@@ -40,9 +51,10 @@ def test_widths_of_a_head(head, window):
     compare_block(block, (12, 16), random_keep(1, 192, 37))
 
 
+@pytest.mark.parametrize("number", range(len(GLOBAL_TILINGS)))
 @pytest.mark.parametrize("head", [64, 80])
-def test_a_grid_whose_rows_are_steps(head):
-    compare_block(random_block(head, 1, 0, (3, 16)), (3, 16))
+def test_a_grid_whose_rows_are_steps(head, number):
+    compare_block(random_block(head, 1, 0, (9, 16)), (9, 16), number=number)
 
 
 @pytest.mark.parametrize("window", [0, 14])
@@ -85,6 +97,32 @@ def test_gated_mlp(dtype):
     config = tiny_model().reasoner.llava.config.text_config
     mlp = LlamaMLP(config).to(dtype)
     compare(fused.run_mlp, mlp, torch.randn(7, config.hidden_size).to(dtype))
+
+
+@pytest.mark.parametrize("shape", [(48, 128), (5, 64), (96, 192)])
+def test_packed_weights(shape):
+    functional = pytest.importorskip("bitsandbytes").functional
+    weights = torch.randn(2, *shape).bfloat16() * 3
+    layers = [Linear4bit(shape[1], shape[0], False, torch.bfloat16) for _ in weights]
+    for layer, weight in zip(layers, weights, strict=True):
+        layer.weight = Params4bit(weight, False, quant_type="nf4").to("cpu")
+    expected = [
+        functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state) for layer in layers
+    ]
+    packed = [nf4.Packed.of(layer.weight) for layer in layers]
+    for warps in nf4.WARPS:
+        assert_equal(nf4.unpack(packed, warps), torch.cat(expected))
+    compare(fused.project, layers, torch.randn(7, shape[1]).bfloat16())
+
+
+def test_products_side_by_side():
+    layers = [nn.Linear(16, width, bias=False) for width in (16, 8, 24)]
+    expected, states = [layer.weight.clone() for layer in layers], torch.randn(5, 16)
+    with mock.patch.object(torch.Tensor, "is_cuda", True):
+        assert fused.lay_side_by_side(layers)
+    assert all(map(torch.equal, (layer.weight for layer in layers), expected))
+    compare(fused.project, layers, states)
+    compare(fused.project, layers[1:], states)
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
-from vltp_ros.kernels import attention, choice, language, llama, norm
+from vltp_ros.kernels import attention, choice, language, llama, nf4, norm
 from vltp_ros.network import fused
 from vltp_ros.network.attention import TokenPositions, run_blocks
 from vltp_ros.network.window_lists import list_all_tokens, list_tokens
@@ -73,7 +73,12 @@ class Compiler:
 
 def _kind(argument) -> str:
     if isinstance(argument, torch.Tensor):
-        kinds = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.int32: "i32"}
+        kinds = {
+            torch.float32: "fp32",
+            torch.bfloat16: "bf16",
+            torch.int32: "i32",
+            torch.uint8: "u8",
+        }
         return "*" + kinds[argument.dtype]
     return "i32" if isinstance(argument, int) else "fp32"
 
@@ -100,11 +105,19 @@ def test_attention_compiles_for_a_gpu(size, pruned):
 @needs_triton
 def test_the_other_kernels_compile_for_a_gpu():
     states, weight = meta(300, 4096), meta(4096)
+    packed = nf4.Packed((64, 128), torch.bfloat16, *(
+        torch.empty(size, dtype=dtype, device="meta")
+        for size, dtype in (
+            ((4096, 1), torch.uint8), (16, torch.float32), (128, torch.uint8),
+            (256, torch.float32), (1, torch.float32), ((), torch.float32),
+        )
+    ))  # fmt: skip
     for module, name, run in (
         (norm, "_add_and_normalize", lambda: norm.add_and_normalize(
             states, states, weight, None, 1e-5, 4)),
         (llama, "_rotate", lambda: llama.rotate(states, meta(300, 256), 4)),
         (llama, "_gate", lambda: llama.gate(states, states, 4)),
+        (nf4, "_unpack", lambda: nf4.unpack([packed], 4)),
     ):  # fmt: skip
         with mock.patch.object(module, name, Compiler(getattr(module, name))) as kernel:
             run()
@@ -155,6 +168,10 @@ def test_a_capture_holds_what_was_measured_to_be_faster():
             tokens = torch.randn(1, KEPT.shape[1], 1280, dtype=torch.bfloat16, device=device)
             value, expected = runner("block", work, tokens), work(tokens)
             assert relative_error(value, expected) < 1e-3
-    assert len(kernels.choices) == 3
+    assert {name for name, *_ in kernels.choices} == {
+        "residual and norm",
+        "window attention",
+        "GELU",
+    }
     for choices in kernels.choices.values():
         assert choices.milliseconds.keys() > {choice.PLAIN}

@@ -94,6 +94,7 @@ def time_reasoner(
 ) -> list[dict]:
     """Time a reasoner where it is; return the rows of :func:`benchmark_reasoner`."""
     device = reasoner.llava.device
+    reasoner.lay_out()
     entered = [
         candidate
         for count in tasks

@@ -30,8 +30,8 @@ class Tiling(NamedTuple):
     stages: int  # steps whose keys are on their way at a time
 
 
-WINDOW_TILINGS = (Tiling(64, 64, 4, 2), Tiling(64, 32, 4, 3), Tiling(32, 32, 2, 2))
-GLOBAL_TILINGS = (Tiling(128, 64, 8, 2), Tiling(64, 32, 4, 2), Tiling(64, 32, 4, 3))
+WINDOW_TILINGS = (Tiling(64, 64, 4, 3), Tiling(64, 32, 4, 3), Tiling(128, 64, 8, 2))
+GLOBAL_TILINGS = (Tiling(128, 64, 8, 3), Tiling(64, 64, 4, 3), Tiling(128, 64, 4, 3))
 """What fits into a GPU's registers; which is the fastest, the GPU that is there decides."""
 
 

@@ -18,18 +18,19 @@ def rotate(heads: Tensor, angles: Tensor, warps: int) -> Tensor:
     """Rotate queries or keys to their positions.
 
     Args:
-        heads: [n, heads * d].
+        heads: [n, heads * d]; its rows may lie apart.
         angles: [n, 2 d], cosines and sines of each position.
         warps: for each token.
     """
-    heads, angles = heads.contiguous(), angles.contiguous()
+    heads, angles = heads if heads.stride(1) == 1 else heads.contiguous(), angles.contiguous()
     width = angles.shape[1] // 2
     count = heads.shape[1] // width
-    rotated = torch.empty_like(heads)
+    rotated = heads.new_empty(heads.shape)
     _rotate[(len(heads),)](
         heads,
         angles,
         rotated,
+        heads.stride(0),
         count=count,
         count_block=power_of_two(count),
         half=width // 2,
@@ -52,6 +53,7 @@ def _rotate(
     heads: tl.tensor,
     angles: tl.tensor,
     rotated: tl.tensor,
+    stride: int,
     count: tl.constexpr,
     count_block: tl.constexpr,
     half: tl.constexpr,
@@ -66,9 +68,10 @@ def _rotate(
     angles += token * 4 * half + column
     cosine = tl.load(angles, mask=inside, other=0.0).to(tl.float32)
     sine = tl.load(angles + 2 * half, mask=inside, other=0.0).to(tl.float32)
+    heads += token * stride + head * 2 * half + column
+    a = tl.load(heads, mask=mask, other=0.0).to(tl.float32)
+    b = tl.load(heads + half, mask=mask, other=0.0).to(tl.float32)
     place = (token * count + head) * 2 * half + column
-    a = tl.load(heads + place, mask=mask, other=0.0).to(tl.float32)
-    b = tl.load(heads + place + half, mask=mask, other=0.0).to(tl.float32)
     tl.store(rotated + place, a * cosine - b * sine, mask=mask)
     tl.store(rotated + place + half, b * cosine + a * sine, mask=mask)
 

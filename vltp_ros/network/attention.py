@@ -29,7 +29,7 @@ def run_blocks(blocks: Iterable[Block], tokens: Tensor, positions: TokenPosition
         tokens, normed = fused.add_and_norm(block.norm1, tokens, update)
         update = _attend(block, normed, positions)
         tokens, normed = fused.add_and_norm(block.norm2, tokens, update)
-        update = block.mlp(normed)
+        update = fused.run_gelu_mlp(block.mlp, normed)
     return tokens if update is None else tokens + update
 
 

@@ -6,14 +6,18 @@ measured to be faster (:class:`vltp_ros.kernels.choice.KernelChoice`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling.common import MLPBlock
 from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, rotate_half
 
-from vltp_ros.kernels import llama
+from vltp_ros.kernels import llama, nf4
 from vltp_ros.kernels.attention import (
     GLOBAL_TILINGS,
     WINDOW_TILINGS,
@@ -79,6 +83,83 @@ def add_and_norm(
     return KERNELS.run("residual and norm", sizes, states, plain, kernel, WARPS)
 
 
+def run_gelu_mlp(mlp: MLPBlock, tokens: Tensor) -> Tensor:
+    """Run the MLP of SAM's blocks over [..., C]."""
+
+    def kernel(tanh: bool) -> Tensor:
+        # In the product itself, in its approximation by tanh, which 16 bits do not tell apart.
+        rows = tokens.flatten(0, -2)
+        hidden = torch._addmm_activation(mlp.lin1.bias, rows, mlp.lin1.weight.T, use_gelu=tanh)
+        return mlp.lin2(hidden).view(*tokens.shape[:-1], -1)
+
+    options = (True,) if isinstance(mlp.act, nn.GELU) else ()
+    return KERNELS.run("GELU", (), tokens, lambda: mlp(tokens), kernel, options)
+
+
+def lay_side_by_side(linears: Sequence[nn.Linear]) -> bool:
+    """Move weights on a GPU so that :func:`project` has one product for all; False: none moved."""
+    movable = all(_is_plain(linear) and linear.weight.is_cuda for linear in linears)
+    if not movable or _side_by_side(linears) is not None:
+        return False
+    whole = torch.cat([linear.weight.data for linear in linears])
+    rows = [len(linear.weight) for linear in linears]
+    for linear, part in zip(linears, whole.split(rows), strict=True):
+        linear.weight.data = part
+    return True
+
+
+def project(linears: Sequence[nn.Linear], states: Tensor) -> tuple[Tensor, ...]:
+    """Run linear layers over the same states [n, D]; rows of what they return may lie apart.
+
+    Weights that lie side by side, or are packed in 4 bits and unpacked into one matrix, are one
+    product: a small one alone leaves much of a GPU idle.
+    """
+    whole, packed = _side_by_side(linears), _packed(linears)
+
+    def plain() -> tuple[Tensor, ...]:
+        return tuple(linear(states) for linear in linears)
+
+    def kernel(warps: int) -> tuple[Tensor, ...]:
+        matrix = nf4.unpack(packed, warps) if whole is None else whole
+        return F.linear(states, matrix).split([linear.out_features for linear in linears], -1)
+
+    options = (1,) if whole is not None else nf4.WARPS if packed else ()
+    sizes = (len(linears), bool(packed))
+    return KERNELS.run("projections", sizes, states, plain, kernel, options)
+
+
+def _is_plain(linear: nn.Linear) -> bool:
+    """Return whether a layer is nothing but the product with its weight; adapters are more."""
+    return type(linear) is nn.Linear and linear.bias is None
+
+
+def _packed(linears: Sequence[nn.Linear]) -> list[nf4.Packed]:
+    """Return the weights of layers that bitsandbytes has packed in 4 bits; none if some are not."""
+    packed = []
+    for linear in linears:
+        # A layer with an adapter around it has the same name and weight.
+        bare = type(linear).__module__.startswith("bitsandbytes.") and linear.bias is None
+        weight = nf4.Packed.of(linear.weight) if bare else None
+        if weight is None:
+            return []
+        packed.append(weight)
+    return packed
+
+
+def _side_by_side(linears: Sequence[nn.Linear]) -> Tensor | None:
+    """Return the weights of several layers as one matrix, if they are one in memory."""
+    if len(linears) == 1 or not all(map(_is_plain, linears)):
+        return None
+    weights = [linear.weight for linear in linears]
+    for first, second in pairwise(weights):
+        kinds = [(weight.dtype, weight.shape[1], weight.is_contiguous()) for weight in weights]
+        if len(set(kinds)) > 1 or first.data_ptr() + first.nbytes != second.data_ptr():
+            return None
+        if first.untyped_storage().data_ptr() != second.untyped_storage().data_ptr():
+            return None
+    return weights[0].as_strided((sum(map(len, weights)), weights[0].shape[1]), weights[0].stride())
+
+
 def rotate(heads: Tensor, angles: Tensor) -> Tensor:
     """Rotate queries or keys to their positions.
 
@@ -100,7 +181,7 @@ def rotate(heads: Tensor, angles: Tensor) -> Tensor:
 
 def run_mlp(mlp: LlamaMLP, states: Tensor) -> Tensor:
     """Run LLaMA's gated MLP over [n, D]."""
-    gates, values = mlp.gate_proj(states), mlp.up_proj(states)
+    (gates,), (values,) = project([mlp.gate_proj], states), project([mlp.up_proj], states)
 
     def plain() -> Tensor:
         return mlp.act_fn(gates) * values
@@ -109,4 +190,5 @@ def run_mlp(mlp: LlamaMLP, states: Tensor) -> Tensor:
         return llama.gate(gates, values, warps)
 
     options = llama.WARPS if mlp.config.hidden_act in ("silu", "swish") else ()
-    return mlp.down_proj(KERNELS.run("gate", (), gates, plain, kernel, options))
+    gated = KERNELS.run("gate", (), gates, plain, kernel, options)
+    return project([mlp.down_proj], gated)[0]

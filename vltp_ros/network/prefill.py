@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import LlamaModel
-from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from vltp_ros.network import fused
 from vltp_ros.network.causal_attention import (
@@ -126,6 +126,16 @@ def prefill(
     return PrefillOutput(state, torch.stack(attentions).mean(0) if attentions else None, states)
 
 
+def lay_out(model: LlamaModel) -> None:
+    """Move weights in a GPU's memory so that inference needs fewer products; changes no value."""
+    moved = [
+        fused.lay_side_by_side([attn.q_proj, attn.k_proj, attn.v_proj])
+        for attn in (layer.self_attn for layer in _decoder_layers(model))
+    ]
+    if any(moved):
+        torch.cuda.empty_cache()  # of where they were
+
+
 def cache_prompt(model: LlamaModel, prompt: Tensor) -> list[KeysAndValues]:
     """Compute keys and values of a prompt's embeddings [p, D] in each layer."""
     parts, cache = [_part(model, prompt.unsqueeze(0), 0)], []
@@ -205,8 +215,9 @@ def _run_now(
     states = torch.cat([part.states.flatten(0, 1) for part in parts])
     _, normed = fused.add_and_norm(layer.input_layernorm, states)
     angles = _angles(parts)
-    queries = _heads(fused.rotate(attn.q_proj(normed), angles), parts)
-    own = _keys_and_values(attn, normed, parts, angles)
+    query, key, value = fused.project([attn.q_proj, attn.k_proj, attn.v_proj], normed)
+    queries = _heads(fused.rotate(query, angles), parts)
+    own = _keys_and_values(key, value, parts, angles)
     if trains_on_cpu(queries[-1]):
         attended, attention = attend_by_products(attn, queries, [*past, *own], last)
         return _split(_finish(layer, states, attended), parts), attention, own
@@ -238,12 +249,13 @@ def _read_out(
     attn, rows = layer.self_attn, torch.arange(len(last), device=last.device)
     states = torch.cat([part.states.flatten(0, 1) for part in parts])
     _, normed = fused.add_and_norm(layer.input_layernorm, states)
-    pairs = [*past, *_keys_and_values(attn, normed, parts, _angles(parts))]
+    key, value = fused.project([attn.k_proj, attn.v_proj], normed)
+    pairs = [*past, *_keys_and_values(key, value, parts, _angles(parts))]
     position = parts[-1].map(lambda t: t[rows, last].unsqueeze(1))
     state = position.states.flatten(0, 1)
     _, normed = fused.add_and_norm(layer.input_layernorm, state)
-    query = fused.rotate(attn.q_proj(normed), position.angles.flatten(0, 1))
-    query = query.unflatten(1, (-1, attn.head_dim))
+    (query,) = fused.project([attn.q_proj], normed)
+    query = fused.rotate(query, position.angles.flatten(0, 1)).unflatten(1, (-1, attn.head_dim))
     if trains_on_cpu(query):
         hidden = _hidden(parts[-1], last)[:, None, None]
         out, weights = weigh(attn, query.unsqueeze(2), pairs[:-1], pairs[-1], hidden)
@@ -256,7 +268,7 @@ def _read_out(
 
 def _finish(layer: LlamaDecoderLayer, states: Tensor, attended: Tensor) -> Tensor:
     """Return a layer's output [n, D] from its input and what its attention gave, [n, D] each."""
-    update = layer.self_attn.o_proj(attended)
+    (update,) = fused.project([layer.self_attn.o_proj], attended)
     states, normed = fused.add_and_norm(layer.post_attention_layernorm, states, update)
     return states + fused.run_mlp(layer.mlp, normed)
 
@@ -267,12 +279,10 @@ def _hidden(part: TokenSpan, last: Tensor) -> Tensor:
 
 
 def _keys_and_values(
-    attn: LlamaAttention, normed: Tensor, parts: Sequence[TokenSpan], angles: Tensor
+    key: Tensor, value: Tensor, parts: Sequence[TokenSpan], angles: Tensor
 ) -> list[KeysAndValues]:
-    """Compute the keys and values of each part from its normalised states."""
-    keys = _heads(fused.rotate(attn.k_proj(normed), angles), parts)
-    values = _heads(attn.v_proj(normed), parts)
-    return list(zip(keys, values, strict=True))
+    """Return the keys and values of each part from those of all tokens, [all tokens, heads * d]."""
+    return list(zip(_heads(fused.rotate(key, angles), parts), _heads(value, parts), strict=True))
 
 
 def _heads(flat: Tensor, parts: Sequence[TokenSpan]) -> list[Tensor]:

@@ -23,7 +23,7 @@ from transformers.models.clip.modeling_clip import CLIPAttention
 from vltp_ros.network import representatives, vision_tower
 from vltp_ros.network.csp import CspConfig, spans
 from vltp_ros.network.llava import text_config, vision_config
-from vltp_ros.network.prefill import KeysAndValues, TokenSchedule, cache_prompt, prefill
+from vltp_ros.network.prefill import KeysAndValues, TokenSchedule, cache_prompt, lay_out, prefill
 from vltp_ros.network.preprocessing import llava_input
 from vltp_ros.network.prompts import NO_LABEL, Prompts
 from vltp_ros.network.prune_decoder import WIDTH
@@ -108,6 +108,10 @@ class Reasoner(nn.Module):
         """How many tokens an image is for the language model."""
         vision = vision_config(self.llava.config)
         return (vision.image_size // vision.patch_size) ** 2
+
+    def lay_out(self) -> None:
+        """Move weights in a GPU's memory as inference wants them; call it once, before that."""
+        lay_out(self.llava.model.language_model)
 
     def forward(
         self, images: Tensor, tasks: list[list[str]], csp: CspConfig | None = None

@@ -39,8 +39,7 @@ WARM_UP_TASKS = {"cuda": (1, 2, 3, 4), "cpu": (1,)}
 """Numbers of tasks that :meth:`Session.warm_up` prepares for, where parts are compiled."""
 
 WARM_UP_WORDS = {"cuda": (2, 16), "cpu": (2,)}
-"""Lengths of their sentences. A CPU takes seconds for LLaVA; what it has not prepared runs as it
-is."""
+"""Lengths of their sentences. A CPU takes seconds for each; the others run as they are."""
 
 
 class Session:
@@ -51,7 +50,7 @@ class Session:
     ) -> None:
         """Take a model that is on ``device`` already; most callers want :meth:`load`.
 
-        SAM's weights are cast to the precision of the settings.
+        SAM's weights are cast to the precision of the settings, and LLaVA's laid out.
         """
         self.model = model
         self.device = device
@@ -64,6 +63,7 @@ class Session:
         self.settings: ResolvedSettings
         settings = settings or InferenceSettings()
         model.cast(resolve_precision(settings.precision, device))
+        model.reasoner.lay_out()
         self._runners = Runners(settings.runner, model, device)
         self.configure(settings)
 
