@@ -12,7 +12,8 @@ import importlib.util
 import itertools
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,11 +61,22 @@ class Context:
             raise NotApplicableError("there is no GPU in this check")
 
 
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Have convolutions compute float32 in float32; PyTorch lets them round to 10 bits (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 def check_official(context: Context) -> str:
     """Compare the dense encoder in float32 with segment_anything's, whose weights it uses."""
     model = random_sam(context.sam, context.device)
     image = _square(model, context.device)
-    with torch.inference_mode():
+    with torch.inference_mode(), exact_float32():
         ours = model.encoder(()).merge(model.stem(image, ()))
         return _within(_error(ours, model.image_encoder(image)), 1e-4, "relative error")
 
@@ -73,7 +85,7 @@ def check_pruned_positions(context: Context) -> str:
     """Compare the encoder that keeps all tokens, by the pruned path, with the dense one."""
     model = random_sam(context.sam, context.device)
     image, stages = _square(model, context.device), model.config.pruning.prune_after
-    with torch.inference_mode():
+    with torch.inference_mode(), exact_float32():
         dense = model.encoder(()).merge(model.stem(image, ()))
         encoder = model.encoder(stages)
         every = torch.arange(model.config.encoder.grid**2, device=context.device).unsqueeze(0)
@@ -107,7 +119,8 @@ def check_devices_agree(context: Context) -> str:
     for device in (CPU, context.device):
         model = random_model("tabletop", "tabletop", "float32", CPU)
         session = Session(model.to(device), device, settings)
-        answers.append(session.segment(_image(480, 640), TASKS[:2]))
+        with exact_float32():
+            answers.append(session.segment(_image(480, 640), TASKS[:2]))
     worst = max(
         float(np.abs(a.probability - b.probability).mean()) for a, b in zip(*answers, strict=True)
     )
@@ -235,6 +248,27 @@ def check_memory(context: Context) -> str:
     return _within(max(left) - min(left), 0.0, "MiB that grew in three cycles")
 
 
+def check_frames(context: Context) -> str:
+    """Segment frame after frame, for 1 to 4 tasks: nothing is captured late, memory is flat."""
+    context.need_gpu()
+    count = 300 if context.quick else 10_000
+    session = Session(
+        random_model("tabletop", "tabletop", "float32", context.device), context.device
+    )
+    session.warm_up()
+    image, memory = _image(480, 640), []
+    for number in range(count):
+        session.segment(image, TASKS[: 1 + number % len(TASKS)])
+        if number in (count // 10, count - 1):
+            memory.append(gpu_memory_mib(context.device) or 0.0)
+    late = session.late_captures
+    session.close()
+    if late:
+        raise AssertionError(f"{late} captures in {count} frames after the warm-up; allowed: none")
+    grown = memory[-1] - memory[0]
+    return _within(grown, 0.0, f"MiB that grew in {count} frames, none of which was captured late,")
+
+
 def check_broken_captures(context: Context) -> str:
     """Let captures fail and run out of memory, in processes of their own; others must go on."""
     context.need_gpu()
@@ -257,6 +291,7 @@ CHECKS: dict[str, Callable[[Context], str]] = {
     "attention = float64": check_attention,
     "graphs under stress": check_graph_stress,
     "memory of closed sessions": check_memory,
+    "frames in a row": check_frames,
     "captures that break": check_broken_captures,
 }
 """Name -> check, in the order in which they run; what may break a process for others comes last."""

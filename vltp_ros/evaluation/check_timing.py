@@ -32,7 +32,7 @@ RATES = (0.0, 0.5, 0.8)
 FRAMES = 8
 """How often each rate has its turn; the first, in which parts are captured, does not count."""
 
-SIZES = {"640x480": (480, 640), "1920x1080": (1080, 1920)}
+SIZES = {"640x480": (480, 640), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
 
 
 def measurements(device: torch.device, quick: bool) -> Iterator[dict]:
@@ -55,10 +55,11 @@ def measurements(device: torch.device, quick: bool) -> Iterator[dict]:
     for quantization in quantizations:
         sam, llava = ("vit_h", "7b") if large else ("tabletop", "tabletop")
         model = random_model(sam, llava, quantization, device)
-        yield from time_reasoner(
+        rows = time_reasoner(
             model.reasoner, llava, quantization, ("off",) if quick else CSP_NAMES, (1, 4),
             baseline=True, repeats=3, progress=False,
         )  # fmt: skip
+        yield from ({**row, "quantization": quantization} for row in rows)
         if large and quantization == quantizations[0]:
             yield from batches(model, device)
         yield from frames(Session(model, device), f"{sam} + {llava} {quantization}", quick)
