@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from tables import hours, models, node, papers
+from tables import gpu, hours, models, node, papers
 from tables.markdown import ROOT
 
 DOCUMENTS = (
@@ -33,7 +33,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "crowded": models.crowded,
     "methods": models.methods,
     "encoder": models.encoder,
-    "encoder_gpu": models.encoder_gpu,
+    "gpu_encoder": gpu.encoder,
+    "gpu_floors": gpu.floors,
+    "gpu_frames": gpu.frames,
+    "gpu_reasoner": gpu.reasoner,
     "frames": models.frames,
     "attention": models.attention,
     "csp": models.csp,

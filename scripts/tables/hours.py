@@ -1,13 +1,8 @@
-"""Tables about how long the papers' tables take at full size.
-
-Counted from steps where a rehearsal measured them, else from forwards.
-"""
+"""Tables about how long the papers' tables take at full size, counted from measured steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from tables.markdown import measured, read, table
 
@@ -19,12 +14,6 @@ EPOCH = 500
 
 TEST = 10_000
 """Expressions of a test, a round number."""
-
-TRAINED = 3
-"""Forwards that a training step takes for what learns."""
-
-MASK_DECODER_MS = 8.9
-"""The paper's Table 1, on an RTX A6000; nobody has measured it alone on an H200."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +41,7 @@ WORKS = (
 
 @dataclass(frozen=True)
 class Seconds:
-    """How long a step of 20 images or an expression takes."""
+    """How long a step of the paper's batch or an expression takes."""
 
     adapters: float
     pruned: float
@@ -60,55 +49,47 @@ class Seconds:
     expression: float
 
 
-def of_steps(name: str) -> Seconds:
-    """Return the seconds that a rehearsal measured, from its result file."""
-    answer = read(name)
-    adapters, pruned, sample = answer["rows"][1:]
-    scale, times = STEP_IMAGES / answer["batch"], sample["times_ms"]
-    whole = sum(times.values())
-    stored = 1 - (times["reasoner"] + times["stem"]) / whole  # what is left of a sample's work
-    return Seconds(
-        scale * adapters["step_seconds"],
-        scale * pruned["step_seconds"],
-        scale * pruned["step_seconds"] * stored,
-        whole / 1000,
-    )
+@dataclass(frozen=True)
+class Machine:
+    """Where steps were measured."""
+
+    rehearsal: str  # result file of vltp rehearse
+    check: str | None = None  # of vltp check, whose sample is warm; None: the rehearsal's own
+
+    def seconds(self) -> Seconds:
+        """Return what was measured, for a step of the paper's."""
+        answer = read(self.rehearsal)
+        adapters, pruned, sample = answer["rows"][1:]
+        times, milliseconds = sample["times_ms"], sum(sample["times_ms"].values())
+        if self.check is not None:
+            (row,) = (row for row in read(self.check)["rows"] if _is_sample(row))
+            times, milliseconds = row["stages_ms"], row["median_ms"]
+        scale = STEP_IMAGES / answer["batch"]
+        stored = 1 - (times["reasoner"] + times["stem"]) / sum(times.values())
+        return Seconds(
+            scale * adapters["step_seconds"],
+            scale * pruned["step_seconds"],
+            scale * pruned["step_seconds"] * stored,
+            milliseconds / 1000,
+        )
 
 
-def of_forwards() -> Seconds:
-    """Count the seconds on an H200 from what was measured of eager forwards of one image."""
-    reasoner = read("reasoner_7b_nf4_h200.json")["rows"]
-    encoder = read("encoder_vit_h_h200_bfloat16.json")["rows"]
-    llava = _median(reasoner, "7b reasoner, eager", csp="off", tasks=1)
-    dense = _median(encoder, "vit_h encoder, eager", rate=0.0)
-    pruned = _median(encoder, "vit_h encoder, eager", rate=0.5)
-    drawn = TRAINED * MASK_DECODER_MS
-    image_ms = (
-        dense + TRAINED * llava + drawn,
-        llava + pruned + drawn,
-        pruned - dense / 2 + drawn,  # without the blocks before the first stage, after layer 16
-    )
-    steps = (STEP_IMAGES * value / 1000 for value in image_ms)
-    return Seconds(*steps, (llava + pruned + MASK_DECODER_MS) / 1000)
-
-
-MACHINES: dict[str, Callable[[], Seconds]] = {
-    "two cores, by steps": partial(of_steps, "rehearsal_7b_cpu.json"),
-    "an H200, by forwards": of_forwards,
+MACHINES = {
+    "two cores": Machine("rehearsal_7b_cpu.json"),
+    "an H200": Machine("rehearsal_7b_h200.json", "check_h200.json"),
 }
-"""What the hours are counted on, and how."""
+"""What the hours are counted on."""
 
 
-def _median(rows: list[dict], name: str, **wanted: object) -> float:
-    """Return the median of the row of this name with the wanted values, ms."""
-    wanted = {"name": name, **wanted}
-    (row,) = (row for row in rows if all(row[key] == value for key, value in wanted.items()))
-    return float(row["median_ms"])
+def _is_sample(row: dict) -> bool:
+    """Return whether a row of vltp check is what a rehearsal evaluates."""
+    name = "frame 640x480, 1 task, fresh <SEG>, csp off, vit_h + 7b nf4"
+    return row["name"] == name and row["rate"] == 0.5
 
 
 def unit_times() -> str:
     """Tabulate how long a step and an expression take."""
-    machines = [count() for count in MACHINES.values()]
+    machines = [machine.seconds() for machine in MACHINES.values()]
     what = {
         "adapters": "step of stage 0",
         "pruned": "step of stage 1",
@@ -126,7 +107,7 @@ def _seconds(value: float) -> str:
 
 def hours() -> str:
     """Tabulate steps and hours for each of the papers' tables."""
-    machines, rows, total = [count() for count in MACHINES.values()], [], None
+    machines, rows, total = [machine.seconds() for machine in MACHINES.values()], [], None
     for work in WORKS:
         first, second = 10 * EPOCH * work.adapters, EPOCH * work.epochs
         values: list[float] = [first, second, work.tests]
@@ -149,24 +130,20 @@ def _cells(values: list) -> list[str]:
 
 
 def rehearsal() -> str:
-    """Tabulate what a training and an evaluation at true size took, with random weights."""
-    answer = read("rehearsal_7b_cpu.json")
-    rows = [
-        [row["name"], f"{row['seconds']:.0f}",
-         f"{row['step_seconds']:.1f}" if "step_seconds" in row else "",
-         f"{row['peak_mib'] / 1024:.1f}",
-         f"{row['learning'] / 1e6:.1f} M" if "learning" in row else "",
-         f"{row['checkpoint_mib']}" if "checkpoint_mib" in row else ""]
-        for row in answer["rows"]
-    ]  # fmt: skip
-    head = ["", "seconds", "of a step", "most memory, GiB", "learning", "checkpoint, MiB"]
-    counted = f"; counted by forwards of the sample, the steps would take {_by_rule(answer)}"
-    return table(head, rows) + measured(answer, f"{answer['batch']} image in a step{counted}")
-
-
-def _by_rule(answer: dict) -> str:
-    """Return what the rule of :func:`of_forwards` says of a rehearsal's steps."""
-    times = {name: value / 1000 for name, value in answer["rows"][-1]["times_ms"].items()}
-    encoder, drawn = times["stem"] + times["pruned blocks"], TRAINED * times["mask decoder"]
-    adapters = encoder + TRAINED * times["reasoner"] + drawn
-    return f"{adapters:.0f} and {times['reasoner'] + encoder + drawn:.0f} s"
+    """Tabulate what trainings and an evaluation at true size took, with random weights."""
+    tables = []
+    for machine in MACHINES.values():
+        answer = read(machine.rehearsal)
+        rows = [
+            [row["name"], f"{row['seconds']:.1f}",
+             f"{row['step_seconds']:.1f}" if "step_seconds" in row else "",
+             f"{row['peak_mib'] / 1024:.1f}",
+             f"{row['learning'] / 1e6:.1f} M" if "learning" in row else "",
+             f"{row['checkpoint_mib']}" if "checkpoint_mib" in row else ""]
+            for row in answer["rows"]
+        ]  # fmt: skip
+        count = answer["batch"]
+        images = f"{count} image{'s' * (count > 1)} in a step"
+        head = ["", "seconds", "of a step", "most memory, GiB", "learning", "checkpoint, MiB"]
+        tables.append(table(head, rows) + measured(answer, images))
+    return "\n".join(tables)

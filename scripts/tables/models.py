@@ -64,16 +64,7 @@ def methods() -> str:
 
 def encoder() -> str:
     """Tabulate the encoder against the official one, on a CPU."""
-    return _encoder("cpu")
-
-
-def encoder_gpu() -> str:
-    """Tabulate the encoder against the official one, on a GPU."""
-    return _encoder("h200")
-
-
-def _encoder(machine: str) -> str:
-    answers = [read(path.name) for path in sorted(RESULTS.glob(f"encoder_*_{machine}_*.json"))]
+    answers = [read(path.name) for path in sorted(RESULTS.glob("encoder_*_cpu_*.json"))]
     rows = [
         [
             row["name"],
