@@ -5,9 +5,25 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling.common import LayerNorm2d
+from segment_anything.modeling.image_encoder import PatchEmbed
 from torch import Tensor, nn
 
 from vltp_ros.network.winograd import fits_winograd, winograd
+
+
+def embed_patches(embedding: PatchEmbed, images: Tensor) -> Tensor:
+    """Embed the patches of images [B, 3, S, S] in the type of the weights: [B, S / p, S / p, C].
+
+    Patches do not overlap, so that a product of them does it: cuDNN has no tensor cores for a
+    convolution of three channels. A compiler has a way of its own for the convolution.
+    """
+    proj = embedding.proj
+    images = images.to(proj.weight.dtype)
+    if torch.jit.is_tracing():
+        return embedding(images)
+    rows, columns = proj.kernel_size
+    patches = images.unflatten(3, (-1, columns)).unflatten(2, (-1, rows)).permute(0, 2, 4, 1, 3, 5)
+    return F.linear(patches.flatten(3), proj.weight.flatten(1), proj.bias)
 
 
 def run_convolutions(layers: nn.Sequential, image: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
 from vltp_ros.network.attention import TokenPositions, run_blocks
-from vltp_ros.network.convolutions import run_convolutions
+from vltp_ros.network.convolutions import embed_patches, run_convolutions
 
 Select = Callable[[int, Tensor], Tensor]
 """(stage, tokens [B, N, C]) -> int64 [B, k]: the tokens to keep, each at most once."""
@@ -76,10 +76,9 @@ class PrunedImageEncoder(nn.Module):
         side = self.image_encoder.img_size
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"images are {tuple(images.shape)}; allowed: (B, 3, {side}, {side})")
-        weights = self.image_encoder.patch_embed.proj.weight
-        tokens = self.image_encoder.patch_embed(images.to(weights.dtype))
-        tokens = (tokens + self.image_encoder.pos_embed).to(weights.dtype)
-        # The convolution leaves the channels outermost, and every sum would keep it so: each norm
+        tokens = embed_patches(self.image_encoder.patch_embed, images)
+        tokens = (tokens + self.image_encoder.pos_embed).to(tokens.dtype)
+        # A convolution leaves the channels outermost, and every sum would keep it so: each norm
         # would then copy the tokens first.
         tokens = tokens.flatten(1, 2).contiguous()
         return run_blocks(self._blocks(0), tokens, TokenPositions(self.grid))
