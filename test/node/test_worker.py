@@ -7,11 +7,14 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from vltp_ros.node.worker import Inbox, Worker
+from vltp_ros.node.worker import ANSWERS_THREAD, MODEL_THREAD, Inbox, Worker
 
 
 class Model:
     closed = False
+
+    def __init__(self, gpu_memory_mib=None):
+        self.gpu_memory_mib = gpu_memory_mib
 
     def close(self):
         self.closed = True
@@ -62,12 +65,55 @@ def test_a_worker_answers_and_frees_the_model():
         worker.ask(lambda session: None).result(10)
 
 
+class Split:
+    """Leaves a rest, which waits for a gate."""
+
+    def __init__(self, name, done, gate):
+        self.name, self.done, self.gate = name, done, gate
+        self.began = threading.Event()
+
+    def run(self, session):
+        self.began.set()
+        return self.rest
+
+    def rest(self):
+        self.gate.wait(30)
+        self.done.append((self.name, threading.current_thread().name))
+
+
+def test_what_is_left_of_work_is_done_in_order_while_a_gpu_goes_on():
+    done, gate = [], threading.Event()
+    model = Model(gpu_memory_mib=100.0)
+    worker = Worker(lambda: model)
+    first, second = worker.slot(), worker.slot()
+    first.put(Split("first", done, gate))
+    assert worker.ask(lambda session: "free").result(10) == "free" and not done
+    waiting = Split("second", done, gate)  # its rest waits for the first one's, the model for it
+    second.put(waiting)
+    assert waiting.began.wait(10)
+    later = worker.ask(lambda session: list(done))
+    assert not worker.stop(patience=0.05) and not model.closed
+    gate.set()
+    assert worker.stop(10) and model.closed and later.cancelled()
+    assert done == [("first", ANSWERS_THREAD), ("second", ANSWERS_THREAD)]
+
+
+def test_beside_a_model_on_the_cpu_nothing_else_is_done():
+    done, gate = [], threading.Event()
+    gate.set()
+    worker = Worker(Model)
+    worker.slot().put(Split("rest", done, gate))
+    assert worker.ask(lambda session: list(done)).result(10) == [("rest", MODEL_THREAD)]
+    assert worker.stop(10)
+
+
 def test_stopping_releases_everybody_who_waits_for_stuck_work():
     model, gate = Model(), threading.Event()
     worker = Worker(lambda: model)
-    stuck, waiting = worker.ask(lambda session: gate.wait(30)), worker.ask(lambda session: 1)
-    while not worker.busy_seconds:
-        gate.wait(0.01)
+    began = threading.Event()
+    stuck = worker.ask(lambda session: began.set() or gate.wait(30))
+    waiting = worker.ask(lambda session: 1)
+    assert began.wait(10) and worker.busy_seconds > 0
     assert not worker.stop(patience=0.01) and not model.closed
     with pytest.raises(CancelledError):
         waiting.result(10)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import threading
 import time
+from collections.abc import Iterator
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.callback_groups import CallbackGroup
@@ -29,7 +32,7 @@ from vltp_ros.node.qos import of_answers
 from vltp_ros.node.stability import Watch
 from vltp_ros.node.tasks import ActiveTasks
 from vltp_ros.node.vision_outputs import VisionOutputs
-from vltp_ros.node.worker import Slot
+from vltp_ros.node.worker import Rest, Slot
 from vltp_ros.runtime.checks import NotFiniteError
 
 
@@ -100,14 +103,21 @@ class Camera:
 
     # --- … the model's thread takes it …
 
-    def process(self, session: Segmenter, frame: Frame) -> None:
-        """Segment one image and publish what came of it; a bad one costs itself alone."""
-        try:
+    def process(self, session: Segmenter, frame: Frame) -> Rest | None:
+        """Segment one image; return what publishes the answers, if there are any."""
+        with self._costing_itself_alone():
             self._check_stamp(frame)
             inference = self._answer(session, frame)
-            if inference is not None and not self._slot.is_closed:  # given up meanwhile
-                self._publish(inference, self._parameters.config)
-        except Exception as error:  # whatever one image does, the next one is to be answered
+            if inference is not None:
+                return functools.partial(self._publish, inference)
+        return None
+
+    @contextlib.contextmanager
+    def _costing_itself_alone(self) -> Iterator[None]:
+        """Report what goes wrong with an image; whatever it is, the next one is to be answered."""
+        try:
+            yield
+        except Exception as error:
             if not self._node.context.ok():  # a signal came while this one was published
                 return
             if isinstance(error, ValueError):  # the image or a task was refused
@@ -169,9 +179,15 @@ class Camera:
                 watches.append(watch)
         return tuple(tasks), tuple(watches)
 
-    # --- … and its answers are published
+    # --- … and its answers are published, while a GPU has the next one
 
-    def _publish(self, inference: Inference, config: NodeConfig) -> None:
+    def _publish(self, inference: Inference) -> None:
+        """Publish the answers, unless the model was given up meanwhile."""
+        with self._costing_itself_alone():
+            if not self._slot.is_closed:
+                self._publish_answers(inference, self._parameters.config)
+
+    def _publish_answers(self, inference: Inference, config: NodeConfig) -> None:
         """Publish the answers, then what each stage took."""
         began = time.perf_counter()
         answers = self.answers(inference, self._tracker)
@@ -283,6 +299,6 @@ class ImageWork:
     camera: Camera
     frame: Frame
 
-    def run(self, session: Segmenter) -> None:
-        """Segment it and publish the answers."""
-        self.camera.process(session, self.frame)
+    def run(self, session: Segmenter) -> Rest | None:
+        """Segment it, and leave the answers to be published."""
+        return self.camera.process(session, self.frame)

@@ -1,8 +1,9 @@
-"""The thread that owns the model. Knows nothing of ROS."""
+"""The thread that owns the model, and one for the rest of its work. Knows nothing of ROS."""
 
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 import time
 from collections import deque
@@ -13,13 +14,17 @@ from typing import Any, Protocol
 from vltp_ros.node.inference import Segmenter
 
 MODEL_THREAD = "model"
+ANSWERS_THREAD = "answers"
+
+Rest = Callable[[], None]
+"""What is left of work once the model has done its part; must not raise."""
 
 
 class Work(Protocol):
     """Something that the model's thread does with the session."""
 
-    def run(self, session: Segmenter) -> None:
-        """Do it; must not raise."""
+    def run(self, session: Segmenter) -> Rest | None:
+        """Do it; must not raise. Returns what can be done while a GPU has other work."""
 
 
 class Inbox:
@@ -119,8 +124,36 @@ class Job:
             self.answer.set_exception(error)
 
 
+class Rests:
+    """Does the rests of work one after the other, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[Rest | None] = queue.Queue()
+        # A daemon: work that never ends must not keep the process from ending.
+        self._thread = threading.Thread(target=self._work, name=ANSWERS_THREAD, daemon=True)
+        self._thread.start()
+
+    def put(self, rest: Rest) -> None:
+        """Leave a rest, once the one before is done: answers do not queue up."""
+        self._waiting.join()
+        self._waiting.put(rest)
+
+    def close(self) -> None:
+        """Wait until all is done, and end the thread."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (rest := self._waiting.get()) is not None:
+            rest()
+            self._waiting.task_done()
+
+
 class Worker:
-    """Loads a session, then works with it, all in one thread."""
+    """Loads a session, then works with it in one thread.
+
+    Beside a model on a GPU, another thread does what is left of the work.
+    """
 
     def __init__(self, load: Callable[[], Segmenter]) -> None:
         self._inbox = Inbox()
@@ -190,11 +223,15 @@ class Worker:
             with contextlib.suppress(InvalidStateError):
                 self._loaded.set_exception(error)
             return
-        with contextlib.closing(session):
+        with contextlib.closing(session), contextlib.closing(Rests()) as rests:
             self._began = None
             with contextlib.suppress(InvalidStateError):  # stopped meanwhile: the inbox is closed
                 self._loaded.set_result(session)
             while (work := self._inbox.take()) is not None:
                 self._began = time.monotonic()
-                work.run(session)
+                rest = work.run(session)
+                if rest is not None and session.gpu_memory_mib is None:
+                    rest()  # beside a model on the same cores it would slow both
+                elif rest is not None:
+                    rests.put(rest)
                 self._began = None
