@@ -10,7 +10,6 @@ from unittest import mock
 
 import pytest
 import torch
-from bitsandbytes.nn import Linear4bit, Params4bit
 from builders import random_encoder, random_keep, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,13 +100,16 @@ def test_gated_mlp(dtype):
 
 @pytest.mark.parametrize("shape", [(48, 128), (5, 64), (96, 192)])
 def test_packed_weights(shape):
-    functional = pytest.importorskip("bitsandbytes").functional
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="bitsandbytes is missing")
     weights = torch.randn(2, *shape).bfloat16() * 3
-    layers = [Linear4bit(shape[1], shape[0], False, torch.bfloat16) for _ in weights]
+    layers = [
+        bitsandbytes.nn.Linear4bit(shape[1], shape[0], False, torch.bfloat16) for _ in weights
+    ]
     for layer, weight in zip(layers, weights, strict=True):
-        layer.weight = Params4bit(weight, False, quant_type="nf4").to("cpu")
+        layer.weight = bitsandbytes.nn.Params4bit(weight, False, quant_type="nf4").to("cpu")
     expected = [
-        functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state) for layer in layers
+        bitsandbytes.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+        for layer in layers
     ]
     packed = [nf4.Packed.of(layer.weight) for layer in layers]
     for warps in nf4.WARPS:

@@ -153,6 +153,24 @@ def test_llama_on_a_gpu(number):
 
 
 @pytest.mark.requires_cuda
+@pytest.mark.parametrize("number", range(len(nf4.WARPS)))
+def test_projections_on_a_gpu(number):
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="bitsandbytes is missing")
+    where = {"dtype": torch.bfloat16, "device": GPU}
+    states = torch.randn(291, 4096, **where)
+    layers = [nn.Linear(4096, width, bias=False, **where) for width in (4096, 1024, 1024)]
+    assert fused.lay_side_by_side(layers) and not fused.lay_side_by_side(layers)
+    compare(fused.project, layers, states, number=number)
+    packed = [bitsandbytes.nn.Linear4bit(4096, 4096, False, torch.bfloat16) for _ in range(3)]
+    for layer in packed:
+        weight = bitsandbytes.nn.Params4bit(torch.randn(4096, 4096), False, quant_type="nf4")
+        layer.weight = weight.to(GPU)
+    compare(fused.project, packed, states, number=number)
+    block = random_block(1280, 16, 14, GRID, torch.bfloat16, GPU)
+    compare(fused.run_gelu_mlp, block.mlp, torch.randn(1, 819, 1280, **where), number=number)
+
+
+@pytest.mark.requires_cuda
 @torch.inference_mode()
 def test_a_capture_holds_what_was_measured_to_be_faster():
     device = torch.device("cuda")
