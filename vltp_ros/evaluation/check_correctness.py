@@ -13,6 +13,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -272,13 +273,18 @@ def check_frames(context: Context) -> str:
 def check_broken_captures(context: Context) -> str:
     """Let captures fail and run out of memory, in processes of their own; others must go on."""
     context.need_gpu()
-    for case in broken_captures.CASES:
+
+    def run(case: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, broken_captures.__file__, case, str(context.device)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise AssertionError(f"{case}: {last}")
-    return f"what was captured replays after each of {', '.join(broken_captures.CASES)}"
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    cases = tuple(broken_captures.CASES)
+    with ThreadPoolExecutor() as pool:  # most of their time they import PyTorch
+        for case, done in zip(cases, pool.map(run, cases), strict=True):
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+                raise AssertionError(f"{case}: {last}")
+    return f"what was captured replays after each of {', '.join(cases)}"
 
 
 CHECKS: dict[str, Callable[[Context], str]] = {
