@@ -36,6 +36,18 @@ def this_process() -> Process:
     return Process(int(os.environ["RANK"]), count) if count > 1 else ALONE
 
 
+def refuse_several(command: str) -> None:
+    """Raise ValueError where a launcher started several processes for a command that is for one.
+
+    Each would train the same, and write over the others' files.
+    """
+    if (count := this_process().count) > 1:
+        raise ValueError(
+            f"a launcher started {count} processes, and {command} runs in one; what trains and "
+            "evaluates in several: vltp train, finetune, evaluate --run"
+        )
+
+
 def own_device(device: str) -> str:
     """Return the device of this process: on a machine with several GPUs each has its own.
 

@@ -72,6 +72,21 @@ def test_a_lost_process_ends_the_others_and_the_next_run_goes_on(data, model, tm
     assert_same_training(one, two)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["baselines", "--data", "d", "--run", "r"],
+        ["tables", "--train-on", "d", "--on", "val", "--run", "r"],
+    ],
+)
+def test_several_processes_for_what_runs_in_one_are_refused(words, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("RANK", "1")
+    assert main(words) == 2
+    said = f"vltp {words[0]}: a launcher started 3 processes, and vltp {words[0]} runs in one"
+    assert said in capsys.readouterr().err
+
+
 def test_a_batch_that_processes_cannot_share_is_refused(data, model, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "0")

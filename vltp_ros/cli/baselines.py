@@ -39,11 +39,13 @@ def run(args: Baselines) -> dict:
     from vltp_ros.data.scenes import TabletopDataset
     from vltp_ros.evaluation.machine import measured_on
     from vltp_ros.evaluation.table7 import table7
+    from vltp_ros.processes import refuse_several
     from vltp_ros.runtime.session import Session
     from vltp_ros.simulation import TASKS
     from vltp_ros.training.batches import BatchSource
     from vltp_ros.training.provenance import identity
 
+    refuse_several("vltp baselines")
     session = Session.load(args.model_directory, "cpu")
     source = BatchSource(TabletopDataset(args.data), TASKS, args.config)
     options = {"--model": identity(args.model_directory)}

@@ -147,8 +147,10 @@ def _measure(args: Tables) -> dict:
     from vltp_ros.evaluation.machine import code_commit, measured_on
     from vltp_ros.evaluation.row_runner import RowRunner
     from vltp_ros.evaluation.rows import paper_rows, size_of
+    from vltp_ros.processes import refuse_several
     from vltp_ros.training.provenance import identity
 
+    refuse_several("vltp tables")
     assert args.run is not None
     training, held_out = _images(args)
     rows: list[dict] = []
