@@ -1,8 +1,11 @@
-"""The processes that a launcher, torchrun or accelerate's, starts for one command."""
+"""Processes that others start, above all a launcher, torchrun or accelerate's, for one command."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +13,9 @@ from datetime import timedelta
 
 PATIENCE = timedelta(days=7)
 """How long processes wait for the slowest; a launcher ends them when one fails."""
+
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,14 @@ def refuse_several(command: str) -> None:
         )
 
 
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends, however it does."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was faster
+        sys.exit(1)
+
+
 def own_device(device: str) -> str:
     """Return the device of this process: on a machine with several GPUs each has its own.
 
@@ -67,7 +81,8 @@ def own_device(device: str) -> str:
 def together(cpu: bool) -> Iterator[None]:
     """Let the processes of a launcher talk, and leave when all do; does nothing in one alone.
 
-    An error leaves at once, without the others, which the launcher then ends.
+    An error leaves at once, without the others, which the launcher then ends. They end with the
+    launcher, however it does: they would wait for each other for days.
 
     Args:
         cpu: whether they exchange tensors in memory, over gloo; else those of their GPUs, over
@@ -78,6 +93,7 @@ def together(cpu: bool) -> Iterator[None]:
         return
     from accelerate import PartialState  # not before: its import takes a second
 
+    end_with_parent()
     state = PartialState(cpu=cpu, timeout=PATIENCE)
     yield
     state.wait_for_everyone()

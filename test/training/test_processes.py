@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
+import psutil
 import pytest
 import torch
 from launched import assert_same_training, launch, losses
@@ -70,6 +75,42 @@ def test_a_lost_process_ends_the_others_and_the_next_run_goes_on(data, model, tm
     assert done.returncode == 0, done.stderr
     assert (out / "model.yaml").is_file() and len(losses(two)) == 4
     assert_same_training(one, two)
+
+
+WAIT = """
+import os, sys, time
+from pathlib import Path
+from vltp_ros.processes import together
+with together(cpu=True):
+    Path(sys.argv[1], os.environ["RANK"]).write_text(str(os.getpid()))
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_processes_end_with_their_launcher(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
+    command += ["--nproc-per-node", "2", "--", sys.executable, "-c", WAIT, str(tmp_path)]
+    with subprocess.Popen(command) as launcher:
+        pids = wait_until(lambda: [path.read_text() for path in tmp_path.iterdir()], count=2)
+        launcher.kill()
+    wait_until(lambda: [pid for pid in pids if not is_running(int(pid))], count=2)
+
+
+def wait_until(listed, count):
+    """What is listed, once it is so many."""
+    end = time.monotonic() + 60
+    while len(values := [value for value in listed() if value]) < count:
+        assert time.monotonic() < end, values
+        time.sleep(0.1)
+    return values
+
+
+def is_running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize(

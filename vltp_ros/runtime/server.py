@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import signal
 import sys
 from multiprocessing.connection import Connection
 from pkgutil import resolve_name
 from typing import Any
 
+from vltp_ros.processes import end_with_parent
 from vltp_ros.runtime.allocator import keep_freed_memory
 from vltp_ros.runtime.checks import NotFiniteError
 from vltp_ros.runtime.exchange import Exchange, SharedMemory
 from vltp_ros.runtime.protocol import Reply, Request, Start, State
-
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def main() -> int:
@@ -25,7 +22,7 @@ def main() -> int:
     The arguments are file descriptors: a socket, the memory that the other process writes, and
     that which this one does.
     """
-    end_with_parent()
+    end_with_parent()  # a model that is stuck would keep its memory, and the GPU's, for good
     keep_freed_memory()
     # The node hears these too, and ends the connection once its work is done.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -34,17 +31,6 @@ def main() -> int:
     with contextlib.suppress(EOFError, ConnectionError):  # the other end is gone
         serve(Exchange(Connection(socket), SharedMemory(own), SharedMemory(theirs)))
     return 0
-
-
-def end_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends, however it does.
-
-    A model that is stuck would keep its memory, and the GPU's, for good.
-    """
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was faster
-        sys.exit(1)
 
 
 def serve(exchange: Exchange) -> None:
