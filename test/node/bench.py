@@ -82,14 +82,14 @@ class Bench:
         return future.result()
 
     def _service_client(self, kind, name):
-        for _ in range(5):
+        for _ in range(12):
             client = self.node.create_client(kind, name)
             if client.wait_for_service(5.0):
-                break
+                self.wait_until_known(client.srv_name)
+                return client
             # A client made while the participants meet may miss the service for good.
             self.node.destroy_client(client)
-        self.wait_until_known(client.srv_name)
-        return client
+        raise AssertionError(f"the service {name} was not seen in a minute")
 
     def action_client(self, kind, name) -> ActionClient:
         """A client that has found its action.
