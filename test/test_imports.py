@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "progress": (),
     "network": ("kernels", "settings"),
     "checkpoints": ("network", "paths", "progress", "settings"),
-    "runtime": ("checkpoints", "network", "paths", "settings", "types"),
+    "runtime": ("checkpoints", "network", "paths", "processes", "settings", "types"),
     "imaging": ("paths", "progress", "runtime", "types"),
     "simulation": ("paths", "progress"),
     "data": ("imaging", "paths", "progress"),
