@@ -11,7 +11,7 @@ from builders import tiny_model
 from vltp_ros.checkpoints import quantization
 from vltp_ros.checkpoints.model_directory import ModelError, load_model, save_model
 from vltp_ros.checkpoints.quantization import check_memory, choose_quantization, needed_bytes
-from vltp_ros.evaluation.check_correctness import exact_float32
+from vltp_ros.evaluation.check_context import exact_float32
 from vltp_ros.network.config import QUANTIZATIONS, SAM_ENCODERS
 
 TASKS = [["something to drive a nail", "what could I drink from?"]]

@@ -9,7 +9,8 @@ import torch
 
 from vltp_ros.cli.main import main
 from vltp_ros.evaluation import check, check_timing
-from vltp_ros.evaluation.check_correctness import CHECKS, Context, NotApplicableError
+from vltp_ros.evaluation.check_context import Context, NotApplicableError
+from vltp_ros.evaluation.check_correctness import CHECKS
 from vltp_ros.evaluation.random_models import TASKS, random_model, random_reasoner
 from vltp_ros.network.encoder import PrunedImageEncoder
 from vltp_ros.runtime.masks import measure_masks

@@ -9,7 +9,7 @@ import pytest
 import torch
 from builders import tiny_model
 
-from vltp_ros.evaluation.check_correctness import exact_float32
+from vltp_ros.evaluation.check_context import exact_float32
 from vltp_ros.network.token_selection import kept_count
 from vltp_ros.runtime.checks import NotFiniteError
 from vltp_ros.runtime.device import resolve_device

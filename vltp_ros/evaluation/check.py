@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from vltp_ros.evaluation.check_correctness import CHECKS, Context, NotApplicableError
+from vltp_ros.evaluation.check_context import Context, NotApplicableError
+from vltp_ros.evaluation.check_correctness import CHECKS
 from vltp_ros.evaluation.check_timing import measurements
 from vltp_ros.evaluation.machine import measured_on
 from vltp_ros.kernels.choice import KERNELS

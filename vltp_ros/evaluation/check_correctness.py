@@ -12,10 +12,8 @@ import importlib.util
 import itertools
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,6 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vltp_ros.evaluation import broken_captures
+from vltp_ros.evaluation.check_context import (
+    Context,
+    NotApplicableError,
+    exact_float32,
+    relative_error,
+    within,
+)
 from vltp_ros.evaluation.random_models import TASKS, random_model, random_reasoner, random_sam
 from vltp_ros.network.csp import CspName
 from vltp_ros.network.prune_decoder import WIDTH
@@ -38,48 +43,13 @@ from vltp_ros.runtime.settings import InferenceSettings, Runner
 CPU = torch.device("cpu")
 
 
-class NotApplicableError(Exception):
-    """The device, or what is installed, has no such thing to check."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What is checked."""
-
-    device: torch.device
-    quick: bool  # with small sizes only
-
-    @property
-    def sam(self) -> str:
-        """The size of the image encoder to check with."""
-        if self.quick or self.device.type == "cpu":
-            return "tabletop"
-        return "vit_h"
-
-    def need_gpu(self) -> None:
-        """Raise NotApplicableError on a CPU."""
-        if self.device.type != "cuda":
-            raise NotApplicableError("there is no GPU in this check")
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """Have convolutions compute float32 in float32; PyTorch lets them round to 10 bits (TF32)."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
 def check_official(context: Context) -> str:
     """Compare the dense encoder in float32 with segment_anything's, whose weights it uses."""
     model = random_sam(context.sam, context.device)
     image = _square(model, context.device)
     with torch.inference_mode(), exact_float32():
         ours = model.encoder(()).merge(model.stem(image, ()))
-        return _within(_error(ours, model.image_encoder(image)), 1e-4, "relative error")
+        return within(relative_error(ours, model.image_encoder(image)), 1e-4, "relative error")
 
 
 def check_pruned_positions(context: Context) -> str:
@@ -91,7 +61,7 @@ def check_pruned_positions(context: Context) -> str:
         encoder = model.encoder(stages)
         every = torch.arange(model.config.encoder.grid**2, device=context.device).unsqueeze(0)
         kept = encoder(image, lambda stage, tokens: every).features
-        return _within(_error(kept, dense), 1e-4, "relative error")
+        return within(relative_error(kept, dense), 1e-4, "relative error")
 
 
 def check_precision(context: Context) -> str:
@@ -103,13 +73,13 @@ def check_precision(context: Context) -> str:
     with torch.inference_mode():
         exact = model.image_encoder(image)
         with torch.autocast(context.device.type, dtype):
-            mixed = _error(model.image_encoder(image), exact)
+            mixed = relative_error(model.image_encoder(image), exact)
         official = copy.deepcopy(model.image_encoder).to(dtype)
-        allowed = 1.2 * _error(official(image.to(dtype)), exact)
+        allowed = 1.2 * relative_error(official(image.to(dtype)), exact)
         model.cast(dtype)
-        error = _error(model.encoder(()).merge(model.stem(image, ())), exact)
+        error = relative_error(model.encoder(()).merge(model.stem(image, ())), exact)
     what = f"relative error in {dtype_name(dtype)} (official code under autocast: {mixed:.2g})"
-    return _within(error, allowed, what)
+    return within(error, allowed, what)
 
 
 def check_devices_agree(context: Context) -> str:
@@ -125,7 +95,7 @@ def check_devices_agree(context: Context) -> str:
     worst = max(
         float(np.abs(a.probability - b.probability).mean()) for a, b in zip(*answers, strict=True)
     )
-    return _within(worst, 2e-3, "mean difference of probabilities")
+    return within(worst, 2e-3, "mean difference of probabilities")
 
 
 def check_compiled(context: Context) -> str:
@@ -148,7 +118,7 @@ def check_compiled(context: Context) -> str:
     pairs = zip(*answers.values(), strict=True)
     worst = max(float(np.abs(a - b).mean()) for a, b in pairs)
     what = f"mean difference of probabilities, {parts} parts compiled"
-    return _within(worst, 4e-3, what)
+    return within(worst, 4e-3, what)
 
 
 def check_4_bit(context: Context) -> str:
@@ -162,9 +132,9 @@ def check_4_bit(context: Context) -> str:
         reasoner.projection.float()
         with torch.inference_mode():
             segs[quantization] = reasoner(image, [list(TASKS)]).float()
-    rough = _error(segs["bfloat16"], segs["float32"])
-    return _within(
-        _error(segs["nf4"], segs["float32"]), 0.5, f"relative error, bfloat16 {rough:.2g}"
+    rough = relative_error(segs["bfloat16"], segs["float32"])
+    return within(
+        relative_error(segs["nf4"], segs["float32"]), 0.5, f"relative error, bfloat16 {rough:.2g}"
     )
 
 
@@ -195,7 +165,7 @@ def check_attention(context: Context) -> str:
         if kind == "bias":
             mask = torch.randn(batch, heads, queries, keys, device=context.device, dtype=dtype)
         out = F.scaled_dot_product_attention(q, k, v, mask)
-        error = _error(out.double(), _exact_attention(q, k, v, mask))
+        error = relative_error(out.double(), _exact_attention(q, k, v, mask))
         allowed = 1e-5 if dtype is torch.float32 else 0.02
         if error / allowed >= slack:
             slack, worst = (
@@ -224,10 +194,10 @@ def check_graph_stress(context: Context) -> str:
             replayed, expected = (
                 _encode(model, image, seg, stages, rate, run) for run in (runner, eager)
             )
-            worst = max(worst, _error(replayed.float(), expected.float()))
+            worst = max(worst, relative_error(replayed.float(), expected.float()))
     if runner.failed:
         raise AssertionError("a part could not be captured")
-    return _within(worst, 0.02, f"relative error of {runner.captures} captures")
+    return within(worst, 0.02, f"relative error of {runner.captures} captures")
 
 
 def check_memory(context: Context) -> str:
@@ -246,7 +216,7 @@ def check_memory(context: Context) -> str:
 
     use()  # what the libraries keep for themselves
     left = [use() for _ in range(3)]
-    return _within(max(left) - min(left), 0.0, "MiB that grew in three cycles")
+    return within(max(left) - min(left), 0.0, "MiB that grew in three cycles")
 
 
 def check_frames(context: Context) -> str:
@@ -267,7 +237,7 @@ def check_frames(context: Context) -> str:
     if late:
         raise AssertionError(f"{late} captures in {count} frames after the warm-up; allowed: none")
     grown = memory[-1] - memory[0]
-    return _within(grown, 0.0, f"MiB that grew in {count} frames, none of which was captured late,")
+    return within(grown, 0.0, f"MiB that grew in {count} frames, none of which was captured late,")
 
 
 def check_broken_captures(context: Context) -> str:
@@ -342,16 +312,3 @@ def _exact_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
             logits = logits + mask[:, head].double()
         heads.append(logits.softmax(-1) @ v[:, head].double())
     return torch.stack(heads, 1)
-
-
-def _error(value: Tensor, expected: Tensor) -> float:
-    """Return the relative error, in the norm over all elements."""
-    return float((value.double() - expected.double()).norm() / expected.double().norm())
-
-
-def _within(value: float, allowed: float, what: str) -> str:
-    """Return what was measured beside what is allowed; AssertionError unless it is within."""
-    text = f"{what} {value:.2g}, allowed {allowed:.2g}"
-    if not value <= allowed:  # not a number is not allowed either
-        raise AssertionError(text)
-    return text

@@ -96,16 +96,15 @@ def run_gelu_mlp(mlp: MLPBlock, tokens: Tensor) -> Tensor:
     return KERNELS.run("GELU", (), tokens, lambda: mlp(tokens), kernel, options)
 
 
-def lay_side_by_side(linears: Sequence[nn.Linear]) -> bool:
-    """Move weights on a GPU so that :func:`project` has one product for all; False: none moved."""
+def lay_side_by_side(linears: Sequence[nn.Linear]) -> None:
+    """Move weights on a GPU, where they can be, so that :func:`project` has one product for all."""
     movable = all(_is_plain(linear) and linear.weight.is_cuda for linear in linears)
     if not movable or _side_by_side(linears) is not None:
-        return False
+        return
     whole = torch.cat([linear.weight.data for linear in linears])
     rows = [len(linear.weight) for linear in linears]
     for linear, part in zip(linears, whole.split(rows), strict=True):
         linear.weight.data = part
-    return True
 
 
 def project(linears: Sequence[nn.Linear], states: Tensor) -> tuple[Tensor, ...]:
@@ -151,9 +150,10 @@ def _side_by_side(linears: Sequence[nn.Linear]) -> Tensor | None:
     if len(linears) == 1 or not all(map(_is_plain, linears)):
         return None
     weights = [linear.weight for linear in linears]
+    if len({(weight.dtype, weight.shape[1], weight.is_contiguous()) for weight in weights}) > 1:
+        return None
     for first, second in pairwise(weights):
-        kinds = [(weight.dtype, weight.shape[1], weight.is_contiguous()) for weight in weights]
-        if len(set(kinds)) > 1 or first.data_ptr() + first.nbytes != second.data_ptr():
+        if first.data_ptr() + first.nbytes != second.data_ptr():
             return None
         if first.untyped_storage().data_ptr() != second.untyped_storage().data_ptr():
             return None

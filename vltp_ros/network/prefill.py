@@ -128,12 +128,9 @@ def prefill(
 
 def lay_out(model: LlamaModel) -> None:
     """Move weights in a GPU's memory so that inference needs fewer products; changes no value."""
-    moved = [
+    for layer in _decoder_layers(model):
+        attn = layer.self_attn
         fused.lay_side_by_side([attn.q_proj, attn.k_proj, attn.v_proj])
-        for attn in (layer.self_attn for layer in _decoder_layers(model))
-    ]
-    if any(moved):
-        torch.cuda.empty_cache()  # of where they were
 
 
 def cache_prompt(model: LlamaModel, prompt: Tensor) -> list[KeysAndValues]:

@@ -20,8 +20,14 @@ def release_memory(device: torch.device) -> None:
         return
     gc.collect()  # bitsandbytes' layers and their weights refer to each other
     clear_workspaces()
-    with torch.cuda.device(device):
-        torch.cuda.empty_cache()
+    empty_cache(device)
+
+
+def empty_cache(device: torch.device) -> None:
+    """Give back to a GPU the blocks that nothing is in; other sessions' graphs lose nothing."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.empty_cache()
 
 
 def clear_workspaces() -> None:

@@ -24,7 +24,7 @@ from vltp_ros.runtime.deadline import DeadlineConfig, Planner
 from vltp_ros.runtime.device import dtype_name, resolve_device, resolve_precision
 from vltp_ros.runtime.embeddings import Embeddings
 from vltp_ros.runtime.masks import finish_masks, kept_maps
-from vltp_ros.runtime.memory import gpu_memory_mib, release_memory
+from vltp_ros.runtime.memory import empty_cache, gpu_memory_mib, release_memory
 from vltp_ros.runtime.ranking import encode_as, score_of, with_last_masks
 from vltp_ros.runtime.reuse import CachedSeg, view_of
 from vltp_ros.runtime.runners import Runners
@@ -60,10 +60,10 @@ class Session:
         self._captures_before = 0  # when it was warm
         self.golden: Golden | None = None
         """An answer that the model gave before; :meth:`warm_up` asks it again."""
-        self.settings: ResolvedSettings
         settings = settings or InferenceSettings()
         model.cast(resolve_precision(settings.precision, device))
         model.reasoner.lay_out()
+        empty_cache(device)  # of where the weights were
         self._runners = Runners(settings.runner, model, device)
         self.configure(settings)
 
@@ -158,7 +158,7 @@ class Session:
         self._embeddings = Embeddings(self.model.reasoner)
         self._planner = Planner(settings, side_by_side=self.device.type == "cuda")
         self._reuses = any(choice.reuse.max_age for choice in self._planner.choices)
-        self.settings = settings
+        self.settings: ResolvedSettings = settings
 
     def validate(self, settings: InferenceSettings) -> ResolvedSettings:
         """Return settings as :meth:`configure` would use them; changes nothing.
